@@ -1,0 +1,164 @@
+//! The table of threads, as a value to print.
+
+use core::fmt;
+
+use crate::decimal::Decimal;
+use crate::id::Index;
+use crate::link::{Link, Links, Place};
+use crate::source::Kind;
+use crate::storage::Body;
+use crate::tables::Head;
+use crate::time::Instant;
+
+/// One line for each thread with id, kind, name, source, state and the time until it is due; then how many threads
+/// there are, can be, and have been at most. From [`Threads::dump`](crate::Threads::dump).
+///
+/// ```text
+/// id          kind     name             source  state    due in
+/// 0.1         timer    tick             -       waiting  1.999873 s
+/// 1.3         read     client           5       ready    -
+/// 2 of 64 threads, at most 3 so far
+/// ```
+pub struct Dump<'d, S, A> {
+    pub(crate) head: &'d Head,
+    pub(crate) links: &'d [Link],
+    pub(crate) bodies: &'d [Body<S, A>],
+    pub(crate) now: Instant,
+}
+
+/// The columns of one thread.
+struct Row<'d> {
+    index: Index,
+    link: &'d Link,
+    name: &'d str,
+}
+
+impl Row<'_> {
+    fn state(&self) -> &'static str {
+        match self.link.place {
+            Place::Vacant => "vacant",
+            Place::Running => "running",
+            Place::Watched | Place::Timers | Place::New => "waiting",
+            Place::ReadyToWrite | Place::ReadyToRead | Place::Due | Place::Pending => "ready",
+        }
+    }
+
+    /// A reader's or writer's source.
+    fn source(&self) -> Option<u32> {
+        (!self.link.interest().is_none()).then(|| self.link.source().number())
+    }
+
+    /// Microseconds until a timer is due; `None` for what is no timer, and for one that never is.
+    fn due_in(&self, now: Instant) -> Option<u64> {
+        let deadline = self.link.deadline();
+        let is_reachable = self.link.kind == Kind::Timer && deadline != Instant::NEVER;
+        is_reachable.then(|| deadline.as_micros().saturating_sub(now.as_micros()))
+    }
+}
+
+impl<S, A> Dump<'_, S, A> {
+    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.head.slots.touched().filter_map(|index| {
+            let link = self.links.at(index);
+            let name = self.bodies.get(index.position()).and_then(|body| body.name).unwrap_or("");
+            (link.place != Place::Vacant).then_some(Row { index, link, name })
+        })
+    }
+
+    fn write_row(&self, f: &mut fmt::Formatter<'_>, row: &Row<'_>) -> fmt::Result {
+        let position = Decimal::new(row.index.position() as u64);
+        let generation = Decimal::new(row.link.generation.number());
+        let id = [position.as_str(), ".", generation.as_str()];
+        write_column(f, &id, 12)?;
+        write_column(f, &[row.link.kind.as_str()], 9)?;
+        write_column(f, &[row.name], 17)?;
+        let source = row.source().map(|number| Decimal::new(u64::from(number)));
+        write_column(f, &[source.as_ref().map_or("-", Decimal::as_str)], 8)?;
+        write_column(f, &[row.state()], 9)?;
+        match row.due_in(self.now) {
+            None => f.write_str(if row.link.kind == Kind::Timer { "never\n" } else { "-\n" }),
+            Some(micros) => write_seconds(f, micros),
+        }
+    }
+}
+
+/// Writes the parts, and blanks up to the column's width.
+fn write_column(f: &mut fmt::Formatter<'_>, parts: &[&str], width: usize) -> fmt::Result {
+    let mut length = 0_usize;
+    for part in parts {
+        f.write_str(part)?;
+        length = length.saturating_add(part.chars().count());
+    }
+    f.write_str(" ")?;
+    for _ in length.saturating_add(1)..width {
+        f.write_str(" ")?;
+    }
+    Ok(())
+}
+
+fn write_seconds(f: &mut fmt::Formatter<'_>, micros: u64) -> fmt::Result {
+    let digits = Decimal::with_width(micros, 7);
+    let (seconds, fraction) = digits
+        .as_str()
+        .split_at_checked(digits.as_str().len().saturating_sub(6))
+        .unwrap_or_default();
+    f.write_str(seconds)?;
+    f.write_str(".")?;
+    f.write_str(fraction)?;
+    f.write_str(" s\n")
+}
+
+impl<S, A> fmt::Display for Dump<'_, S, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("id          kind     name             source  state    due in\n")?;
+        for row in self.rows() {
+            self.write_row(f, &row)?;
+        }
+        let slots = &self.head.slots;
+        f.write_str(Decimal::new(slots.used() as u64).as_str())?;
+        f.write_str(" of ")?;
+        f.write_str(Decimal::new(slots.capacity(self.links) as u64).as_str())?;
+        f.write_str(" threads, at most ")?;
+        f.write_str(Decimal::new(slots.most_used() as u64).as_str())?;
+        f.write_str(" so far")?;
+        if self.head.strays > 0 {
+            f.write_str("; ")?;
+            f.write_str(Decimal::new(u64::from(self.head.strays)).as_str())?;
+            f.write_str(" events for sources without threads")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl<S, A> defmt::Format for Dump<'_, S, A> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        for row in self.rows() {
+            let position = row.index.position();
+            let generation = row.link.generation.number();
+            let (kind, state) = (row.link.kind.as_str(), row.state());
+            let (source, due_in) = (row.source(), row.due_in(self.now));
+            defmt::write!(
+                f,
+                "{=usize}.{=u64} {=str} {=str} source {} {=str} due in {} us\n",
+                position,
+                generation,
+                kind,
+                row.name,
+                source,
+                state,
+                due_in
+            );
+        }
+        let slots = &self.head.slots;
+        let capacity = slots.capacity(self.links);
+        defmt::write!(
+            f,
+            "{=usize} of {=usize} threads, at most {=usize} so far, {=u32} strays",
+            slots.used(),
+            capacity,
+            slots.most_used(),
+            self.head.strays
+        );
+    }
+}

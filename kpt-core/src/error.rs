@@ -1,0 +1,141 @@
+//! What can go wrong, one small type for each operation; arguments come back in them.
+
+use core::error::Error;
+use core::fmt;
+
+/// Why no thread was added. Nothing has changed, and the argument is in here.
+pub enum AddError<A> {
+    /// As many threads as the tables hold are there already.
+    Full(A),
+    /// A thread of that kind is registered for that source; there is room for one reader and one writer.
+    Taken(A),
+}
+
+/// Why a thread was not re-armed. It has ended, and its argument is in here.
+pub enum AgainError<A> {
+    /// The hook itself has given the thread up, with `cancel_source`.
+    Ended(A),
+    /// The timer was given a moment and no period, so nobody knows when it should run again.
+    NoPeriod(A),
+    /// Another thread of that kind is registered for that source.
+    Taken(A),
+}
+
+/// The id's thread has ended, or it is the one that runs just now (which has `end` for that).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Stale;
+
+/// Why a loop returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Exit {
+    /// No thread is left.
+    Empty,
+    /// Somebody said `stop`.
+    Stopped,
+}
+
+impl<A> AddError<A> {
+    /// The argument that the thread would have had.
+    pub fn into_arg(self) -> A {
+        match self {
+            Self::Full(arg) | Self::Taken(arg) => arg,
+        }
+    }
+
+    fn message(&self) -> &'static str {
+        match self {
+            Self::Full(_) => "the thread tables are full",
+            Self::Taken(_) => "the source already has a thread of that kind",
+        }
+    }
+}
+
+impl<A> AgainError<A> {
+    /// The argument that the thread had.
+    pub fn into_arg(self) -> A {
+        match self {
+            Self::Ended(arg) | Self::NoPeriod(arg) | Self::Taken(arg) => arg,
+        }
+    }
+
+    pub(crate) fn message(&self) -> &'static str {
+        match self {
+            Self::Ended(_) => "the thread was given up by cancel_source in its own hook",
+            Self::NoPeriod(_) => "a timer that was given a moment has no period; use again_when",
+            Self::Taken(_) => "the source already has a thread of that kind",
+        }
+    }
+
+    fn variant(&self) -> &'static str {
+        match self {
+            Self::Ended(_) => "Ended",
+            Self::NoPeriod(_) => "NoPeriod",
+            Self::Taken(_) => "Taken",
+        }
+    }
+}
+
+impl Exit {
+    /// One word, for logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// Only the variant, so that `?` and `unwrap` ask nothing of the argument.
+impl<A> fmt::Debug for AddError<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full(_) => "Full",
+            Self::Taken(_) => "Taken",
+        })
+    }
+}
+
+/// Only the variant, so that `?` and `unwrap` ask nothing of the argument.
+impl<A> fmt::Debug for AgainError<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.variant())
+    }
+}
+
+impl<A> fmt::Display for AddError<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message())
+    }
+}
+
+impl<A> fmt::Display for AgainError<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message())
+    }
+}
+
+impl fmt::Display for Stale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the thread has ended, or it is the one that runs")
+    }
+}
+
+impl<A> Error for AddError<A> {}
+impl<A> Error for AgainError<A> {}
+impl Error for Stale {}
+
+#[cfg(feature = "defmt")]
+impl<A> defmt::Format for AddError<A> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "{=str}", self.message());
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl<A> defmt::Format for AgainError<A> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "{=str}", self.message());
+    }
+}

@@ -1,0 +1,139 @@
+//! The loop: its owner, and what a turn is.
+
+use core::marker::PhantomData;
+
+use crate::error::Exit;
+use crate::poller::{Poller, Ready};
+use crate::storage::{Allocate, FixedStorage, Parts, Storage};
+use crate::tables::{Head, Tables};
+use crate::threads::Threads;
+
+/// A loop that runs pseudo threads one at a time.
+///
+/// `P` waits for sources and tells the time, `S` is the application's state, which every hook gets, `A` the type of the
+/// threads' arguments, `T` the memory of the tables. Hooks know only `S` and `A`, so the same hooks run on any poller
+/// with any capacity.
+pub struct EventLoop<P, S, A, T> {
+    poller: P,
+    head: Head,
+    storage: T,
+    types: PhantomData<fn(&mut S, A)>,
+}
+
+/// A loop with memory for `N` threads in itself, for a `static` or the stack.
+pub type FixedLoop<P, S, const N: usize, A = (), W = crate::SortedList> =
+    EventLoop<P, S, A, FixedStorage<S, A, N, W>>;
+
+impl<P, S, A, T> EventLoop<P, S, A, T> {
+    /// A loop of these parts; of zero bytes, but for the poller, if the storage is.
+    pub const fn from_parts(poller: P, storage: T) -> Self {
+        Self { poller, head: Head::NEW, storage, types: PhantomData }
+    }
+}
+
+impl<P, S, A, const N: usize> EventLoop<P, S, A, FixedStorage<S, A, N>> {
+    /// A loop for `N` threads, with its memory in itself and a sorted list of timers.
+    pub const fn new(poller: P) -> Self {
+        Self::from_parts(poller, FixedStorage::new())
+    }
+}
+
+impl<P: Poller + Default, S, A, T: Storage<S, A> + Allocate> EventLoop<P, S, A, T> {
+    /// A loop for 1,024 threads.
+    pub fn new() -> Self {
+        Self::with_capacity(1_024)
+    }
+
+    /// A loop for `threads` threads. It allocates here and never again.
+    pub fn with_capacity(threads: usize) -> Self {
+        Self::from_parts(P::default(), T::with_capacity(threads))
+    }
+}
+
+impl<P: Poller + Default, S, A, T: Storage<S, A> + Allocate> Default for EventLoop<P, S, A, T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
+    /// The threads, to add to and to take from.
+    pub fn threads(&mut self) -> Threads<'_, S, A> {
+        let Parts { links, bodies, timers } = self.storage.lend();
+        let room = links.len().min(bodies.len());
+        let links = links.get_mut(..room).unwrap_or_default();
+        let mut tables = Tables { head: &mut self.head, links, timers, host: &mut self.poller };
+        // A thread is running here only if its hook has panicked: it has ended.
+        tables.settle();
+        Threads { tables, bodies }
+    }
+
+    /// Runs turns until no thread is left ([`Exit::Empty`]) or somebody says `stop` ([`Exit::Stopped`]). The loop can
+    /// run again after that.
+    ///
+    /// # Errors
+    /// What the poller's wait says. All threads stay registered, so that `run` may be called again.
+    pub fn run(&mut self, state: &mut S) -> Result<Exit, P::Error> {
+        loop {
+            if let Some(exit) = self.turn(state)? {
+                return Ok(exit);
+            }
+        }
+    }
+
+    /// Runs one turn, for a program that has a loop of its own. `None` says that there is more to run.
+    ///
+    /// 1. What an earlier `stop` left of a turn.
+    /// 2. Execute threads that are there, in the order of adding. If more are pending then, and fewer than
+    ///    [`LOOK_EVERY`](Poller::LOOK_EVERY) hooks have run since the poller was last asked, the turn ends here.
+    /// 3. The wait: until the nearest deadline, and not at all if something is pending.
+    /// 4. Writers that are ready, then readers that are ready, in the order in which the poller found them.
+    /// 5. Timers that were due when the wait ended, by deadline, equal ones in the order of adding.
+    ///
+    /// What a hook adds or re-arms runs in a later turn. So a thread that is ready or due waits for less than
+    /// `LOOK_EVERY` + 3 × `capacity` hooks of other threads, whatever they do.
+    ///
+    /// # Errors
+    /// What the poller's wait says. All threads stay registered.
+    pub fn turn(&mut self, state: &mut S) -> Result<Option<Exit>, P::Error> {
+        let mut threads = self.threads();
+        threads.run_found(state);
+        threads.run_pending(state);
+        if let Some(exit) = threads.exit() {
+            return Ok(Some(exit));
+        }
+        if threads.tables.can_skip_wait(P::LOOK_EVERY) {
+            return Ok(None);
+        }
+        let until = threads.tables.before_wait();
+        let Self { poller, head, storage, .. } = self;
+        let links = storage.lend().links;
+        head.looked();
+        let now = poller.wait(
+            until,
+            &mut Ready::new(&mut |source, readiness| head.found(links, source, readiness)),
+        )?;
+        let mut threads = self.threads();
+        threads.tables.after_wait(now);
+        threads.run_found(state);
+        Ok(threads.stopped())
+    }
+
+    /// The poller.
+    pub fn poller(&self) -> &P {
+        &self.poller
+    }
+}
+
+impl<S, A> Threads<'_, S, A> {
+    /// Whether the loop should return; `stop` is forgotten by that.
+    fn exit(&mut self) -> Option<Exit> {
+        self.stopped().or(self.is_empty().then_some(Exit::Empty))
+    }
+
+    fn stopped(&mut self) -> Option<Exit> {
+        let is_stopping = self.tables.head.is_stopping();
+        self.tables.head.set_stopping(false);
+        is_stopping.then_some(Exit::Stopped)
+    }
+}

@@ -1,0 +1,183 @@
+//! Which thread: a place in the tables, and the handle that says which of its tenants is meant.
+
+use core::fmt;
+use core::num::NonZeroU64;
+
+/// Indices are as wide as a target's tables can get: 24 bits are used of 32, all of 16.
+#[cfg(target_pointer_width = "64")]
+type Raw = u32;
+#[cfg(not(target_pointer_width = "64"))]
+type Raw = u16;
+
+#[cfg(target_pointer_width = "64")]
+const INDEX_BITS: u32 = 24;
+#[cfg(not(target_pointer_width = "64"))]
+const INDEX_BITS: u32 = 16;
+
+/// Above the index, a [`ThreadId`] holds this many bits of generation.
+const GENERATION_BITS: u32 = 40;
+
+/// The most threads that any tables can hold.
+pub(crate) const MAX_CAPACITY: usize = (1 << INDEX_BITS) - 1;
+
+/// A place in the tables. Stored as position + 1, so that no index is all zero bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Index(core::num::NonZero<Raw>);
+
+impl Index {
+    /// The place at `position`, counted from 0; `None` if no tables are that large.
+    pub fn new(position: usize) -> Option<Self> {
+        if position >= MAX_CAPACITY {
+            return None;
+        }
+        core::num::NonZero::new((position as Raw).wrapping_add(1)).map(Self)
+    }
+
+    /// Counted from 0.
+    pub fn position(self) -> usize {
+        (self.0.get() as usize).wrapping_sub(1)
+    }
+
+    #[allow(clippy::unnecessary_cast)] // Where indices are 16 bits wide, it is none.
+    pub(crate) fn to_word(index: Option<Self>) -> u32 {
+        index.map_or(0, |index| index.0.get() as u32)
+    }
+
+    pub(crate) fn from_word(word: u32) -> Option<Self> {
+        core::num::NonZero::new(word as Raw).map(Self)
+    }
+}
+
+/// How often a place has been given out: 40 bits, 0 for a place that never was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Generation([u8; 5]);
+
+impl Generation {
+    pub(crate) const NONE: Self = Self([0; 5]);
+    const LAST: u64 = (1 << GENERATION_BITS) - 1;
+
+    pub(crate) const fn number(self) -> u64 {
+        let [a, b, c, d, e] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, 0, 0, 0])
+    }
+
+    const fn from_number(number: u64) -> Self {
+        let [a, b, c, d, e, ..] = number.to_le_bytes();
+        Self([a, b, c, d, e])
+    }
+
+    pub(crate) fn is_last(self) -> bool {
+        self.number() >= Self::LAST
+    }
+
+    /// The next one; the last one stays.
+    pub(crate) fn next(self) -> Self {
+        if self.is_last() { self } else { Self::from_number(self.number().wrapping_add(1)) }
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn last() -> Self {
+        Self::from_number(Self::LAST)
+    }
+}
+
+/// The handle of a thread, good for [`Threads::cancel`](crate::Threads::cancel) at any time: once the thread has
+/// ended, its id is stale and never means another thread.
+///
+/// One word: the place in the tables (24 bits on 64-bit targets, 16 elsewhere) and how often that place has been given
+/// out (40 bits). A place that has been given out 2^40 times is retired, so no id comes back: adding and ending a
+/// million threads a second, that takes 12 days for each place, and 35 years for the 1,024 of a usual table.
+/// [`again`](crate::Thread::again) keeps the id and counts for nothing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ThreadId(NonZeroU64);
+
+impl ThreadId {
+    /// The first that is ever given out.
+    pub(crate) const FIRST: Self = Self(NonZeroU64::MIN.saturating_add(1 << INDEX_BITS));
+
+    pub(crate) fn new(index: Index, generation: Generation) -> Option<Self> {
+        let position = u64::from(Index::to_word(Some(index)));
+        NonZeroU64::new(generation.number() << INDEX_BITS | position).map(Self)
+    }
+
+    /// The word that the id is, for storage that only takes numbers.
+    pub const fn to_raw(self) -> u64 {
+        self.0.get()
+    }
+
+    /// The id that [`to_raw`](Self::to_raw) came from. Any other word is an id as well, a stale one; zero is none.
+    pub const fn from_raw(raw: u64) -> Option<Self> {
+        match NonZeroU64::new(raw) {
+            Some(word) => Some(Self(word)),
+            None => None,
+        }
+    }
+
+    pub(crate) fn index(self) -> Option<Index> {
+        let word = self.0.get() & ((1 << INDEX_BITS) - 1);
+        Index::from_word(word as u32)
+    }
+
+    pub(crate) fn generation(self) -> u64 {
+        self.0.get() >> INDEX_BITS
+    }
+
+    /// The place in the tables, counted from 0: what `dump` prints before the dot.
+    fn position(self) -> usize {
+        self.index().map_or(0, Index::position)
+    }
+}
+
+/// `PLACE.TENANT`: `7.1` is the first thread that was given place 7.
+impl fmt::Display for ThreadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use crate::decimal::Decimal;
+        f.write_str(Decimal::new(self.position() as u64).as_str())?;
+        f.write_str(".")?;
+        f.write_str(Decimal::new(self.generation()).as_str())
+    }
+}
+
+impl fmt::Debug for ThreadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for ThreadId {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "{=usize}.{=u64}", self.position(), self.generation());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_is_its_position() {
+        for position in [0, 1, 2, 255, 65_534] {
+            assert_eq!(Index::new(position).unwrap().position(), position);
+        }
+        assert_eq!(Index::new(MAX_CAPACITY - 1).unwrap().position(), MAX_CAPACITY - 1);
+        assert_eq!(Index::new(MAX_CAPACITY), None);
+    }
+
+    #[test]
+    fn an_id_holds_index_and_generation() {
+        let index = Index::new(MAX_CAPACITY - 1).unwrap();
+        let id = ThreadId::new(index, Generation::last()).unwrap();
+        assert_eq!(id.index(), Some(index));
+        assert_eq!(id.generation(), Generation::last().number());
+        assert_eq!(ThreadId::from_raw(id.to_raw()), Some(id));
+        assert_eq!(ThreadId::from_raw(0), None);
+    }
+
+    #[test]
+    fn the_last_generation_stays() {
+        assert_eq!(Generation::NONE.next().number(), 1);
+        assert_eq!(Generation::last().next(), Generation::last());
+        assert!(Generation::last().is_last() && !Generation::NONE.is_last());
+    }
+}

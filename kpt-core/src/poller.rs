@@ -1,0 +1,92 @@
+//! What the loop needs of the world: a clock, and somebody who waits for sources.
+
+use crate::source::{Interest, Readiness, Source};
+use crate::time::Instant;
+
+/// Waits for sources and tells the time; nothing else in kpt reads a clock or sleeps.
+///
+/// One suite of tests holds for every poller (`tests/` of the repository: `contract`); run it on your own.
+pub trait Poller {
+    /// What can go wrong with the wait itself. What is wrong with one source is that source's
+    /// [`ERROR`](Readiness::ERROR).
+    type Error;
+
+    /// While execute threads are pending, the poller is asked once in that many hooks: 1 where asking is cheap, more
+    /// where an empty look costs as much as many hooks.
+    const LOOK_EVERY: u32 = 1;
+
+    /// The time, rounded **up** to a whole microsecond (or to the next tick of a coarser clock).
+    ///
+    /// - MUST count from the same start as the moments that `wait` takes and returns.
+    /// - MUST be monotonic as far as the platform can; the loop takes a step back as a clock that stands still.
+    fn now(&mut self) -> Instant;
+
+    /// Watches `source` for `interest` from now on, in place of what was asked before; [`Interest::NONE`] ends it.
+    ///
+    /// - MUST take any call for any source: one asked for already (its number may be another file by now), one not
+    ///   known, one that has been closed.
+    /// - MUST have ended the watch when a call with `NONE` returns: the source may be closed right after.
+    ///
+    /// # Errors
+    /// [`Unwatchable`] if the poller can't watch this source. Its threads then run with [`ERROR`](Readiness::ERROR);
+    /// a poller may as well return `Ok` and report `ERROR` from `wait`.
+    fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable>;
+
+    /// Waits until a source is ready or `until` has come (`None`: for ever), pushes what is ready, and returns the time,
+    /// rounded **down** to a whole microsecond (or tick), so that no timer runs early.
+    ///
+    /// - MUST return at once when `until` has passed, having looked at the sources all the same.
+    /// - MUST report readiness as long as it lasts (level-triggered), hang-up and error to any interest.
+    /// - MUST round its timeout up, and go on after a signal with what is left until `until`.
+    /// - MAY let go of a source on which it reports `ERROR`; the loop asks anew when a thread wants it again.
+    /// - MAY return early, with nothing, push a source more than once, and push one that is not watched.
+    ///
+    /// # Errors
+    /// When it can't wait at all. All registrations stay, and the next call tries again.
+    fn wait(
+        &mut self,
+        until: Option<Instant>,
+        ready: &mut Ready<'_>,
+    ) -> Result<Instant, Self::Error>;
+}
+
+/// The poller can't watch this source: no such thing, of a kind that can't be watched, or out of room for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Unwatchable;
+
+/// Where a poller puts what it found.
+///
+/// The loop's own marks the threads right in the tables; a poller around another poller brings one of its own to see
+/// what the inner one found.
+pub struct Ready<'a> {
+    sink: &'a mut dyn FnMut(Source, Readiness),
+}
+
+impl<'a> Ready<'a> {
+    /// Calls `sink` for each push.
+    pub fn new(sink: &'a mut dyn FnMut(Source, Readiness)) -> Self {
+        Self { sink }
+    }
+
+    /// `readiness` was found on `source`. Pushes for one source add up.
+    pub fn push(&mut self, source: Source, readiness: Readiness) {
+        (self.sink)(source, readiness);
+    }
+}
+
+/// The part of a poller that is there while hooks run, without its types.
+pub(crate) trait Host {
+    fn now(&mut self) -> Instant;
+    fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable>;
+}
+
+impl<P: Poller> Host for P {
+    fn now(&mut self) -> Instant {
+        Poller::now(self)
+    }
+
+    fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable> {
+        Poller::modify(self, source, interest)
+    }
+}

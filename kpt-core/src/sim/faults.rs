@@ -1,0 +1,157 @@
+//! A poller that does what pollers are allowed to do and seldom do.
+
+use heapless::Vec;
+
+use crate::poller::{Poller, Ready, Unwatchable};
+use crate::source::{Interest, Readiness, Source};
+use crate::time::Instant;
+
+/// How many events of one wait can be held back, repeated or reordered. More than that pass as they are.
+const HELD: usize = 32;
+
+/// Where the clock stands still, it goes on after at most so many microseconds.
+const TICK: u64 = 1_024;
+
+/// A poller around a poller that, driven by a seed, wakes early, finds what is not there, merges the events of two
+/// waits, reorders and repeats them, is interrupted, and has a clock that now and then stands still.
+///
+/// All of that is within the contract of [`Poller`], so an application that is right on the inner poller is right on
+/// this one. It remembers up to 32 sources to make up events for. Equal seeds and equal calls give equal faults.
+pub struct Faults<P> {
+    inner: P,
+    random: Random,
+    watched: Vec<(Source, Interest), HELD>,
+    /// What the clock said last.
+    now: Instant,
+    /// What the last wait returned.
+    time: Instant,
+}
+
+type Events = Vec<(Source, Readiness), HELD>;
+
+impl<P> Faults<P> {
+    /// Injects the faults that follow from `seed` into `inner`.
+    pub const fn new(inner: P, seed: u64) -> Self {
+        Self {
+            inner,
+            random: Random(seed),
+            watched: Vec::new(),
+            now: Instant::ZERO,
+            time: Instant::ZERO,
+        }
+    }
+
+    /// The poller inside.
+    pub fn inner(&self) -> &P {
+        &self.inner
+    }
+
+    /// Some moment up to a millisecond before `until`.
+    fn earlier(&mut self, until: Instant) -> Instant {
+        let early = u64::from(self.random.below(1_000));
+        Instant::from_micros(until.as_micros().saturating_sub(early))
+    }
+
+    fn swap_some(&mut self, events: &mut Events) {
+        let Some(last) = events.len().checked_sub(1) else { return };
+        for at in 0..last {
+            if self.random.one_in(2) {
+                events.swap(at, at.saturating_add(1).min(last));
+            }
+        }
+    }
+
+    /// Pushes the events, each perhaps twice, or not now: what is still ready is found again by the next wait.
+    fn push_some(&mut self, events: &Events, ready: &mut Ready<'_>) {
+        for &(source, readiness) in events {
+            if self.random.one_in(8) {
+                continue;
+            }
+            ready.push(source, readiness);
+            if self.random.one_in(8) {
+                ready.push(source, readiness);
+            }
+        }
+    }
+
+    fn push_spurious(&mut self, ready: &mut Ready<'_>) {
+        for &(source, interest) in &self.watched {
+            if self.random.one_in(32) {
+                ready.push(source, (Readiness::READABLE | Readiness::WRITABLE).seen_by(interest));
+            }
+        }
+    }
+}
+
+impl<P: Poller> Poller for Faults<P> {
+    type Error = P::Error;
+
+    const LOOK_EVERY: u32 = P::LOOK_EVERY;
+
+    fn now(&mut self) -> Instant {
+        let mut now = self.inner.now();
+        if self.random.one_in(4) {
+            // The next tick of a coarse clock: from here to there it stands still. The other way, rounded down, it
+            // would have delays begin before the call.
+            now = Instant::from_micros(
+                now.as_micros().checked_next_multiple_of(TICK).unwrap_or(u64::MAX),
+            );
+        }
+        self.now = self.now.max(now);
+        self.now
+    }
+
+    fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable> {
+        self.watched.retain(|&(other, _)| other != source);
+        if !interest.is_none() {
+            let _ = self.watched.push((source, interest));
+        }
+        self.inner.modify(source, interest)
+    }
+
+    fn wait(&mut self, until: Option<Instant>, ready: &mut Ready<'_>) -> Result<Instant, P::Error> {
+        if self.random.one_in(16) {
+            return Ok(self.time);
+        }
+        let until = match until {
+            Some(until) if self.random.one_in(4) => Some(self.earlier(until)),
+            other => other,
+        };
+        let mut events = Events::new();
+        let now = self.inner.wait(
+            until,
+            &mut Ready::new(&mut |source, readiness| {
+                if events.push((source, readiness)).is_err() {
+                    ready.push(source, readiness);
+                }
+            }),
+        )?;
+        self.swap_some(&mut events);
+        self.push_some(&events, ready);
+        self.push_spurious(ready);
+        if !self.random.one_in(16) {
+            self.time = self.time.max(now);
+        }
+        Ok(self.time)
+    }
+}
+
+/// A sequence of numbers without rhyme: SplitMix64 of Steele, Lea and Flood (OOPSLA 2014).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u32 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((mixed ^ (mixed >> 31)) >> 32) as u32
+    }
+
+    fn below(&mut self, bound: u32) -> u32 {
+        (u64::from(self.next()).wrapping_mul(u64::from(bound)) >> 32) as u32
+    }
+
+    fn one_in(&mut self, chances: u32) -> bool {
+        self.below(chances) == 0
+    }
+}

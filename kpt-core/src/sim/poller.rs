@@ -1,0 +1,83 @@
+//! A poller on a world.
+
+use core::fmt;
+
+use heapless::Vec;
+
+use super::World;
+use crate::poller::{Poller, Ready, Unwatchable};
+use crate::source::{Interest, Source};
+use crate::time::Instant;
+
+/// Waits in virtual time: a wait takes none when a source is ready, and else jumps to the next deadline or to the next
+/// event in the world's script.
+///
+/// It finds sources in the order of their numbers. It watches up to `N` of them; threads of any more run with
+/// [`ERROR`](crate::Readiness::ERROR).
+pub struct SimPoller<'w, const N: usize = 32> {
+    world: &'w World<N>,
+    /// Sorted by source.
+    watched: Vec<(Source, Interest), N>,
+}
+
+/// Nothing can ever happen: no deadline, nothing ready, and the script is at its end. A real poller would wait for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Idle;
+
+impl<'w, const N: usize> SimPoller<'w, N> {
+    /// A poller that watches nothing yet.
+    pub const fn new(world: &'w World<N>) -> Self {
+        Self { world, watched: Vec::new() }
+    }
+
+    fn push_ready(&self, ready: &mut Ready<'_>) -> bool {
+        let mut has_found = false;
+        for &(source, interest) in &self.watched {
+            let readiness = self.world.readiness(source).seen_by(interest);
+            if !readiness.is_none() {
+                ready.push(source, readiness);
+                has_found = true;
+            }
+        }
+        has_found
+    }
+}
+
+impl<const N: usize> Poller for SimPoller<'_, N> {
+    type Error = Idle;
+
+    fn now(&mut self) -> Instant {
+        self.world.now()
+    }
+
+    fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable> {
+        self.watched.retain(|&(other, _)| other != source);
+        if interest.is_none() {
+            return Ok(());
+        }
+        let position = self.watched.iter().take_while(|&&(other, _)| other < source).count();
+        self.watched.insert(position, (source, interest)).map_err(|_| Unwatchable)
+    }
+
+    fn wait(&mut self, until: Option<Instant>, ready: &mut Ready<'_>) -> Result<Instant, Idle> {
+        loop {
+            self.world.play();
+            let now = self.world.now();
+            if self.push_ready(ready) || until.is_some_and(|until| until <= now) {
+                return Ok(now);
+            }
+            let next_event = self.world.next_event().filter(|&at| at > now);
+            let next = [until, next_event].into_iter().flatten().min().ok_or(Idle)?;
+            self.world.set_now(next);
+        }
+    }
+}
+
+impl fmt::Display for Idle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nothing can ever happen: no deadline, no source ready, no event to come")
+    }
+}
+
+impl core::error::Error for Idle {}

@@ -1,0 +1,143 @@
+//! The world outside of a simulated loop.
+
+use core::cell::{Cell, RefCell};
+use core::fmt;
+use core::time::Duration;
+
+use heapless::Vec;
+
+use crate::source::{Readiness, Source};
+use crate::time::Instant;
+
+/// Virtual time, the readiness of up to `N` sources, and a script of up to `N` changes to come.
+///
+/// Everything works through a shared reference, so the state of the application may hold one too. Source levels stay
+/// until they are cleared, as a pipe stays readable until it has been read. All operations are O(`N`).
+pub struct World<const N: usize = 32> {
+    now: Cell<Instant>,
+    levels: RefCell<Vec<(Source, Readiness), N>>,
+    /// Sorted by moment, the next one last.
+    script: RefCell<Vec<Event, N>>,
+}
+
+#[derive(Clone, Copy)]
+struct Event {
+    at: Instant,
+    source: Source,
+    readiness: Readiness,
+}
+
+/// The world holds as many sources, or as many changes to come, as it has room for. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct WorldFull;
+
+impl<const N: usize> World<N> {
+    /// A world at the start of its clock, in which nothing is ready.
+    pub const fn new() -> Self {
+        Self::starting_at(Instant::ZERO)
+    }
+
+    /// The same with a clock that says `now`.
+    pub const fn starting_at(now: Instant) -> Self {
+        Self {
+            now: Cell::new(now),
+            levels: RefCell::new(Vec::new()),
+            script: RefCell::new(Vec::new()),
+        }
+    }
+
+    /// The time.
+    pub fn now(&self) -> Instant {
+        self.now.get()
+    }
+
+    /// Lets time pass: what a hook does that takes long. What the script has for the moments passed happens when the
+    /// loop next waits.
+    pub fn advance(&self, time: Duration) {
+        self.now.set(self.now.get().saturating_add(time));
+    }
+
+    /// Sets the clock, also back: what no clock should do, and some do.
+    pub fn set_now(&self, now: Instant) {
+        self.now.set(now);
+    }
+
+    /// Makes `source` ready, in addition to what it is.
+    ///
+    /// # Errors
+    /// [`WorldFull`] if `N` other sources are ready.
+    pub fn set(&self, source: Source, readiness: Readiness) -> Result<(), WorldFull> {
+        let Ok(mut levels) = self.levels.try_borrow_mut() else { return Err(WorldFull) };
+        if let Some((_, level)) = levels.iter_mut().find(|(other, _)| *other == source) {
+            *level = *level | readiness;
+            return Ok(());
+        }
+        levels.push((source, readiness)).map_err(|_| WorldFull)
+    }
+
+    /// Makes `source` not ready in these respects.
+    pub fn clear(&self, source: Source, readiness: Readiness) {
+        let Ok(mut levels) = self.levels.try_borrow_mut() else { return };
+        levels.retain_mut(|(other, level)| {
+            if *other == source {
+                *level = level.without(readiness);
+            }
+            !level.is_none()
+        });
+    }
+
+    /// How `source` is.
+    pub fn readiness(&self, source: Source) -> Readiness {
+        let Ok(levels) = self.levels.try_borrow() else { return Readiness::NONE };
+        levels
+            .iter()
+            .find(|(other, _)| *other == source)
+            .map_or(Readiness::NONE, |&(_, level)| level)
+    }
+
+    /// Makes `source` ready when that moment comes; changes for one moment happen in the order of these calls.
+    ///
+    /// # Errors
+    /// [`WorldFull`] if `N` changes are to come already.
+    pub fn at(&self, at: Instant, source: Source, readiness: Readiness) -> Result<(), WorldFull> {
+        let Ok(mut script) = self.script.try_borrow_mut() else { return Err(WorldFull) };
+        let later = script.iter().take_while(|event| event.at > at).count();
+        script.insert(later, Event { at, source, readiness }).map_err(|_| WorldFull)
+    }
+
+    /// When the script has its next change.
+    pub(super) fn next_event(&self) -> Option<Instant> {
+        self.script.try_borrow().ok()?.last().map(|event| event.at)
+    }
+
+    /// Makes the changes whose moment has come. One that finds the world full is put off.
+    pub(super) fn play(&self) {
+        while let Some(event) = self.pop_past_event() {
+            if self.set(event.source, event.readiness).is_err() {
+                let _ = self.at(event.at, event.source, event.readiness);
+                return;
+            }
+        }
+    }
+
+    fn pop_past_event(&self) -> Option<Event> {
+        let mut script = self.script.try_borrow_mut().ok()?;
+        script.last().filter(|event| event.at <= self.now.get())?;
+        script.pop()
+    }
+}
+
+impl<const N: usize> Default for World<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Display for WorldFull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the simulated world has no room for another source or event")
+    }
+}
+
+impl core::error::Error for WorldFull {}

@@ -1,0 +1,86 @@
+//! Which threads wait for a source: a hash table with chains whose heads are lodged in the links.
+//!
+//! As many buckets as slots, so that a chain has one thread on average, whatever the numbers of the sources are;
+//! descriptors and interrupt lines, which count up from 0, spread evenly.
+
+use crate::id::Index;
+use crate::link::{Link, Links};
+use crate::source::{Interest, Kind, Source};
+
+/// The link in which the head of the source's chain is lodged. `None` only if there are no links.
+fn bucket(links: &[Link], source: Source) -> Option<Index> {
+    // Fibonacci hashing; the product's high word picks one of `len` buckets without a division.
+    let hash = source.number().wrapping_mul(0x9E37_79B9);
+    let position = u64::from(hash).wrapping_mul(links.len() as u64) >> 32;
+    Index::new(position as usize)
+}
+
+/// The threads in the chain of `source`, those of other sources left out.
+pub(crate) fn threads_of(links: &[Link], source: Source) -> impl Iterator<Item = Index> {
+    let mut at = bucket(links, source).and_then(|bucket| links.at(bucket).bucket);
+    core::iter::from_fn(move || {
+        let index = at?;
+        at = links.at(index).chain();
+        Some(index)
+    })
+    .filter(move |&index| links.at(index).source() == source)
+}
+
+/// The source's reader or writer.
+pub(crate) fn find(links: &[Link], source: Source, kind: Kind) -> Option<Index> {
+    threads_of(links, source).find(|&index| links.at(index).kind == kind)
+}
+
+/// What the threads of the source want, all together.
+pub(crate) fn interest(links: &[Link], source: Source) -> Interest {
+    threads_of(links, source).fold(Interest::NONE, |sum, index| sum | links.at(index).interest())
+}
+
+/// Takes in a reader or writer whose link holds its source.
+pub(crate) fn insert(links: &mut [Link], index: Index) {
+    let Some(bucket) = bucket(links, links.at(index).source()) else { return };
+    let first = links.at(bucket).bucket;
+    links.edit(index, |link| link.set_chain(first));
+    links.edit(bucket, |link| link.bucket = Some(index));
+}
+
+/// Gives up a reader or writer.
+pub(crate) fn remove(links: &mut [Link], index: Index) {
+    let Some(bucket) = bucket(links, links.at(index).source()) else { return };
+    let after = links.at(index).chain();
+    let mut at = links.at(bucket).bucket;
+    if at == Some(index) {
+        return links.edit(bucket, |link| link.bucket = after);
+    }
+    while let Some(before) = at {
+        at = links.at(before).chain();
+        if at == Some(index) {
+            return links.edit(before, |link| link.set_chain(after));
+        }
+    }
+    debug_assert!(false, "link {} is not in its source's chain", index.position());
+}
+
+/// Counts the threads in all chains. For `verify`.
+pub(crate) fn verify(links: &[Link]) -> Result<usize, &'static str> {
+    let mut count = 0_usize;
+    for position in 0..links.len() {
+        let Some(index) = Index::new(position) else { break };
+        let mut at = links.at(index).bucket;
+        while let Some(thread) = at {
+            count = count.saturating_add(1);
+            let link = links.at(thread);
+            if bucket(links, link.source()) != Some(index) {
+                return Err("a thread is in another source's chain");
+            }
+            if find(links, link.source(), link.kind) != Some(thread) {
+                return Err("a source has two threads of one kind");
+            }
+            if count > links.len() {
+                return Err("a chain does not end");
+            }
+            at = link.chain();
+        }
+    }
+    Ok(count)
+}

@@ -1,0 +1,435 @@
+//! The loop without the application's types: every operation on threads but calling them.
+
+use crate::error::Stale;
+use crate::id::{Index, ThreadId};
+use crate::link::{Link, Links, Place};
+use crate::list::List;
+use crate::poller::{Host, Unwatchable};
+use crate::slots::Slots;
+use crate::source::{Kind, Readiness, Source};
+use crate::sources;
+use crate::time::{Instant, Period};
+use crate::timers::Timers;
+use crate::when::When;
+
+/// The fixed part of a loop: the heads of its lists and a few numbers. All zero bytes when new.
+pub(crate) struct Head {
+    pub(crate) slots: Slots,
+    /// Readers and writers that the poller has not been told of.
+    new: List,
+    ready_to_write: List,
+    ready_to_read: List,
+    due: List,
+    pending: List,
+    /// The thread whose hook runs, or ran when it panicked.
+    running: Option<Index>,
+    turn: u32,
+    /// Hooks that were called since the poller was last asked.
+    hooks: u32,
+    /// How many times something was found on a source without threads.
+    pub(crate) strays: u32,
+    /// The latest that the clock said, rounded up: where a delay begins.
+    clock: Instant,
+    /// The latest that a wait returned, rounded down: which deadlines have passed.
+    time: Instant,
+    is_stopping: bool,
+}
+
+/// Why a registration is refused.
+pub(crate) enum Refusal {
+    Full,
+    Taken,
+}
+
+/// Everything that operations on threads touch, borrowed from the loop.
+pub(crate) struct Tables<'t> {
+    pub(crate) head: &'t mut Head,
+    pub(crate) links: &'t mut [Link],
+    pub(crate) timers: &'t mut dyn Timers,
+    pub(crate) host: &'t mut dyn Host,
+}
+
+impl Head {
+    pub(crate) const NEW: Self = Self {
+        slots: Slots::NEW,
+        new: List::EMPTY,
+        ready_to_write: List::EMPTY,
+        ready_to_read: List::EMPTY,
+        due: List::EMPTY,
+        pending: List::EMPTY,
+        running: None,
+        turn: 0,
+        hooks: 0,
+        strays: 0,
+        clock: Instant::ZERO,
+        time: Instant::ZERO,
+        is_stopping: false,
+    };
+
+    fn list_mut(&mut self, place: Place) -> Option<&mut List> {
+        match place {
+            Place::Vacant | Place::Running | Place::Watched | Place::Timers => None,
+            Place::New => Some(&mut self.new),
+            Place::ReadyToWrite => Some(&mut self.ready_to_write),
+            Place::ReadyToRead => Some(&mut self.ready_to_read),
+            Place::Due => Some(&mut self.due),
+            Place::Pending => Some(&mut self.pending),
+        }
+    }
+
+    fn enlist(&mut self, links: &mut [Link], index: Index, place: Place) {
+        links.edit(index, |link| link.place = place);
+        if let Some(list) = self.list_mut(place) {
+            list.push_back(links, index);
+        }
+    }
+
+    /// Takes the thread out of the list it is in, if any.
+    fn delist(&mut self, links: &mut [Link], index: Index) {
+        if let Some(list) = self.list_mut(links.at(index).place) {
+            list.remove(links, index);
+        }
+    }
+
+    /// The poller found something. Only threads that it watches get to know: not one that was added since.
+    pub(crate) fn found(&mut self, links: &mut [Link], source: Source, readiness: Readiness) {
+        let mut is_known = false;
+        for (kind, ready) in [(Kind::Write, Place::ReadyToWrite), (Kind::Read, Place::ReadyToRead)]
+        {
+            let Some(index) = sources::find(links, source, kind) else { continue };
+            is_known = true;
+            let seen = readiness.seen_by(links.at(index).interest());
+            let place = links.at(index).place;
+            if seen.is_none() || (place != Place::Watched && place != ready) {
+                continue;
+            }
+            links.edit(index, |link| link.readiness = link.readiness | seen);
+            if place == Place::Watched {
+                self.enlist(links, index, ready);
+            }
+        }
+        if !is_known {
+            self.strays = self.strays.saturating_add(1);
+        }
+    }
+
+    /// Ends the count of hooks that make the loop ask the poller.
+    pub(crate) fn looked(&mut self) {
+        self.hooks = 0;
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.is_stopping
+    }
+
+    pub(crate) fn set_stopping(&mut self, is_stopping: bool) {
+        self.is_stopping = is_stopping;
+    }
+
+    pub(crate) fn is_running(&self, index: Index) -> bool {
+        self.running == Some(index)
+    }
+}
+
+/// Adding, re-arming, ending.
+impl Tables<'_> {
+    pub(crate) fn now(&mut self) -> Instant {
+        self.head.clock = self.head.clock.max(self.host.now());
+        self.head.clock
+    }
+
+    pub(crate) fn register(&mut self, when: When) -> Result<Index, Refusal> {
+        if self.other_thread_of(when, None) {
+            return Err(Refusal::Taken);
+        }
+        let index = self.head.slots.take(self.links).ok_or(Refusal::Full)?;
+        self.arm(index, when);
+        Ok(index)
+    }
+
+    /// Whether the source of `when` has a thread of its kind that is not `but`.
+    fn other_thread_of(&self, when: When, but: Option<Index>) -> bool {
+        let found = when.source().and_then(|source| sources::find(self.links, source, when.kind()));
+        found.is_some() && found != but
+    }
+
+    /// Puts a thread that is nowhere where `when` says.
+    fn arm(&mut self, index: Index, when: When) {
+        self.links.edit(index, |link| link.kind = when.kind());
+        match when {
+            When::Readable(source) | When::Writable(source) => {
+                self.links.edit(index, |link| link.set_source(source));
+                sources::insert(self.links, index);
+                self.head.enlist(self.links, index, Place::New);
+            }
+            When::At(deadline) => self.arm_timer(index, deadline),
+            When::After(delay) => {
+                let now = self.now();
+                self.arm_timer(index, now.saturating_add(delay));
+            }
+            When::Now => {
+                let turn = self.head.turn;
+                self.links.edit(index, |link| link.set_turn(turn));
+                self.head.enlist(self.links, index, Place::Pending);
+            }
+        }
+    }
+
+    fn arm_timer(&mut self, index: Index, deadline: Instant) {
+        self.links.edit(index, |link| {
+            link.set_deadline(deadline);
+            link.place = Place::Timers;
+        });
+        self.timers.insert(self.links, index);
+    }
+
+    /// Registers the running thread once more as it was; `false` if its kind is a timer and it has no period.
+    pub(crate) fn again(&mut self, index: Index, period: Option<Period>) -> bool {
+        match (self.links.at(index).kind, period) {
+            (Kind::Timer, None) => return false,
+            (Kind::Timer, Some(period)) => {
+                let deadline = period.next(self.links.at(index).deadline(), self.head.time);
+                self.arm_timer(index, deadline);
+            }
+            (Kind::Execute, _) => self.arm(index, When::Now),
+            (Kind::Read | Kind::Write, _) => self.watch_again(index),
+        }
+        self.rearmed(index);
+        true
+    }
+
+    /// The poller still watches the thread's source, unless it found an error and may have let go of it.
+    fn watch_again(&mut self, index: Index) {
+        let has_error = self.links.at(index).readiness.is_error();
+        self.head.enlist(self.links, index, if has_error { Place::New } else { Place::Watched });
+    }
+
+    /// Registers the running thread for something else.
+    pub(crate) fn again_when(&mut self, index: Index, when: When) -> Result<(), Refusal> {
+        if self.other_thread_of(when, Some(index)) {
+            return Err(Refusal::Taken);
+        }
+        let left = self.source_of(index);
+        if left.is_some() {
+            sources::remove(self.links, index);
+        }
+        self.arm(index, when);
+        if let Some(source) = left.filter(|&source| when.source() != Some(source)) {
+            self.tell_removal(source);
+        }
+        self.rearmed(index);
+        Ok(())
+    }
+
+    fn rearmed(&mut self, index: Index) {
+        self.links.edit(index, |link| link.readiness = Readiness::NONE);
+        self.head.running = None;
+    }
+
+    /// The id of the thread in that slot.
+    pub(crate) fn id(&self, index: Index) -> Option<ThreadId> {
+        self.links.at(index).id(index)
+    }
+
+    fn source_of(&self, index: Index) -> Option<Source> {
+        let link = self.links.at(index);
+        (!link.interest().is_none()).then(|| link.source())
+    }
+
+    /// The slot of a thread that can be cancelled: it has not ended and does not run.
+    pub(crate) fn waiting(&self, id: ThreadId) -> Result<Index, Stale> {
+        let index = self.head.slots.find(self.links, id).ok_or(Stale)?;
+        if self.head.is_running(index) { Err(Stale) } else { Ok(index) }
+    }
+
+    /// Ends a thread, wherever it is, and tells the poller at once.
+    pub(crate) fn release(&mut self, index: Index) {
+        let source = self.source_of(index);
+        let was_told = self.links.at(index).place != Place::New;
+        self.detach(index);
+        if let Some(source) = source.filter(|_| was_told) {
+            self.tell_removal(source);
+        }
+    }
+
+    /// Ends the reader and the writer of a source, which may have neither.
+    pub(crate) fn release_source(&mut self, source: Source) {
+        let mut was_told = false;
+        for kind in [Kind::Read, Kind::Write] {
+            let Some(index) = sources::find(self.links, source, kind) else { continue };
+            was_told |= self.links.at(index).place != Place::New;
+            self.detach(index);
+        }
+        if was_told {
+            self.tell_removal(source);
+        }
+    }
+
+    /// Takes a thread out of all lists and frees its slot.
+    fn detach(&mut self, index: Index) {
+        if self.links.at(index).place == Place::Timers {
+            self.timers.remove(self.links, index);
+        }
+        self.head.delist(self.links, index);
+        if self.source_of(index).is_some() {
+            sources::remove(self.links, index);
+        }
+        if self.head.is_running(index) {
+            self.head.running = None;
+        }
+        self.links.edit(index, |link| link.readiness = Readiness::NONE);
+        self.head.slots.free(self.links, index);
+    }
+
+    /// Ends the running thread, if its hook did not re-arm it.
+    pub(crate) fn settle(&mut self) {
+        if let Some(index) = self.head.running {
+            self.release(index);
+        }
+    }
+}
+
+/// What the poller is told.
+impl Tables<'_> {
+    /// Asks the poller to watch a source for all that its threads want.
+    fn tell(&mut self, source: Source) -> Result<(), Unwatchable> {
+        for kind in [Kind::Read, Kind::Write] {
+            let Some(index) = sources::find(self.links, source, kind) else { continue };
+            if self.links.at(index).place == Place::New {
+                self.head.delist(self.links, index);
+                self.links.edit(index, |link| link.place = Place::Watched);
+            }
+        }
+        self.host.modify(source, sources::interest(self.links, source))
+    }
+
+    /// A thread of the source has gone. If the poller can't watch the source for the other one, that one is told
+    /// with the next changes.
+    fn tell_removal(&mut self, source: Source) {
+        if self.tell(source).is_ok() {
+            return;
+        }
+        for kind in [Kind::Read, Kind::Write] {
+            let Some(index) = sources::find(self.links, source, kind) else { continue };
+            if self.links.at(index).place == Place::Watched {
+                self.head.enlist(self.links, index, Place::New);
+            }
+        }
+    }
+
+    /// Tells the poller of everything new. The threads of a source that it can't watch are ready with an error.
+    fn tell_new(&mut self) {
+        while let Some(index) = self.head.new.first() {
+            let source = self.links.at(index).source();
+            if self.tell(source).is_err() {
+                self.head.found(self.links, source, Readiness::ERROR);
+            }
+        }
+    }
+}
+
+/// A turn, step by step.
+impl Tables<'_> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head.slots.used() == 0
+    }
+
+    /// From here on, execute threads that are added belong to the next turn.
+    pub(crate) fn begin_turn(&mut self) {
+        self.head.turn = self.head.turn.wrapping_add(1);
+    }
+
+    /// The next execute thread that was there when the turn began.
+    pub(crate) fn next_pending(&mut self) -> Option<Index> {
+        let first = self.head.pending.first()?;
+        if self.links.at(first).turn() == self.head.turn {
+            return None;
+        }
+        self.start(self.head.pending.first())
+    }
+
+    /// The next thread of those found ready or due: writers, readers, timers.
+    pub(crate) fn next_found(&mut self) -> Option<Index> {
+        let head = &*self.head;
+        self.start(head.ready_to_write.first().or(head.ready_to_read.first()).or(head.due.first()))
+    }
+
+    fn start(&mut self, index: Option<Index>) -> Option<Index> {
+        let index = index?;
+        self.head.delist(self.links, index);
+        self.links.edit(index, |link| link.place = Place::Running);
+        self.head.running = Some(index);
+        self.head.hooks = self.head.hooks.saturating_add(1);
+        Some(index)
+    }
+
+    /// Whether the turn can end without asking the poller.
+    pub(crate) fn can_skip_wait(&self, look_every: u32) -> bool {
+        !self.head.pending.is_empty() && self.head.hooks < look_every
+    }
+
+    /// Tells the poller what is new, and says until when it may wait.
+    pub(crate) fn before_wait(&mut self) -> Option<Instant> {
+        self.tell_new();
+        let head = &*self.head;
+        if head.pending.is_empty()
+            && head.ready_to_write.is_empty()
+            && head.ready_to_read.is_empty()
+        {
+            self.timers.next_deadline(self.links)
+        } else {
+            Some(Instant::ZERO)
+        }
+    }
+
+    /// Marks the timers that are due at `now` as found.
+    pub(crate) fn after_wait(&mut self, now: Instant) {
+        self.head.time = self.head.time.max(now);
+        self.timers.advance(self.links, self.head.time);
+        while let Some(index) = self.timers.pop(self.links) {
+            self.head.enlist(self.links, index, Place::Due);
+        }
+    }
+
+    /// Walks all tables and checks that they agree.
+    pub(crate) fn verify(&self) -> Result<(), &'static str> {
+        self.head.slots.verify(self.links)?;
+        let mut places = [0_usize; 9];
+        let mut with_source = 0_usize;
+        for index in self.head.slots.touched() {
+            let link = self.links.at(index);
+            if let Some(count) = places.get_mut(link.place as usize) {
+                *count = count.saturating_add(1);
+            }
+            if link.place != Place::Vacant && !link.interest().is_none() {
+                with_source = with_source.saturating_add(1);
+            }
+        }
+        let [_, running, _, timers, rest @ ..] = places;
+        if running != usize::from(self.head.running.is_some()) {
+            return Err("another number of threads run than one");
+        }
+        if timers != self.timers.verify(self.links)? {
+            return Err("the timers are not those of the timer structure");
+        }
+        if with_source != sources::verify(self.links)? {
+            return Err("a reader or writer is in no source's chain");
+        }
+        let head = &*self.head;
+        let lists = [head.new, head.ready_to_write, head.ready_to_read, head.due, head.pending];
+        for (list, count) in lists.iter().zip(rest) {
+            if list.verify(self.links)? != count {
+                return Err("a list does not hold the threads that say they are in it");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What of a registration is kept for `again`.
+pub(crate) fn period_of(when: When) -> Option<Period> {
+    match when {
+        When::After(period) => Some(Period::new(period)),
+        _ => None,
+    }
+}

@@ -1,0 +1,241 @@
+//! What hooks see of the loop: the threads, to add to and to take from.
+
+use core::time::Duration;
+
+use crate::dump::Dump;
+use crate::error::{AddError, Stale};
+use crate::id::{Index, ThreadId};
+use crate::source::{Kind, Source};
+use crate::sources;
+use crate::storage::Body;
+use crate::tables::{Refusal, Tables, period_of};
+use crate::thread::Thread;
+use crate::time::Instant;
+use crate::when::When;
+
+/// What a thread does: a function of the application's state `S` and of the thread, which has the argument.
+///
+/// A method `fn on_tick(&mut self, thread: Thread<Self>)` is a hook, and so is a closure that captures nothing. It is
+/// called once for each registration. It runs to its end before anything else does, so it should not block.
+pub type Hook<S, A = ()> = fn(&mut S, Thread<'_, S, A>);
+
+/// The threads of a loop, with an argument of type `A` each.
+///
+/// From [`EventLoop::threads`](crate::EventLoop::threads), and inside hooks from [`Thread::threads`].
+pub struct Threads<'t, S, A = ()> {
+    pub(crate) tables: Tables<'t>,
+    pub(crate) bodies: &'t mut [Body<S, A>],
+}
+
+impl<S, A> Threads<'_, S, A> {
+    /// Adds a thread; its hook is called once, when `when` says, and not before the next turn.
+    ///
+    /// `name` is for logs and `dump`. Threads for the same moment run in the order of adding. O(1) (with a
+    /// [`SortedList`](crate::SortedList) O(n) for a timer).
+    ///
+    /// # Errors
+    /// [`AddError`] with the argument: the tables are full, or the source has a thread of that kind. The thread that
+    /// runs still counts for both, until it calls [`end`](Thread::end) or returns.
+    pub fn add(
+        &mut self,
+        name: &'static str,
+        when: When,
+        hook: Hook<S, A>,
+        arg: A,
+    ) -> Result<ThreadId, AddError<A>> {
+        let index = match self.tables.register(when) {
+            Ok(index) => index,
+            Err(Refusal::Full) => return Err(AddError::Full(arg)),
+            Err(Refusal::Taken) => return Err(AddError::Taken(arg)),
+        };
+        let (Some(body), Some(id)) = (self.bodies.get_mut(index.position()), self.tables.id(index))
+        else {
+            debug_assert!(false, "slot {} has no body", index.position());
+            return Err(AddError::Full(arg));
+        };
+        *body = Body { name: Some(name), call: Some((hook, arg)), period: period_of(when) };
+        crate::log::trace!("thread {} {}: added, {}", name, id, when.kind().as_str());
+        Ok(id)
+    }
+
+    /// Adds a read thread: the hook is called when `source` is readable, its other side has gone, or it has an error.
+    /// It may be called for nothing, so it reads without blocking.
+    ///
+    /// # Errors
+    /// As of [`add`](Self::add).
+    pub fn add_read(
+        &mut self,
+        name: &'static str,
+        source: Source,
+        hook: Hook<S, A>,
+        arg: A,
+    ) -> Result<ThreadId, AddError<A>> {
+        self.add(name, When::Readable(source), hook, arg)
+    }
+
+    /// Adds a write thread: the hook is called when `source` is writable, its other side has gone, or it has an error.
+    ///
+    /// # Errors
+    /// As of [`add`](Self::add).
+    pub fn add_write(
+        &mut self,
+        name: &'static str,
+        source: Source,
+        hook: Hook<S, A>,
+        arg: A,
+    ) -> Result<ThreadId, AddError<A>> {
+        self.add(name, When::Writable(source), hook, arg)
+    }
+
+    /// Adds a timer: the hook is called when `delay` has passed since this call, rounded up to whole microseconds, and
+    /// never before. `delay` is its period, too, should the hook call [`again`](Thread::again).
+    ///
+    /// # Errors
+    /// As of [`add`](Self::add).
+    pub fn add_timer(
+        &mut self,
+        name: &'static str,
+        delay: Duration,
+        hook: Hook<S, A>,
+        arg: A,
+    ) -> Result<ThreadId, AddError<A>> {
+        self.add(name, When::After(delay), hook, arg)
+    }
+
+    /// Adds an execute thread: the hook is called in the next turn, before the loop waits.
+    ///
+    /// # Errors
+    /// As of [`add`](Self::add).
+    pub fn add_execute(
+        &mut self,
+        name: &'static str,
+        hook: Hook<S, A>,
+        arg: A,
+    ) -> Result<ThreadId, AddError<A>> {
+        self.add(name, When::Now, hook, arg)
+    }
+
+    /// Ends a thread before its hook is called, and gives back its argument. Found ready or due already, it does not
+    /// run. Any id may be given at any time. O(1).
+    ///
+    /// If it was the reader or writer of a source, the poller has let go of that interest when this returns.
+    ///
+    /// # Errors
+    /// [`Stale`] if the thread has ended, or is the one that runs; that one has [`end`](Thread::end).
+    pub fn cancel(&mut self, id: ThreadId) -> Result<A, Stale> {
+        let index = self.tables.waiting(id)?;
+        self.tables.release(index);
+        let (_, arg) =
+            self.bodies.get_mut(index.position()).and_then(|body| body.call.take()).ok_or(Stale)?;
+        crate::log::trace!("thread {} {}: cancelled", self.name(index), id);
+        Ok(arg)
+    }
+
+    /// Ends both threads of a source, also the one that runs, and gives back the arguments. When this returns, the
+    /// poller does not watch the source, so that it may be closed. O(1).
+    pub fn cancel_source(&mut self, source: Source) -> CancelledSource<A> {
+        let [reader, writer] = [Kind::Read, Kind::Write].map(|kind| {
+            sources::find(self.tables.links, source, kind).map_or(usize::MAX, Index::position)
+        });
+        self.tables.release_source(source);
+        let mut take_arg = |position| {
+            let (_, arg) = self.bodies.get_mut::<usize>(position)?.call.take()?;
+            Some(arg)
+        };
+        CancelledSource { reader: take_arg(reader), writer: take_arg(writer) }
+    }
+
+    /// Ends the loop before the next hook is called; it does not wait first. What was found ready or due stays so and
+    /// runs first in the next turn. Called before `run`, it makes `run` return at once.
+    pub fn stop(&mut self) {
+        self.tables.head.set_stopping(true);
+    }
+
+    /// The time, read from the poller's clock and rounded up to a whole microsecond. Never less than before.
+    pub fn now(&mut self) -> Instant {
+        self.tables.now()
+    }
+
+    /// How many threads there are, the one that runs included.
+    pub fn len(&self) -> usize {
+        self.tables.head.slots.used()
+    }
+
+    /// Whether there is no thread.
+    pub fn is_empty(&self) -> bool {
+        self.tables.is_empty()
+    }
+
+    /// How many threads there can be.
+    pub fn capacity(&self) -> usize {
+        self.tables.head.slots.capacity(self.tables.links)
+    }
+
+    /// The state of every thread, as a value to print.
+    pub fn dump(&mut self) -> Dump<'_, S, A> {
+        let now = self.now();
+        Dump { head: self.tables.head, links: self.tables.links, bodies: self.bodies, now }
+    }
+
+    /// Walks all tables and checks that they agree with each other. For tests: O(capacity).
+    ///
+    /// # Errors
+    /// What does not hold. That is a bug in kpt.
+    pub fn verify(&self) -> Result<(), &'static str> {
+        self.tables.verify()
+    }
+
+    pub(crate) fn name(&self, index: Index) -> &'static str {
+        self.bodies.get(index.position()).and_then(|body| body.name).unwrap_or("")
+    }
+
+    /// The same view for a shorter time.
+    pub(crate) fn reborrow(&mut self) -> Threads<'_, S, A> {
+        let tables = Tables {
+            head: self.tables.head,
+            links: self.tables.links,
+            timers: self.tables.timers,
+            host: self.tables.host,
+        };
+        Threads { tables, bodies: self.bodies }
+    }
+}
+
+/// The arguments of the threads that [`Threads::cancel_source`] ended; `None` where there was none, or for the thread
+/// that runs, which holds its argument itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CancelledSource<A> {
+    /// The read thread's.
+    pub reader: Option<A>,
+    /// The write thread's.
+    pub writer: Option<A>,
+}
+
+/// Calling hooks.
+impl<S, A> Threads<'_, S, A> {
+    /// Runs what was found ready or due.
+    pub(crate) fn run_found(&mut self, state: &mut S) {
+        while !self.tables.head.is_stopping() {
+            let Some(index) = self.tables.next_found() else { return };
+            self.call(state, index);
+        }
+    }
+
+    /// Runs the execute threads that are there.
+    pub(crate) fn run_pending(&mut self, state: &mut S) {
+        self.tables.begin_turn();
+        while !self.tables.head.is_stopping() {
+            let Some(index) = self.tables.next_pending() else { return };
+            self.call(state, index);
+        }
+    }
+
+    fn call(&mut self, state: &mut S, index: Index) {
+        let call = self.bodies.get_mut(index.position()).and_then(|body| body.call.take());
+        debug_assert!(call.is_some(), "slot {} has no hook", index.position());
+        if let Some((hook, arg)) = call {
+            hook(state, Thread { threads: self.reborrow(), index, hook, arg });
+        }
+        self.tables.settle();
+    }
+}

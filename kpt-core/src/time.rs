@@ -1,0 +1,181 @@
+//! Time as the loop sees it: whole microseconds on a clock that starts anywhere and never goes back.
+
+use core::ops::Add;
+use core::time::Duration;
+
+/// A moment: microseconds since the start of the poller's clock, whenever that was.
+///
+/// [`Instant::NEVER`] is the last one: a deadline that lies there, or would lie beyond it, is never reached. At one
+/// microsecond each the clock lasts for 584,542 years.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The start of the clock. As a deadline: already passed.
+    pub const ZERO: Self = Self(0);
+    /// The deadline that is never reached.
+    pub const NEVER: Self = Self(u64::MAX);
+
+    /// The moment `micros` microseconds after the start of the clock.
+    pub const fn from_micros(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    /// Microseconds since the start of the clock.
+    pub const fn as_micros(self) -> u64 {
+        self.0
+    }
+
+    /// The moment `delay` later, rounded up to whole microseconds; [`Instant::NEVER`] if the clock does not go that far.
+    pub fn saturating_add(self, delay: Duration) -> Self {
+        Self(self.0.saturating_add(micros(delay)))
+    }
+
+    /// How long after `earlier` this is; zero if it is not after it.
+    pub const fn saturating_duration_since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// The same as [`Instant::saturating_add`].
+impl Add<Duration> for Instant {
+    type Output = Self;
+
+    fn add(self, delay: Duration) -> Self {
+        self.saturating_add(delay)
+    }
+}
+
+/// Whole microseconds, rounded up; `u64::MAX` for what does not fit.
+pub(crate) fn micros(duration: Duration) -> u64 {
+    let fraction = u64::from(duration.subsec_nanos().div_ceil(1_000));
+    duration.as_secs().saturating_mul(1_000_000).saturating_add(fraction)
+}
+
+/// The time between two runs of a timer that re-arms itself.
+///
+/// Two words and not a `u64`, so that a thread's body needs no eight-byte alignment on a 32-bit machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Period {
+    high: u32,
+    low: u32,
+}
+
+impl Period {
+    pub(crate) fn new(period: Duration) -> Self {
+        let micros = micros(period);
+        Self { high: high_word(micros), low: low_word(micros) }
+    }
+
+    pub(crate) fn micros(self) -> u64 {
+        join_words(self.high, self.low)
+    }
+
+    /// The first moment of the grid `last`, `last` + period, `last` + 2 periods, ... that is after `last` and not
+    /// before `now`.
+    ///
+    /// Without a division, which a 32-bit machine would have to call a large function for.
+    pub(crate) fn next(self, last: Instant, now: Instant) -> Instant {
+        let period = self.micros();
+        let next = last.0.saturating_add(period);
+        if next >= now.0 {
+            return Instant(next);
+        }
+        match remainder(now.0.saturating_sub(next), period) {
+            0 => now,
+            missed => Instant(now.0.saturating_add(period.saturating_sub(missed))),
+        }
+    }
+}
+
+/// `value` modulo `divisor` by shifting and subtracting; 0 if the divisor is 0.
+fn remainder(mut value: u64, divisor: u64) -> u64 {
+    if divisor == 0 {
+        return 0;
+    }
+    let mut shift = divisor.leading_zeros().saturating_sub(value.leading_zeros());
+    loop {
+        let multiple = divisor.wrapping_shl(shift);
+        if value >= multiple {
+            value = value.wrapping_sub(multiple);
+        }
+        if shift == 0 {
+            return value;
+        }
+        shift = shift.wrapping_sub(1);
+    }
+}
+
+pub(crate) const fn high_word(value: u64) -> u32 {
+    (value >> 32) as u32
+}
+
+pub(crate) const fn low_word(value: u64) -> u32 {
+    value as u32
+}
+
+pub(crate) const fn join_words(high: u32, low: u32) -> u64 {
+    (high as u64) << 32 | low as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_round_up_and_saturate() {
+        for (nanos, expected) in
+            [(0, 0), (1, 1), (999, 1), (1_000, 1), (1_001, 2), (999_999_001, 1_000_000)]
+        {
+            assert_eq!(micros(Duration::from_nanos(nanos)), expected, "{nanos} ns");
+        }
+        assert_eq!(micros(Duration::MAX), u64::MAX);
+        assert_eq!(Instant::from_micros(7) + Duration::MAX, Instant::NEVER);
+    }
+
+    #[test]
+    fn remainder_is_the_operator() {
+        let edges = [
+            0,
+            1,
+            2,
+            3,
+            7,
+            8,
+            9,
+            999,
+            1_000,
+            1 << 31,
+            1 << 32,
+            (1 << 63) - 1,
+            1 << 63,
+            u64::MAX - 1,
+            u64::MAX,
+        ];
+        for value in edges {
+            for divisor in edges {
+                let expected = value.checked_rem(divisor).unwrap_or(0);
+                assert_eq!(remainder(value, divisor), expected, "{value} % {divisor}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_next_period_is_on_the_grid_and_not_before_now() {
+        let period = Period::new(Duration::from_micros(10));
+        for (last, now, expected) in [
+            (100, 100, 110),
+            (100, 109, 110),
+            (100, 110, 110),
+            (100, 111, 120),
+            (100, 129, 130),
+            (100, 140, 140),
+        ] {
+            let next = period.next(Instant(last), Instant(now));
+            assert_eq!(next, Instant(expected), "last {last} now {now}");
+        }
+        assert_eq!(Period::new(Duration::ZERO).next(Instant(5), Instant(9)), Instant(9));
+        assert_eq!(Period::new(Duration::MAX).next(Instant(5), Instant(9)), Instant::NEVER);
+    }
+}

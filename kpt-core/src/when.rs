@@ -1,0 +1,43 @@
+//! When a thread's hook is called: the four kinds of thread are four answers to that question.
+
+use core::time::Duration;
+
+use crate::source::{Kind, Source};
+use crate::time::Instant;
+
+/// When a thread's hook is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum When {
+    /// The source is readable, its other side has gone, or it has an error.
+    Readable(Source),
+    /// The source is writable, its other side has gone, or it has an error.
+    Writable(Source),
+    /// This moment has come. One that has passed counts as now, behind what is due already.
+    At(Instant),
+    /// So long has passed since this call; this is also the timer's period. `Duration::ZERO` is the next turn,
+    /// `Duration::MAX` is never.
+    After(#[cfg_attr(feature = "defmt", defmt(Debug2Format))] Duration),
+    /// Its turn has come: once in the next turn.
+    Now,
+}
+
+impl When {
+    /// The kind of thread that waits for this.
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::Readable(_) => Kind::Read,
+            Self::Writable(_) => Kind::Write,
+            Self::At(_) | Self::After(_) => Kind::Timer,
+            Self::Now => Kind::Execute,
+        }
+    }
+
+    /// The source, if a reader or writer waits for this.
+    pub const fn source(self) -> Option<Source> {
+        match self {
+            Self::Readable(source) | Self::Writable(source) => Some(source),
+            Self::At(_) | Self::After(_) | Self::Now => None,
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! A poller on POSIX select.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+use kpt_core::{Instant, Interest, Poller, Readiness, Ready, Source, Unwatchable};
+
+use crate::clock;
+use crate::sys::{self, Bitmaps, Word};
+
+/// However high the limit of the process is, no more descriptors than these are watched: 8 KiB for each bitmap.
+const MOST_DESCRIPTORS: u64 = 65_536;
+
+/// Kernels and C libraries differ in the longest timeout they take; waking once a day is cheap.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+const BITS: usize = Word::BITS as usize;
+
+/// Waits with `select`, on bitmaps of its own: not bound to 1,024 descriptors, but to the soft `RLIMIT_NOFILE` at the
+/// time of [`new`](Self::new), at most 65,536.
+///
+/// A change of interest costs no system call. A wait costs one, which copies and looks through the bitmaps up to the
+/// highest descriptor watched: for some tens or hundreds of descriptors that is as good as anything.
+///
+/// Select knows two answers. A hang-up or an error comes as readable to the reader, and as writable to the writer
+/// where the kernel says that writing will not block; what it is, the read or write then says. A descriptor that
+/// can't be watched (closed, or beyond the limit) comes as [`ERROR`](Readiness::ERROR) to its own threads.
+pub struct SelectPoller {
+    wanted: Sets,
+    /// What the kernel answered; filled anew by each wait.
+    found: Sets,
+    /// One more than the highest descriptor that is watched.
+    descriptors: usize,
+}
+
+struct Sets {
+    readable: Vec<Word>,
+    writable: Vec<Word>,
+}
+
+impl SelectPoller {
+    /// A poller that watches nothing, for as many descriptors as the process may have open now.
+    pub fn new() -> Self {
+        let limit = sys::descriptor_limit().unwrap_or(MOST_DESCRIPTORS).min(MOST_DESCRIPTORS);
+        let words = usize::try_from(limit).unwrap_or(0).div_ceil(BITS);
+        Self { wanted: Sets::new(words), found: Sets::new(words), descriptors: 0 }
+    }
+
+    /// Asks the kernel once. `Ok(0)` when the time is up.
+    fn select(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
+        let words = self.descriptors.div_ceil(BITS);
+        self.found.readable[..words].copy_from_slice(&self.wanted.readable[..words]);
+        self.found.writable[..words].copy_from_slice(&self.wanted.writable[..words]);
+        let bitmaps = Bitmaps {
+            readable: &mut self.found.readable[..words],
+            writable: &mut self.found.writable[..words],
+        };
+        sys::select(self.descriptors, bitmaps, timeout)
+    }
+
+    /// Pushes what the last select left in the bitmaps; it found `count` bits.
+    fn push_found(&self, mut count: usize, ready: &mut Ready<'_>) {
+        let words = self.found.readable.iter().zip(&self.found.writable).enumerate();
+        for (word, (&readable, &writable)) in words {
+            let mut either = readable | writable;
+            while either != 0 {
+                let bit = either.trailing_zeros();
+                either &= either - 1;
+                let readiness = readiness(readable >> bit & 1, writable >> bit & 1);
+                ready.push(Source::new((word * BITS) as u32 + bit), readiness);
+                count -= readiness_bits(readiness).min(count);
+            }
+            if count == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Stops watching the descriptors that are closed, and tells their threads.
+    fn push_closed(&mut self, ready: &mut Ready<'_>) {
+        for word in 0..self.descriptors.div_ceil(BITS) {
+            let mut either = self.wanted.readable[word] | self.wanted.writable[word];
+            while either != 0 {
+                let descriptor = word * BITS + either.trailing_zeros() as usize;
+                either &= either - 1;
+                if !sys::is_open(descriptor as RawFd) {
+                    self.wanted.set(descriptor, Interest::NONE);
+                    ready.push(Source::new(descriptor as u32), Readiness::ERROR);
+                }
+            }
+        }
+        self.lower_descriptors();
+    }
+
+    fn lower_descriptors(&mut self) {
+        while let Some(highest) = self.descriptors.checked_sub(1) {
+            if !self.wanted.get(highest).is_none() {
+                return;
+            }
+            // Whole words at a time: a gap in the numbers costs a step for each 64 of them.
+            let word = highest / BITS;
+            let is_empty = self.wanted.readable[word] | self.wanted.writable[word] == 0;
+            self.descriptors = if is_empty { word * BITS } else { highest };
+        }
+    }
+}
+
+impl Default for SelectPoller {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Poller for SelectPoller {
+    type Error = io::Error;
+
+    /// An empty look costs about as much as a hundred hooks.
+    const LOOK_EVERY: u32 = 128;
+
+    fn now(&mut self) -> Instant {
+        clock::now_or_later()
+    }
+
+    fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable> {
+        let descriptor = source.number() as usize;
+        if descriptor / BITS >= self.wanted.readable.len() {
+            return if interest.is_none() { Ok(()) } else { Err(Unwatchable) };
+        }
+        self.wanted.set(descriptor, interest);
+        if interest.is_none() {
+            self.lower_descriptors();
+        } else {
+            self.descriptors = self.descriptors.max(descriptor + 1);
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, mut until: Option<Instant>, ready: &mut Ready<'_>) -> io::Result<Instant> {
+        loop {
+            let timeout =
+                until.map_or(LONGEST_WAIT, |until| clock::remaining(until).min(LONGEST_WAIT));
+            match self.select(Some(timeout)) {
+                Ok(0) => {}
+                Ok(count) => {
+                    self.push_found(count, ready);
+                    return Ok(clock::now_or_earlier());
+                }
+                Err(error) if sys::is_bad_descriptor(&error) => {
+                    self.push_closed(ready);
+                    // The others are served in the same wait, which has found something and need not go on.
+                    until = Some(Instant::ZERO);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            let now = clock::now_or_earlier();
+            if until.is_some_and(|until| until <= now) {
+                return Ok(now);
+            }
+        }
+    }
+}
+
+impl Sets {
+    fn new(words: usize) -> Self {
+        Self { readable: vec![0; words], writable: vec![0; words] }
+    }
+
+    fn set(&mut self, descriptor: usize, interest: Interest) {
+        let (word, bit) = (descriptor / BITS, descriptor % BITS);
+        let put = |words: &mut [Word], is_wanted: bool| {
+            words[word] = words[word] & !(1 << bit) | Word::from(is_wanted) << bit;
+        };
+        put(&mut self.readable, interest.is_readable());
+        put(&mut self.writable, interest.is_writable());
+    }
+
+    fn get(&self, descriptor: usize) -> Interest {
+        let (word, bit) = (descriptor / BITS, descriptor % BITS);
+        let readable =
+            if self.readable[word] >> bit & 1 != 0 { Interest::READABLE } else { Interest::NONE };
+        let writable =
+            if self.writable[word] >> bit & 1 != 0 { Interest::WRITABLE } else { Interest::NONE };
+        readable | writable
+    }
+}
+
+fn readiness(readable: Word, writable: Word) -> Readiness {
+    let readable = if readable != 0 { Readiness::READABLE } else { Readiness::NONE };
+    let writable = if writable != 0 { Readiness::WRITABLE } else { Readiness::NONE };
+    readable | writable
+}
+
+fn readiness_bits(readiness: Readiness) -> usize {
+    usize::from(readiness.is_readable()) + usize::from(readiness.is_writable())
+}

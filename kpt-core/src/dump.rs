@@ -31,14 +31,17 @@ struct Row<'d> {
     index: Index,
     link: &'d Link,
     name: &'d str,
+    is_running: bool,
 }
 
 impl Row<'_> {
     fn state(&self) -> &'static str {
+        if self.is_running {
+            return "running";
+        }
         match self.link.place {
             Place::Vacant => "vacant",
-            Place::Running => "running",
-            Place::Watched | Place::Timers | Place::New => "waiting",
+            Place::Watched | Place::Timers | Place::New | Place::Changed => "waiting",
             Place::ReadyToWrite | Place::ReadyToRead | Place::Due | Place::Pending => "ready",
         }
     }
@@ -61,13 +64,18 @@ impl<S, A> Dump<'_, S, A> {
         self.head.slots.touched().filter_map(|index| {
             let link = self.links.at(index);
             let name = self.bodies.get(index.position()).and_then(|body| body.name).unwrap_or("");
-            (link.place != Place::Vacant).then_some(Row { index, link, name })
+            (link.place != Place::Vacant).then_some(Row {
+                index,
+                link,
+                name,
+                is_running: self.head.is_running(index),
+            })
         })
     }
 
     fn write_row(&self, f: &mut fmt::Formatter<'_>, row: &Row<'_>) -> fmt::Result {
         let position = Decimal::new(row.index.position() as u64);
-        let generation = Decimal::new(row.link.generation.number());
+        let generation = Decimal::new(row.link.generation().number());
         let id = [position.as_str(), ".", generation.as_str()];
         write_column(f, &id, 12)?;
         write_column(f, &[row.link.kind.as_str()], 9)?;
@@ -135,7 +143,7 @@ impl<S, A> defmt::Format for Dump<'_, S, A> {
     fn format(&self, f: defmt::Formatter<'_>) {
         for row in self.rows() {
             let position = row.index.position();
-            let generation = row.link.generation.number();
+            let generation = row.link.generation().number();
             let (kind, state) = (row.link.kind.as_str(), row.state());
             let (source, due_in) = (row.source(), row.due_in(self.now));
             defmt::write!(

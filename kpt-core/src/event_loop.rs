@@ -3,6 +3,7 @@
 use core::marker::PhantomData;
 
 use crate::error::Exit;
+use crate::id::MAX_CAPACITY;
 use crate::poller::{Poller, Ready};
 use crate::storage::{Allocate, FixedStorage, Parts, Storage};
 use crate::tables::{Head, Tables};
@@ -59,9 +60,7 @@ impl<P: Poller + Default, S, A, T: Storage<S, A> + Allocate> Default for EventLo
 impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
     /// The threads, to add to and to take from.
     pub fn threads(&mut self) -> Threads<'_, S, A> {
-        let Parts { links, bodies, timers } = self.storage.lend();
-        let room = links.len().min(bodies.len());
-        let links = links.get_mut(..room).unwrap_or_default();
+        let Parts { links, bodies, timers } = lend(&mut self.storage);
         let mut tables = Tables { head: &mut self.head, links, timers, host: &mut self.poller };
         // A thread is running here only if its hook has panicked: it has ended.
         tables.settle();
@@ -97,6 +96,7 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
     /// What the poller's wait says. All threads stay registered.
     pub fn turn(&mut self, state: &mut S) -> Result<Option<Exit>, P::Error> {
         let mut threads = self.threads();
+        threads.tables.begin_turn();
         threads.run_found(state);
         threads.run_pending(state);
         if let Some(exit) = threads.exit() {
@@ -107,7 +107,7 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
         }
         let until = threads.tables.before_wait();
         let Self { poller, head, storage, .. } = self;
-        let links = storage.lend().links;
+        let links = lend::<S, A, T>(storage).links;
         head.looked();
         let now = poller.wait(
             until,
@@ -123,6 +123,13 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
     pub fn poller(&self) -> &P {
         &self.poller
     }
+}
+
+/// The tables, with as many links as there are bodies and indices for.
+fn lend<S, A, T: Storage<S, A>>(storage: &mut T) -> Parts<'_, S, A> {
+    let Parts { links, bodies, timers } = storage.lend();
+    let room = links.len().min(bodies.len()).min(MAX_CAPACITY);
+    Parts { links: links.get_mut(..room).unwrap_or_default(), bodies, timers }
 }
 
 impl<S, A> Threads<'_, S, A> {

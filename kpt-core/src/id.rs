@@ -26,6 +26,7 @@ pub struct Index(core::num::NonZero<Raw>);
 
 impl Index {
     /// The place at `position`, counted from 0; `None` if no tables are that large.
+    #[inline]
     pub fn new(position: usize) -> Option<Self> {
         if position >= MAX_CAPACITY {
             return None;
@@ -34,15 +35,18 @@ impl Index {
     }
 
     /// Counted from 0.
+    #[inline]
     pub fn position(self) -> usize {
         (self.0.get() as usize).wrapping_sub(1)
     }
 
     #[allow(clippy::unnecessary_cast)] // Where indices are 16 bits wide, it is none.
+    #[inline]
     pub(crate) fn to_word(index: Option<Self>) -> u32 {
         index.map_or(0, |index| index.0.get() as u32)
     }
 
+    #[inline]
     pub(crate) fn from_word(word: u32) -> Option<Self> {
         core::num::NonZero::new(word as Raw).map(Self)
     }
@@ -50,34 +54,41 @@ impl Index {
 
 /// How often a place has been given out: 40 bits, 0 for a place that never was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Generation([u8; 5]);
+pub(crate) struct Generation(u64);
 
 impl Generation {
-    pub(crate) const NONE: Self = Self([0; 5]);
     const LAST: u64 = (1 << GENERATION_BITS) - 1;
 
+    #[inline]
     pub(crate) const fn number(self) -> u64 {
-        let [a, b, c, d, e] = self.0;
-        u64::from_le_bytes([a, b, c, d, e, 0, 0, 0])
+        self.0
     }
 
-    const fn from_number(number: u64) -> Self {
-        let [a, b, c, d, e, ..] = number.to_le_bytes();
-        Self([a, b, c, d, e])
+    /// As a link stores it: the high byte and the low word.
+    #[inline]
+    pub(crate) const fn parts(self) -> (u8, u32) {
+        ((self.0 >> 32) as u8, self.0 as u32)
     }
 
+    #[inline]
+    pub(crate) const fn from_parts(high: u8, low: u32) -> Self {
+        Self((high as u64) << 32 | low as u64)
+    }
+
+    #[inline]
     pub(crate) fn is_last(self) -> bool {
-        self.number() >= Self::LAST
+        self.0 >= Self::LAST
     }
 
     /// The next one; the last one stays.
+    #[inline]
     pub(crate) fn next(self) -> Self {
-        if self.is_last() { self } else { Self::from_number(self.number().wrapping_add(1)) }
+        Self(self.0.wrapping_add(1).min(Self::LAST))
     }
 
     #[cfg(test)]
     pub(crate) const fn last() -> Self {
-        Self::from_number(Self::LAST)
+        Self(Self::LAST)
     }
 }
 
@@ -95,6 +106,7 @@ impl ThreadId {
     /// The first that is ever given out.
     pub(crate) const FIRST: Self = Self(NonZeroU64::MIN.saturating_add(1 << INDEX_BITS));
 
+    #[inline]
     pub(crate) fn new(index: Index, generation: Generation) -> Option<Self> {
         let position = u64::from(Index::to_word(Some(index)));
         NonZeroU64::new(generation.number() << INDEX_BITS | position).map(Self)
@@ -113,16 +125,19 @@ impl ThreadId {
         }
     }
 
+    #[inline]
     pub(crate) fn index(self) -> Option<Index> {
         let word = self.0.get() & ((1 << INDEX_BITS) - 1);
         Index::from_word(word as u32)
     }
 
+    #[inline]
     pub(crate) fn generation(self) -> u64 {
         self.0.get() >> INDEX_BITS
     }
 
     /// The place in the tables, counted from 0: what `dump` prints before the dot.
+    #[inline]
     fn position(self) -> usize {
         self.index().map_or(0, Index::position)
     }
@@ -176,8 +191,8 @@ mod tests {
 
     #[test]
     fn the_last_generation_stays() {
-        assert_eq!(Generation::NONE.next().number(), 1);
+        assert_eq!(Generation::from_parts(0, 0).next().number(), 1);
         assert_eq!(Generation::last().next(), Generation::last());
-        assert!(Generation::last().is_last() && !Generation::NONE.is_last());
+        assert!(Generation::last().is_last() && !Generation::from_parts(0, 0).is_last());
     }
 }

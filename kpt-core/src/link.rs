@@ -3,22 +3,23 @@
 
 use crate::id::{Generation, Index, ThreadId};
 use crate::source::{Interest, Kind, Readiness, Source};
-use crate::time::{Instant, high_word, join_words, low_word};
+use crate::time::{Instant, Wide};
 
-/// Where a thread is. Every place but the first four is a list.
+/// Where a thread is. Every place but the first three is a list. The thread whose hook runs stays where it was found
+/// until it is re-armed or released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Place {
     /// Nowhere: the slot has no thread.
     Vacant,
-    /// Its hook runs.
-    Running,
     /// A reader or writer that the poller watches.
     Watched,
     /// A timer that is not due.
     Timers,
     /// A reader or writer that the poller has not been told of.
     New,
+    /// A reader or writer of which the poller knows something else: the other kind, or that it had an error.
+    Changed,
     /// A writer found ready.
     ReadyToWrite,
     /// A reader found ready.
@@ -31,17 +32,19 @@ pub(crate) enum Place {
 
 /// The links of one slot. All zero bytes when vacant, as a static lands in .bss.
 ///
-/// 28 bytes on 64-bit targets and 24 elsewhere: two threads share a cache line, and firmware pays little.
+/// 32 bytes on 64-bit targets, two to a cache line and none across two; 24 elsewhere.
 #[derive(Clone, Copy)]
+#[cfg_attr(target_pointer_width = "64", repr(align(32)))]
 pub struct Link {
-    /// What the thread waits for: a timer's deadline (high and low word); a reader's or writer's source and the next
-    /// thread in its bucket; an execute thread's turn of adding.
-    key: [u32; 2],
+    /// What the thread waits for: a timer's deadline; a reader's or writer's source (low word) and the next thread in
+    /// its bucket (high word); an execute thread's turn of adding.
+    key: Wide,
     pub(crate) next: Option<Index>,
     pub(crate) previous: Option<Index>,
     /// The head of one bucket of the source table. It is lodged here, and has nothing to do with this slot's thread.
     pub(crate) bucket: Option<Index>,
-    pub(crate) generation: Generation,
+    generation_low: u32,
+    generation_high: u8,
     pub(crate) place: Place,
     pub(crate) kind: Kind,
     pub(crate) readiness: Readiness,
@@ -50,60 +53,76 @@ pub struct Link {
 impl Link {
     /// No thread.
     pub const VACANT: Self = Self {
-        key: [0; 2],
+        key: Wide::ZERO,
         next: None,
         previous: None,
         bucket: None,
-        generation: Generation::NONE,
+        generation_low: 0,
+        generation_high: 0,
         place: Place::Vacant,
         kind: Kind::Read,
         readiness: Readiness::NONE,
     };
 
     /// When the timer is due.
+    #[inline]
     pub fn deadline(&self) -> Instant {
-        let [high, low] = self.key;
-        Instant::from_micros(join_words(high, low))
+        Instant::from_micros(self.key.get())
     }
 
     /// Makes the timer due at `deadline`. Only while it is in no timer structure.
+    #[inline]
     pub fn set_deadline(&mut self, deadline: Instant) {
-        self.key = [high_word(deadline.as_micros()), low_word(deadline.as_micros())];
+        self.key = Wide::new(deadline.as_micros());
     }
 
+    #[inline]
     pub(crate) fn source(&self) -> Source {
-        let [source, _] = self.key;
-        Source::new(source)
+        Source::new(self.key.get() as u32)
     }
 
+    #[inline]
     pub(crate) fn chain(&self) -> Option<Index> {
-        let [_, chain] = self.key;
-        Index::from_word(chain)
+        Index::from_word((self.key.get() >> 32) as u32)
     }
 
     pub(crate) fn set_source(&mut self, source: Source) {
-        self.key = [source.number(), 0];
+        self.key = Wide::new(u64::from(source.number()));
     }
 
     pub(crate) fn set_chain(&mut self, next: Option<Index>) {
-        let [_, chain] = &mut self.key;
-        *chain = Index::to_word(next);
+        let source = u64::from(self.source().number());
+        self.key = Wide::new(u64::from(Index::to_word(next)) << 32 | source);
     }
 
+    #[inline]
     pub(crate) fn turn(&self) -> u32 {
-        let [turn, _] = self.key;
-        turn
+        self.key.get() as u32
     }
 
+    #[inline]
     pub(crate) fn set_turn(&mut self, turn: u32) {
-        self.key = [turn, 0];
+        self.key = Wide::new(u64::from(turn));
     }
 
+    /// Which of its slot's threads this is.
+    #[inline]
+    pub(crate) fn generation(&self) -> Generation {
+        Generation::from_parts(self.generation_high, self.generation_low)
+    }
+
+    #[inline]
+    pub(crate) fn set_generation(&mut self, generation: Generation) {
+        (self.generation_high, self.generation_low) = generation.parts();
+    }
+
+    #[inline]
     pub(crate) fn id(&self, index: Index) -> Option<ThreadId> {
-        ThreadId::new(index, self.generation)
+        ThreadId::new(index, self.generation())
     }
 
     /// What the thread wants of its source.
+    #[inline]
     pub(crate) fn interest(&self) -> Interest {
         match self.kind {
             Kind::Read => Interest::READABLE,
@@ -123,12 +142,14 @@ pub(crate) trait Links {
 static VACANT: Link = Link::VACANT;
 
 impl Links for [Link] {
+    #[inline]
     fn at(&self, index: Index) -> &Link {
         let link = self.get(index.position());
         debug_assert!(link.is_some(), "link {} of {}", index.position(), self.len());
         link.unwrap_or(&VACANT)
     }
 
+    #[inline]
     fn edit(&mut self, index: Index, change: impl FnOnce(&mut Link)) {
         let link = self.get_mut(index.position());
         debug_assert!(link.is_some(), "link {} is out of range", index.position());

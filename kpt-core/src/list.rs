@@ -12,20 +12,27 @@ pub(crate) struct List {
 impl List {
     pub(crate) const EMPTY: Self = Self { first: None };
 
+    #[inline]
     pub(crate) fn is_empty(self) -> bool {
         self.first.is_none()
     }
 
+    #[inline]
     pub(crate) fn first(self) -> Option<Index> {
         self.first
     }
 
+    #[inline]
     pub(crate) fn last(self, links: &[Link]) -> Option<Index> {
         self.first.and_then(|first| links.at(first).previous)
     }
 
+    #[inline]
     pub(crate) fn push_back(&mut self, links: &mut [Link], index: Index) {
-        self.insert_after(links, self.last(links), index);
+        let Some(first) = self.first else {
+            return self.start(links, index);
+        };
+        self.insert_before(links, first, index);
     }
 
     /// Puts `index` behind `before`, or in front of all if there is none.
@@ -33,19 +40,26 @@ impl List {
         let Some(first) = self.first else {
             return self.start(links, index);
         };
-        let previous = before.or(links.at(first).previous).unwrap_or(first);
-        let next = links.at(previous).next.unwrap_or(first);
-        links.edit(index, |link| {
-            link.previous = Some(previous);
-            link.next = Some(next);
-        });
-        links.edit(previous, |link| link.next = Some(index));
-        links.edit(next, |link| link.previous = Some(index));
+        let next = before.and_then(|before| links.at(before).next).unwrap_or(first);
+        self.insert_before(links, next, index);
         if before.is_none() {
             self.first = Some(index);
         }
     }
 
+    /// Puts `index` between `next` and the one before it, in the circle.
+    #[inline]
+    fn insert_before(&mut self, links: &mut [Link], next: Index, index: Index) {
+        let mut previous = None;
+        links.edit(next, |link| previous = link.previous.replace(index));
+        links.edit(index, |link| {
+            link.previous = previous;
+            link.next = Some(next);
+        });
+        links.edit(previous.unwrap_or(next), |link| link.next = Some(index));
+    }
+
+    #[inline]
     fn start(&mut self, links: &mut [Link], index: Index) {
         links.edit(index, |link| {
             link.previous = Some(index);
@@ -55,6 +69,7 @@ impl List {
     }
 
     /// Takes out `index`, which must be in this list.
+    #[inline]
     pub(crate) fn remove(&mut self, links: &mut [Link], index: Index) {
         let link = links.at(index);
         let (Some(next), Some(previous)) = (link.next, link.previous) else {
@@ -70,16 +85,19 @@ impl List {
                 self.first = Some(next);
             }
         }
-        links.edit(index, |link| {
-            link.next = None;
-            link.previous = None;
-        });
     }
 
+    #[inline]
     pub(crate) fn pop_front(&mut self, links: &mut [Link]) -> Option<Index> {
         let first = self.first?;
         self.remove(links, first);
         Some(first)
+    }
+
+    /// Puts the first one behind all others.
+    #[inline]
+    pub(crate) fn rotate(&mut self, links: &[Link]) {
+        self.first = self.first.and_then(|first| links.at(first).next);
     }
 
     /// Puts all of `other` behind what is here.

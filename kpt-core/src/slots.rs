@@ -1,6 +1,6 @@
 //! Which slots of the tables have a thread: given out, taken back, and retired when their generation is spent.
 
-use crate::id::{Index, MAX_CAPACITY, ThreadId};
+use crate::id::{Index, MAX_CAPACITY};
 use crate::link::{Link, Links, Place};
 
 /// Slots that never had a thread are above a watermark, those that were freed are on a stack. Both operations are
@@ -10,22 +10,21 @@ pub(crate) struct Slots {
     /// Slots below this position have had a thread.
     watermark: u32,
     used: u32,
-    most_used: u32,
     retired: u32,
 }
 
 impl Slots {
-    pub(crate) const NEW: Self =
-        Self { freed: None, watermark: 0, used: 0, most_used: 0, retired: 0 };
+    pub(crate) const NEW: Self = Self { freed: None, watermark: 0, used: 0, retired: 0 };
 
     /// How many slots have a thread.
+    #[inline]
     pub(crate) fn used(&self) -> usize {
         self.used as usize
     }
 
-    /// The largest that `used` has been.
+    /// The largest that `used` has been: a slot that never had a thread is only taken when no other is free.
     pub(crate) fn most_used(&self) -> usize {
-        self.most_used as usize
+        self.watermark as usize
     }
 
     /// How many threads there can be: the length of the tables less the slots whose generation is spent.
@@ -34,6 +33,7 @@ impl Slots {
     }
 
     /// A slot for a new thread, under a generation that it never had; `None` if all are taken.
+    #[inline]
     pub(crate) fn take(&mut self, links: &mut [Link]) -> Option<Index> {
         let index = match self.freed {
             Some(index) => {
@@ -42,12 +42,8 @@ impl Slots {
             }
             None => self.take_unused(links)?,
         };
-        links.edit(index, |link| {
-            link.next = None;
-            link.generation = link.generation.next();
-        });
-        self.used = self.used.saturating_add(1);
-        self.most_used = self.most_used.max(self.used);
+        links.edit(index, |link| link.set_generation(link.generation().next()));
+        self.used = self.used.wrapping_add(1);
         Some(index)
     }
 
@@ -59,9 +55,10 @@ impl Slots {
     }
 
     /// Takes back a slot that is in no list.
+    #[inline]
     pub(crate) fn free(&mut self, links: &mut [Link], index: Index) {
         let freed = self.freed;
-        let is_spent = links.at(index).generation.is_last();
+        let is_spent = links.at(index).generation().is_last();
         links.edit(index, |link| {
             link.place = Place::Vacant;
             link.next = if is_spent { None } else { freed };
@@ -71,15 +68,7 @@ impl Slots {
         } else {
             self.freed = Some(index);
         }
-        self.used = self.used.saturating_sub(1);
-    }
-
-    /// The slot of the thread that `id` means, if it has not ended.
-    pub(crate) fn find(&self, links: &[Link], id: ThreadId) -> Option<Index> {
-        let index = id.index().filter(|index| index.position() < self.watermark as usize)?;
-        let link = links.at(index);
-        (link.place != Place::Vacant && link.generation.number() == id.generation())
-            .then_some(index)
+        self.used = self.used.wrapping_sub(1);
     }
 
     /// Positions that have or had a thread.

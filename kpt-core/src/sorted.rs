@@ -42,8 +42,12 @@ impl Timers for SortedList {
     }
 
     fn next_deadline(&self, links: &[Link]) -> Option<Instant> {
-        let first = self.list.first()?;
-        Some(links.at(first).deadline()).filter(|&deadline| deadline != Instant::NEVER)
+        let deadline = links.at(self.list.first()?).deadline();
+        if deadline <= self.position {
+            // If the clock has gone back, nobody should wait for it to get there again.
+            return Some(Instant::ZERO);
+        }
+        Some(deadline).filter(|&deadline| deadline != Instant::NEVER)
     }
 
     fn advance(&mut self, _links: &mut [Link], now: Instant) {

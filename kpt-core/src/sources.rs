@@ -12,7 +12,7 @@ fn bucket(links: &[Link], source: Source) -> Option<Index> {
     // Fibonacci hashing; the product's high word picks one of `len` buckets without a division.
     let hash = source.number().wrapping_mul(0x9E37_79B9);
     let position = u64::from(hash).wrapping_mul(links.len() as u64) >> 32;
-    Index::new(position as usize)
+    Index::new(position as usize).filter(|_| !links.is_empty())
 }
 
 /// The threads in the chain of `source`, those of other sources left out.

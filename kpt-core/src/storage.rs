@@ -36,12 +36,12 @@ pub struct Body<S, A> {
     pub(crate) name: Option<&'static str>,
     /// `None` while the hook runs.
     pub(crate) call: Option<(Hook<S, A>, A)>,
-    pub(crate) period: Option<Period>,
+    pub(crate) period: Period,
 }
 
 impl<S, A> Body<S, A> {
     /// No thread.
-    pub const VACANT: Self = Self { name: None, call: None, period: None };
+    pub const VACANT: Self = Self { name: None, call: None, period: Period::NONE };
 }
 
 /// Memory for `N` threads in the value itself, for a `static` or the stack: no allocation, all zero bytes when new.

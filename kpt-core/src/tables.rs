@@ -1,6 +1,5 @@
 //! The loop without the application's types: every operation on threads but calling them.
 
-use crate::error::Stale;
 use crate::id::{Index, ThreadId};
 use crate::link::{Link, Links, Place};
 use crate::list::List;
@@ -66,10 +65,11 @@ impl Head {
         is_stopping: false,
     };
 
+    #[inline]
     fn list_mut(&mut self, place: Place) -> Option<&mut List> {
         match place {
-            Place::Vacant | Place::Running | Place::Watched | Place::Timers => None,
-            Place::New => Some(&mut self.new),
+            Place::Vacant | Place::Watched | Place::Timers => None,
+            Place::New | Place::Changed => Some(&mut self.new),
             Place::ReadyToWrite => Some(&mut self.ready_to_write),
             Place::ReadyToRead => Some(&mut self.ready_to_read),
             Place::Due => Some(&mut self.due),
@@ -77,6 +77,7 @@ impl Head {
         }
     }
 
+    #[inline]
     fn enlist(&mut self, links: &mut [Link], index: Index, place: Place) {
         links.edit(index, |link| link.place = place);
         if let Some(list) = self.list_mut(place) {
@@ -85,6 +86,7 @@ impl Head {
     }
 
     /// Takes the thread out of the list it is in, if any.
+    #[inline]
     fn delist(&mut self, links: &mut [Link], index: Index) {
         if let Some(list) = self.list_mut(links.at(index).place) {
             list.remove(links, index);
@@ -126,6 +128,7 @@ impl Head {
         self.is_stopping = is_stopping;
     }
 
+    #[inline]
     pub(crate) fn is_running(&self, index: Index) -> bool {
         self.running == Some(index)
     }
@@ -134,10 +137,12 @@ impl Head {
 /// Adding, re-arming, ending.
 impl Tables<'_> {
     pub(crate) fn now(&mut self) -> Instant {
-        self.head.clock = self.head.clock.max(self.host.now());
+        // Not before what a wait has returned either: were the clock to go back, timers would begin in the past.
+        self.head.clock = self.head.clock.max(self.head.time).max(self.host.now());
         self.head.clock
     }
 
+    #[inline]
     pub(crate) fn register(&mut self, when: When) -> Result<Index, Refusal> {
         if self.other_thread_of(when, None) {
             return Err(Refusal::Taken);
@@ -148,60 +153,93 @@ impl Tables<'_> {
     }
 
     /// Whether the source of `when` has a thread of its kind that is not `but`.
+    #[inline]
     fn other_thread_of(&self, when: When, but: Option<Index>) -> bool {
-        let found = when.source().and_then(|source| sources::find(self.links, source, when.kind()));
+        let Some(source) = when.source() else { return false };
+        let found = sources::find(self.links, source, when.kind());
         found.is_some() && found != but
     }
 
     /// Puts a thread that is nowhere where `when` says.
+    #[inline]
     fn arm(&mut self, index: Index, when: When) {
-        self.links.edit(index, |link| link.kind = when.kind());
         match when {
-            When::Readable(source) | When::Writable(source) => {
-                self.links.edit(index, |link| link.set_source(source));
-                sources::insert(self.links, index);
-                self.head.enlist(self.links, index, Place::New);
-            }
+            When::Readable(source) => self.arm_source(index, Kind::Read, source),
+            When::Writable(source) => self.arm_source(index, Kind::Write, source),
             When::At(deadline) => self.arm_timer(index, deadline),
             When::After(delay) => {
-                let now = self.now();
-                self.arm_timer(index, now.saturating_add(delay));
+                let deadline = self.now().saturating_add(delay);
+                self.arm_timer(index, deadline);
             }
-            When::Now => {
-                let turn = self.head.turn;
-                self.links.edit(index, |link| link.set_turn(turn));
-                self.head.enlist(self.links, index, Place::Pending);
-            }
+            When::Now => self.arm_pending(index),
         }
     }
 
+    fn arm_source(&mut self, index: Index, kind: Kind, source: Source) {
+        self.links.edit(index, |link| {
+            link.kind = kind;
+            link.set_source(source);
+            link.readiness = Readiness::NONE;
+        });
+        sources::insert(self.links, index);
+        self.head.enlist(self.links, index, Place::New);
+    }
+
+    #[inline]
+    fn arm_pending(&mut self, index: Index) {
+        let turn = self.head.turn;
+        self.links.edit(index, |link| {
+            link.kind = Kind::Execute;
+            link.set_turn(turn);
+        });
+        self.head.enlist(self.links, index, Place::Pending);
+    }
+
+    #[inline]
     fn arm_timer(&mut self, index: Index, deadline: Instant) {
         self.links.edit(index, |link| {
-            link.set_deadline(deadline);
+            link.kind = Kind::Timer;
             link.place = Place::Timers;
+            link.set_deadline(deadline);
         });
         self.timers.insert(self.links, index);
     }
 
-    /// Registers the running thread once more as it was; `false` if its kind is a timer and it has no period.
-    pub(crate) fn again(&mut self, index: Index, period: Option<Period>) -> bool {
-        match (self.links.at(index).kind, period) {
-            (Kind::Timer, None) => return false,
-            (Kind::Timer, Some(period)) => {
-                let deadline = period.next(self.links.at(index).deadline(), self.head.time);
-                self.arm_timer(index, deadline);
-            }
-            (Kind::Execute, _) => self.arm(index, When::Now),
-            (Kind::Read | Kind::Write, _) => self.watch_again(index),
+    /// Registers the running thread once more as it was; `false` if it is a timer without a period.
+    #[inline]
+    pub(crate) fn again(&mut self, index: Index, period: Period) -> bool {
+        if self.links.at(index).kind == Kind::Execute {
+            // It is the first of those that are pending, and goes behind the last without touching either.
+            self.head.pending.rotate(self.links);
+            let turn = self.head.turn;
+            self.links.edit(index, |link| link.set_turn(turn));
+        } else if !self.again_found(index, period) {
+            return false;
         }
-        self.rearmed(index);
+        self.head.running = None;
         true
     }
 
-    /// The poller still watches the thread's source, unless it found an error and may have let go of it.
-    fn watch_again(&mut self, index: Index) {
-        let has_error = self.links.at(index).readiness.is_error();
-        self.head.enlist(self.links, index, if has_error { Place::New } else { Place::Watched });
+    /// The same for a thread that was found ready or due.
+    fn again_found(&mut self, index: Index, period: Period) -> bool {
+        let Link { kind, readiness, .. } = *self.links.at(index);
+        if kind == Kind::Timer && period.is_none() {
+            return false;
+        }
+        self.head.delist(self.links, index);
+        if kind == Kind::Timer {
+            let deadline = period.next(self.links.at(index).deadline(), self.head.time);
+            self.arm_timer(index, deadline);
+        } else {
+            // The poller still watches the source, unless it found an error and may have let go of it.
+            self.links.edit(index, |link| link.readiness = Readiness::NONE);
+            self.head.enlist(
+                self.links,
+                index,
+                if readiness.is_error() { Place::Changed } else { Place::Watched },
+            );
+        }
+        true
     }
 
     /// Registers the running thread for something else.
@@ -209,21 +247,21 @@ impl Tables<'_> {
         if self.other_thread_of(when, Some(index)) {
             return Err(Refusal::Taken);
         }
+        self.head.delist(self.links, index);
         let left = self.source_of(index);
         if left.is_some() {
             sources::remove(self.links, index);
         }
         self.arm(index, when);
-        if let Some(source) = left.filter(|&source| when.source() != Some(source)) {
-            self.tell_removal(source);
+        if let Some(source) = left {
+            if when.source() == left {
+                self.links.edit(index, |link| link.place = Place::Changed);
+            } else {
+                self.tell_removal(source);
+            }
         }
-        self.rearmed(index);
-        Ok(())
-    }
-
-    fn rearmed(&mut self, index: Index) {
-        self.links.edit(index, |link| link.readiness = Readiness::NONE);
         self.head.running = None;
+        Ok(())
     }
 
     /// The id of the thread in that slot.
@@ -231,23 +269,35 @@ impl Tables<'_> {
         self.links.at(index).id(index)
     }
 
+    #[inline]
     fn source_of(&self, index: Index) -> Option<Source> {
         let link = self.links.at(index);
         (!link.interest().is_none()).then(|| link.source())
     }
 
-    /// The slot of a thread that can be cancelled: it has not ended and does not run.
-    pub(crate) fn waiting(&self, id: ThreadId) -> Result<Index, Stale> {
-        let index = self.head.slots.find(self.links, id).ok_or(Stale)?;
-        if self.head.is_running(index) { Err(Stale) } else { Ok(index) }
+    /// Whether `id` means the thread that has that slot now, or had it last.
+    #[inline]
+    pub(crate) fn is_tenant(&self, index: Index, id: ThreadId) -> bool {
+        self.links.at(index).generation().number() == id.generation()
     }
 
     /// Ends a thread, wherever it is, and tells the poller at once.
+    #[inline]
     pub(crate) fn release(&mut self, index: Index) {
-        let source = self.source_of(index);
+        if self.links.at(index).place == Place::Timers {
+            self.timers.remove(self.links, index);
+            self.head.slots.free(self.links, index);
+        } else {
+            self.release_other(index);
+        }
+    }
+
+    /// The same for a thread that is not among the timers.
+    fn release_other(&mut self, index: Index) {
         let was_told = self.links.at(index).place != Place::New;
+        let source = self.source_of(index).filter(|_| was_told);
         self.detach(index);
-        if let Some(source) = source.filter(|_| was_told) {
+        if let Some(source) = source {
             self.tell_removal(source);
         }
     }
@@ -265,11 +315,8 @@ impl Tables<'_> {
         }
     }
 
-    /// Takes a thread out of all lists and frees its slot.
+    /// Takes a thread that is not among the timers out of all lists and frees its slot.
     fn detach(&mut self, index: Index) {
-        if self.links.at(index).place == Place::Timers {
-            self.timers.remove(self.links, index);
-        }
         self.head.delist(self.links, index);
         if self.source_of(index).is_some() {
             sources::remove(self.links, index);
@@ -277,11 +324,11 @@ impl Tables<'_> {
         if self.head.is_running(index) {
             self.head.running = None;
         }
-        self.links.edit(index, |link| link.readiness = Readiness::NONE);
         self.head.slots.free(self.links, index);
     }
 
     /// Ends the running thread, if its hook did not re-arm it.
+    #[inline]
     pub(crate) fn settle(&mut self) {
         if let Some(index) = self.head.running {
             self.release(index);
@@ -295,7 +342,7 @@ impl Tables<'_> {
     fn tell(&mut self, source: Source) -> Result<(), Unwatchable> {
         for kind in [Kind::Read, Kind::Write] {
             let Some(index) = sources::find(self.links, source, kind) else { continue };
-            if self.links.at(index).place == Place::New {
+            if matches!(self.links.at(index).place, Place::New | Place::Changed) {
                 self.head.delist(self.links, index);
                 self.links.edit(index, |link| link.place = Place::Watched);
             }
@@ -304,7 +351,7 @@ impl Tables<'_> {
     }
 
     /// A thread of the source has gone. If the poller can't watch the source for the other one, that one is told
-    /// with the next changes.
+    /// with the next changes, and so it is when it runs just now and is re-armed.
     fn tell_removal(&mut self, source: Source) {
         if self.tell(source).is_ok() {
             return;
@@ -312,7 +359,9 @@ impl Tables<'_> {
         for kind in [Kind::Read, Kind::Write] {
             let Some(index) = sources::find(self.links, source, kind) else { continue };
             if self.links.at(index).place == Place::Watched {
-                self.head.enlist(self.links, index, Place::New);
+                self.head.enlist(self.links, index, Place::Changed);
+            } else {
+                self.links.edit(index, |link| link.readiness = link.readiness | Readiness::ERROR);
             }
         }
     }
@@ -340,24 +389,25 @@ impl Tables<'_> {
     }
 
     /// The next execute thread that was there when the turn began.
+    #[inline]
     pub(crate) fn next_pending(&mut self) -> Option<Index> {
         let first = self.head.pending.first()?;
         if self.links.at(first).turn() == self.head.turn {
             return None;
         }
-        self.start(self.head.pending.first())
+        self.start(first)
     }
 
     /// The next thread of those found ready or due: writers, readers, timers.
     pub(crate) fn next_found(&mut self) -> Option<Index> {
         let head = &*self.head;
-        self.start(head.ready_to_write.first().or(head.ready_to_read.first()).or(head.due.first()))
+        let first =
+            head.ready_to_write.first().or(head.ready_to_read.first()).or(head.due.first())?;
+        self.start(first)
     }
 
-    fn start(&mut self, index: Option<Index>) -> Option<Index> {
-        let index = index?;
-        self.head.delist(self.links, index);
-        self.links.edit(index, |link| link.place = Place::Running);
+    #[inline]
+    fn start(&mut self, index: Index) -> Option<Index> {
         self.head.running = Some(index);
         self.head.hooks = self.head.hooks.saturating_add(1);
         Some(index)
@@ -405,10 +455,7 @@ impl Tables<'_> {
                 with_source = with_source.saturating_add(1);
             }
         }
-        let [_, running, _, timers, rest @ ..] = places;
-        if running != usize::from(self.head.running.is_some()) {
-            return Err("another number of threads run than one");
-        }
+        let [_, _, timers, new, changed, rest @ ..] = places;
         if timers != self.timers.verify(self.links)? {
             return Err("the timers are not those of the timer structure");
         }
@@ -416,7 +463,12 @@ impl Tables<'_> {
             return Err("a reader or writer is in no source's chain");
         }
         let head = &*self.head;
-        let lists = [head.new, head.ready_to_write, head.ready_to_read, head.due, head.pending];
+        if head.new.verify(self.links)? != new.saturating_add(changed) {
+            return Err(
+                "the list for the poller does not hold the threads that say they are in it",
+            );
+        }
+        let lists = [head.ready_to_write, head.ready_to_read, head.due, head.pending];
         for (list, count) in lists.iter().zip(rest) {
             if list.verify(self.links)? != count {
                 return Err("a list does not hold the threads that say they are in it");
@@ -427,9 +479,9 @@ impl Tables<'_> {
 }
 
 /// What of a registration is kept for `again`.
-pub(crate) fn period_of(when: When) -> Option<Period> {
+pub(crate) fn period_of(when: When) -> Period {
     match when {
-        When::After(period) => Some(Period::new(period)),
-        _ => None,
+        When::After(period) => Period::new(period),
+        _ => Period::NONE,
     }
 }

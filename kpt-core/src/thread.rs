@@ -2,11 +2,11 @@
 
 use crate::error::AgainError;
 use crate::id::{Index, ThreadId};
-use crate::link::Links;
+use crate::link::Link;
 use crate::source::{Kind, Readiness, Source};
 use crate::tables::period_of;
 use crate::threads::{Hook, Threads};
-use crate::time::Instant;
+use crate::time::{Instant, Period};
 use crate::when::When;
 
 /// The thread that runs. When its hook returns, it has ended, unless the hook has said [`again`](Self::again).
@@ -17,6 +17,9 @@ pub struct Thread<'t, S, A = ()> {
     pub(crate) threads: Threads<'t, S, A>,
     pub(crate) index: Index,
     pub(crate) hook: Hook<S, A>,
+    /// As it was found. Not read from the tables: a hook that has given its thread up may have put another one there.
+    pub(crate) link: Link,
+    pub(crate) name: &'static str,
     /// The argument. A hook that takes it out can't say `again`.
     pub arg: A,
 }
@@ -25,33 +28,32 @@ impl<'t, S, A> Thread<'t, S, A> {
     /// The same id that adding it returned.
     pub fn id(&self) -> ThreadId {
         // The slot has been given out, so its generation is not 0 and this is not the other id.
-        self.threads.tables.id(self.index).unwrap_or(ThreadId::FIRST)
+        self.link.id(self.index).unwrap_or(ThreadId::FIRST)
     }
 
     /// The name that it was added under.
     pub fn name(&self) -> &'static str {
-        self.threads.name(self.index)
+        self.name
     }
 
     /// What it waited for.
     pub fn kind(&self) -> Kind {
-        self.threads.tables.links.at(self.index).kind
+        self.link.kind
     }
 
     /// A reader's or writer's source.
     pub fn source(&self) -> Option<Source> {
-        matches!(self.kind(), Kind::Read | Kind::Write)
-            .then(|| self.threads.tables.links.at(self.index).source())
+        (!self.link.interest().is_none()).then(|| self.link.source())
     }
 
     /// What was found on a reader's or writer's source; nothing for other kinds.
     pub fn readiness(&self) -> Readiness {
-        self.threads.tables.links.at(self.index).readiness
+        if self.link.interest().is_none() { Readiness::NONE } else { self.link.readiness }
     }
 
     /// A timer's deadline. How late it runs is `thread.threads().now()` less this.
     pub fn deadline(&self) -> Option<Instant> {
-        (self.kind() == Kind::Timer).then(|| self.threads.tables.links.at(self.index).deadline())
+        (self.kind() == Kind::Timer).then(|| self.link.deadline())
     }
 
     /// The threads, to add to and to take from.
@@ -68,16 +70,16 @@ impl<'t, S, A> Thread<'t, S, A> {
     /// ([`AgainError::Ended`]), or the timer was given a moment and has no period ([`AgainError::NoPeriod`]). Neither
     /// happens by chance, so this is not a `Result`, and the usual `thread.again();` stands for itself. Not for want of
     /// room: the slot is its own until the hook returns.
-    pub fn again(self) -> Option<AgainError<A>> {
-        let Self { mut threads, index, hook, arg } = self;
-        if !threads.tables.head.is_running(index) {
-            return Some(refused(&threads, index, AgainError::Ended(arg)));
+    pub fn again(mut self) -> Option<AgainError<A>> {
+        if !self.threads.tables.head.is_running(self.index) {
+            return Some(self.refuse(AgainError::Ended));
         }
-        let period = threads.bodies.get(index.position()).and_then(|body| body.period);
-        if !threads.tables.again(index, period) {
-            return Some(refused(&threads, index, AgainError::NoPeriod(arg)));
+        let period =
+            self.threads.bodies.get(self.index.position()).map_or(Period::NONE, |body| body.period);
+        if !self.threads.tables.again(self.index, period) {
+            return Some(self.refuse(AgainError::NoPeriod));
         }
-        threads.put_back(index, hook, arg);
+        self.put_back();
         None
     }
 
@@ -90,18 +92,17 @@ impl<'t, S, A> Thread<'t, S, A> {
     /// # Errors
     /// [`AgainError::Ended`] as of `again`; [`AgainError::Taken`] if another thread of that kind has that source.
     /// The thread then ends when the hook returns.
-    pub fn again_when(self, when: When) -> Result<(), AgainError<A>> {
-        let Self { mut threads, index, hook, arg } = self;
-        if !threads.tables.head.is_running(index) {
-            return Err(refused(&threads, index, AgainError::Ended(arg)));
+    pub fn again_when(mut self, when: When) -> Result<(), AgainError<A>> {
+        if !self.threads.tables.head.is_running(self.index) {
+            return Err(self.refuse(AgainError::Ended));
         }
-        if threads.tables.again_when(index, when).is_err() {
-            return Err(refused(&threads, index, AgainError::Taken(arg)));
+        if self.threads.tables.again_when(self.index, when).is_err() {
+            return Err(self.refuse(AgainError::Taken));
         }
-        if let Some(body) = threads.bodies.get_mut(index.position()) {
+        if let Some(body) = self.threads.bodies.get_mut(self.index.position()) {
             body.period = period_of(when);
         }
-        threads.put_back(index, hook, arg);
+        self.put_back();
         Ok(())
     }
 
@@ -116,15 +117,18 @@ impl<'t, S, A> Thread<'t, S, A> {
     }
 }
 
-impl<S, A> Threads<'_, S, A> {
-    fn put_back(&mut self, index: Index, hook: Hook<S, A>, arg: A) {
-        if let Some(body) = self.bodies.get_mut(index.position()) {
-            body.call = Some((hook, arg));
+/// What `again` and `again_when` have in common.
+impl<S, A> Thread<'_, S, A> {
+    fn put_back(self) {
+        if let Some(body) = self.threads.bodies.get_mut(self.index.position()) {
+            body.call = Some((self.hook, self.arg));
         }
     }
-}
 
-fn refused<S, A>(threads: &Threads<'_, S, A>, index: Index, error: AgainError<A>) -> AgainError<A> {
-    crate::log::error!("thread {}: not re-armed, ends: {}", threads.name(index), error.message());
-    error
+    fn refuse(self, error: impl FnOnce(A) -> AgainError<A>) -> AgainError<A> {
+        let (id, name) = (self.id(), self.name());
+        let error = error(self.arg);
+        crate::log::error!("thread {} {}: not re-armed, so it ends: {}", name, id, error.message());
+        error
+    }
 }

@@ -5,6 +5,7 @@ use core::time::Duration;
 use crate::dump::Dump;
 use crate::error::{AddError, Stale};
 use crate::id::{Index, ThreadId};
+use crate::link::Links;
 use crate::source::{Kind, Source};
 use crate::sources;
 use crate::storage::Body;
@@ -123,10 +124,15 @@ impl<S, A> Threads<'_, S, A> {
     /// # Errors
     /// [`Stale`] if the thread has ended, or is the one that runs; that one has [`end`](Thread::end).
     pub fn cancel(&mut self, id: ThreadId) -> Result<A, Stale> {
-        let index = self.tables.waiting(id)?;
+        let index = id.index().ok_or(Stale)?;
+        let body = self.bodies.get_mut(index.position()).ok_or(Stale)?;
+        // No hook in the body: the slot is vacant, or its thread runs. Asked before the link is looked at, so that both
+        // come from memory at the same time.
+        if body.call.is_none() || !self.tables.is_tenant(index, id) {
+            return Err(Stale);
+        }
         self.tables.release(index);
-        let (_, arg) =
-            self.bodies.get_mut(index.position()).and_then(|body| body.call.take()).ok_or(Stale)?;
+        let (_, arg) = body.call.take().ok_or(Stale)?;
         crate::log::trace!("thread {} {}: cancelled", self.name(index), id);
         Ok(arg)
     }
@@ -223,7 +229,6 @@ impl<S, A> Threads<'_, S, A> {
 
     /// Runs the execute threads that are there.
     pub(crate) fn run_pending(&mut self, state: &mut S) {
-        self.tables.begin_turn();
         while !self.tables.head.is_stopping() {
             let Some(index) = self.tables.next_pending() else { return };
             self.call(state, index);
@@ -234,7 +239,8 @@ impl<S, A> Threads<'_, S, A> {
         let call = self.bodies.get_mut(index.position()).and_then(|body| body.call.take());
         debug_assert!(call.is_some(), "slot {} has no hook", index.position());
         if let Some((hook, arg)) = call {
-            hook(state, Thread { threads: self.reborrow(), index, hook, arg });
+            let (link, name) = (*self.tables.links.at(index), self.name(index));
+            hook(state, Thread { threads: self.reborrow(), index, hook, link, name, arg });
         }
         self.tables.settle();
     }

@@ -18,11 +18,13 @@ impl Instant {
     pub const NEVER: Self = Self(u64::MAX);
 
     /// The moment `micros` microseconds after the start of the clock.
+    #[inline]
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)
     }
 
     /// Microseconds since the start of the clock.
+    #[inline]
     pub const fn as_micros(self) -> u64 {
         self.0
     }
@@ -53,23 +55,45 @@ pub(crate) fn micros(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000).saturating_add(fraction)
 }
 
-/// The time between two runs of a timer that re-arms itself.
-///
-/// Two words and not a `u64`, so that a thread's body needs no eight-byte alignment on a 32-bit machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Period {
-    high: u32,
-    low: u32,
-}
+/// A `u64` that needs no eight-byte alignment, so that a 32-bit machine's tables have no holes.
+#[derive(Clone, Copy)]
+#[repr(C, packed(4))]
+pub(crate) struct Wide(u64);
 
-impl Period {
-    pub(crate) fn new(period: Duration) -> Self {
-        let micros = micros(period);
-        Self { high: high_word(micros), low: low_word(micros) }
+impl Wide {
+    pub(crate) const ZERO: Self = Self(0);
+
+    #[inline]
+    pub(crate) const fn new(value: u64) -> Self {
+        Self(value)
     }
 
-    pub(crate) fn micros(self) -> u64 {
-        join_words(self.high, self.low)
+    #[inline]
+    pub(crate) const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// The time between two runs of a timer that re-arms itself, or none; none is all zero bytes.
+///
+/// Stored as microseconds + 1, so that a body is no larger than it need be.
+#[derive(Clone, Copy)]
+pub(crate) struct Period(Wide);
+
+impl Period {
+    pub(crate) const NONE: Self = Self(Wide::ZERO);
+
+    pub(crate) fn new(period: Duration) -> Self {
+        Self(Wide::new(micros(period).saturating_add(1)))
+    }
+
+    pub(crate) fn is_none(self) -> bool {
+        self.0.get() == 0
+    }
+
+    /// What `new` was given; a microsecond less if that was `u64::MAX`, and nobody will know.
+    fn micros(self) -> u64 {
+        self.0.get().saturating_sub(1)
     }
 
     /// The first moment of the grid `last`, `last` + period, `last` + 2 periods, ... that is after `last` and not
@@ -105,18 +129,6 @@ fn remainder(mut value: u64, divisor: u64) -> u64 {
         }
         shift = shift.wrapping_sub(1);
     }
-}
-
-pub(crate) const fn high_word(value: u64) -> u32 {
-    (value >> 32) as u32
-}
-
-pub(crate) const fn low_word(value: u64) -> u32 {
-    value as u32
-}
-
-pub(crate) const fn join_words(high: u32, low: u32) -> u64 {
-    (high as u64) << 32 | low as u64
 }
 
 #[cfg(test)]

@@ -185,8 +185,10 @@ impl<const SLOTS: usize, const LEVELS: usize> Default for Wheel<SLOTS, LEVELS> {
 impl<const SLOTS: usize, const LEVELS: usize> Timers for Wheel<SLOTS, LEVELS> {
     fn insert(&mut self, links: &mut [Link], timer: Index) {
         let home = self.home(links.at(timer).deadline().as_micros());
-        self.list_mut(home).push_back(links, timer);
-        if let Home::Slot(cell) = home {
+        let list = self.list_mut(home);
+        let was_empty = list.is_empty();
+        list.push_back(links, timer);
+        if was_empty && let Home::Slot(cell) = home {
             self.mark(cell, true);
         }
     }
@@ -204,7 +206,8 @@ impl<const SLOTS: usize, const LEVELS: usize> Timers for Wheel<SLOTS, LEVELS> {
 
     fn next_deadline(&self, links: &[Link]) -> Option<Instant> {
         if !self.due.is_empty() {
-            return Some(Instant::from_micros(self.position));
+            // Not the position: if the clock has gone back, nobody should wait for it to get there again.
+            return Some(Instant::ZERO);
         }
         let stop = self.next_stop()?;
         if matches!(stop.home, Home::Slot(Cell { level: 0, .. })) {

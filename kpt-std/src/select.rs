@@ -20,8 +20,9 @@ const BITS: usize = Word::BITS as usize;
 /// Waits with `select`, on bitmaps of its own: not bound to 1,024 descriptors, but to the soft `RLIMIT_NOFILE` at the
 /// time of [`new`](Self::new), at most 65,536.
 ///
-/// A change of interest costs no system call. A wait costs one, which copies and looks through the bitmaps up to the
-/// highest descriptor watched: for some tens or hundreds of descriptors that is as good as anything.
+/// A change of interest costs no system call, but for a descriptor higher than all before. A wait costs one, which
+/// copies and looks through the bitmaps up to the highest descriptor watched: for some tens or hundreds of descriptors
+/// that is as good as anything.
 ///
 /// Select knows two answers. A hang-up or an error comes as readable to the reader, and as writable to the writer
 /// where the kernel says that writing will not block; what it is, the read or write then says. A descriptor that
@@ -32,6 +33,9 @@ pub struct SelectPoller {
     found: Sets,
     /// One more than the highest descriptor that is watched.
     descriptors: usize,
+    /// One more than the highest descriptor that has been seen open. Select takes no notice of numbers beyond the
+    /// kernel's table of descriptors, not even as an error; that table only grows, so it reaches at least this far.
+    seen_open: usize,
 }
 
 struct Sets {
@@ -44,7 +48,7 @@ impl SelectPoller {
     pub fn new() -> Self {
         let limit = sys::descriptor_limit().unwrap_or(MOST_DESCRIPTORS).min(MOST_DESCRIPTORS);
         let words = usize::try_from(limit).unwrap_or(0).div_ceil(BITS);
-        Self { wanted: Sets::new(words), found: Sets::new(words), descriptors: 0 }
+        Self { wanted: Sets::new(words), found: Sets::new(words), descriptors: 0, seen_open: 0 }
     }
 
     /// Asks the kernel once. `Ok(0)` when the time is up.
@@ -77,20 +81,23 @@ impl SelectPoller {
         }
     }
 
-    /// Stops watching the descriptors that are closed, and tells their threads.
-    fn push_closed(&mut self, ready: &mut Ready<'_>) {
+    /// Stops watching the descriptors that are closed, and tells their threads. `false` if there are none.
+    fn push_closed(&mut self, ready: &mut Ready<'_>) -> bool {
+        let mut has_found = false;
         for word in 0..self.descriptors.div_ceil(BITS) {
             let mut either = self.wanted.readable[word] | self.wanted.writable[word];
             while either != 0 {
                 let descriptor = word * BITS + either.trailing_zeros() as usize;
                 either &= either - 1;
                 if !sys::is_open(descriptor as RawFd) {
+                    has_found = true;
                     self.wanted.set(descriptor, Interest::NONE);
                     ready.push(Source::new(descriptor as u32), Readiness::ERROR);
                 }
             }
         }
         self.lower_descriptors();
+        has_found
     }
 
     fn lower_descriptors(&mut self) {
@@ -127,12 +134,19 @@ impl Poller for SelectPoller {
         if descriptor / BITS >= self.wanted.readable.len() {
             return if interest.is_none() { Ok(()) } else { Err(Unwatchable) };
         }
-        self.wanted.set(descriptor, interest);
         if interest.is_none() {
+            self.wanted.set(descriptor, interest);
             self.lower_descriptors();
-        } else {
-            self.descriptors = self.descriptors.max(descriptor + 1);
+            return Ok(());
         }
+        if descriptor >= self.seen_open {
+            if !sys::is_open(descriptor as RawFd) {
+                return Err(Unwatchable);
+            }
+            self.seen_open = descriptor + 1;
+        }
+        self.wanted.set(descriptor, interest);
+        self.descriptors = self.descriptors.max(descriptor + 1);
         Ok(())
     }
 
@@ -147,9 +161,11 @@ impl Poller for SelectPoller {
                     return Ok(clock::now_or_earlier());
                 }
                 Err(error) if sys::is_bad_descriptor(&error) => {
-                    self.push_closed(ready);
-                    // The others are served in the same wait, which has found something and need not go on.
+                    // Something has been found, so there is nothing to wait for; the others are served all the same.
                     until = Some(Instant::ZERO);
+                    if self.push_closed(ready) {
+                        continue;
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),

@@ -51,10 +51,13 @@ pub fn is_bad_descriptor(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EBADF)
 }
 
-/// Whether the descriptor is open.
+/// Whether the descriptor is open, for more than a path (`O_PATH`), which select can't watch either.
 pub fn is_open(descriptor: c_int) -> bool {
-    // SAFETY: F_GETFD takes no pointer and changes nothing; a number that is no descriptor is an error.
-    unsafe { libc::fcntl(descriptor, libc::F_GETFD) != -1 }
+    let mut question = libc::pollfd { fd: descriptor, events: 0, revents: 0 };
+    // SAFETY: `question` is one valid pollfd, borrowed until the call returns, which is at once.
+    let answers = unsafe { libc::poll(&mut question, 1, 0) };
+    // A signal can interrupt even this, though not when the answer is "no".
+    answers != 1 || question.revents & libc::POLLNVAL == 0
 }
 
 /// How many descriptors the process may have open (the soft limit); `None` for no limit or none that can be read.

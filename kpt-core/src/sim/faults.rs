@@ -61,10 +61,11 @@ impl<P> Faults<P> {
         }
     }
 
-    /// Pushes the events, each perhaps twice, or not now: what is still ready is found again by the next wait.
+    /// Pushes the events, each perhaps twice, or not now: what is still ready is found again by the next wait. Not so
+    /// an error: the inner poller may have let go of the source.
     fn push_some(&mut self, events: &Events, ready: &mut Ready<'_>) {
         for &(source, readiness) in events {
-            if self.random.one_in(8) {
+            if self.random.one_in(8) && !readiness.is_error() {
                 continue;
             }
             ready.push(source, readiness);
@@ -118,17 +119,18 @@ impl<P: Poller> Poller for Faults<P> {
             other => other,
         };
         let mut events = Events::new();
-        let now = self.inner.wait(
+        let result = self.inner.wait(
             until,
             &mut Ready::new(&mut |source, readiness| {
                 if events.push((source, readiness)).is_err() {
                     ready.push(source, readiness);
                 }
             }),
-        )?;
+        );
         self.swap_some(&mut events);
         self.push_some(&events, ready);
         self.push_spurious(ready);
+        let now = result?;
         if !self.random.one_in(16) {
             self.time = self.time.max(now);
         }

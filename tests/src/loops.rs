@@ -1,0 +1,56 @@
+//! Loops as tests want them: in virtual time, and checked after every turn.
+
+use kpt_core::sim::{SimPoller, World};
+use kpt_core::{Allocate, EventLoop, Exit, Poller, Storage};
+use kpt_std::HeapStorage;
+
+/// What happened, in order.
+pub type Trace = Vec<&'static str>;
+
+/// A loop in virtual time, with tables and wheel as a host has them.
+pub type SimLoop<'w, S, A = ()> = EventLoop<SimPoller<'w>, S, A, HeapStorage<S, A>>;
+
+/// A loop for so many threads in that world.
+pub fn sim_loop<S, A>(world: &World, threads: usize) -> SimLoop<'_, S, A> {
+    EventLoop::from_parts(SimPoller::new(world), HeapStorage::with_capacity(threads))
+}
+
+/// Runs the loop as `run` does, and verifies its tables after each turn.
+///
+/// # Errors
+/// What the wait says.
+///
+/// # Panics
+/// If the tables are not in order, or if the loop runs 100,000 turns.
+pub fn run_verified<P: Poller, S, A, T: Storage<S, A>>(
+    kpt: &mut EventLoop<P, S, A, T>,
+    state: &mut S,
+) -> Result<Exit, P::Error> {
+    for _ in 0..100_000 {
+        let exit = kpt.turn(state);
+        kpt.threads().verify().expect("the tables are in order");
+        if let Some(exit) = exit? {
+            return Ok(exit);
+        }
+    }
+    panic!("does not end");
+}
+
+/// Turns until `is_done` says so.
+///
+/// # Panics
+/// If that takes 100,000 turns, if the wait fails, or if the loop ends before.
+pub fn turn_until<P: Poller<Error: core::fmt::Debug>, S, A, T: Storage<S, A>>(
+    kpt: &mut EventLoop<P, S, A, T>,
+    state: &mut S,
+    mut is_done: impl FnMut(&S) -> bool,
+) {
+    for _ in 0..100_000 {
+        if is_done(state) {
+            return;
+        }
+        let exit = kpt.turn(state).expect("the wait works");
+        assert!(exit.is_none() || is_done(state), "the loop has ended: {exit:?}");
+    }
+    panic!("does not happen");
+}

@@ -1,0 +1,176 @@
+//! The calls to the operating system that tests need and the standard library lacks, and all their unsafe code.
+//!
+//! Each function here is safe to call with any arguments.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use libc::c_int;
+
+/// Sets the soft limit of open descriptors; the hard one stays.
+///
+/// # Errors
+/// What the system says: above the hard limit, say.
+pub fn set_descriptor_limit(limit: u64) -> io::Result<()> {
+    let mut both = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `both` is a valid place for an rlimit, borrowed until the call returns.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut both) })?;
+    both.rlim_cur = limit;
+    // SAFETY: `both` is a valid rlimit, borrowed until the call returns.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &both) }).map(drop)
+}
+
+/// The same file under another number: the first free one that is not below `lowest`.
+///
+/// # Errors
+/// What the system says: no such number free, say.
+pub fn duplicate_from(file: &impl AsFd, lowest: RawFd) -> io::Result<OwnedFd> {
+    let file = file.as_fd().as_raw_fd();
+    // SAFETY: F_DUPFD_CLOEXEC takes a number and no pointer.
+    let number = check(unsafe { libc::fcntl(file, libc::F_DUPFD_CLOEXEC, lowest) })?;
+    // SAFETY: the descriptor is new, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// The status flags of an open file: `O_NONBLOCK` is one of them.
+///
+/// # Errors
+/// What the system says.
+pub fn status_flags(file: &impl AsFd) -> io::Result<c_int> {
+    // SAFETY: F_GETFL takes no pointer and changes nothing.
+    check(unsafe { libc::fcntl(file.as_fd().as_raw_fd(), libc::F_GETFL) })
+}
+
+static ALARMS: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn count_alarm(_: c_int) {
+    ALARMS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Sends this process `SIGALRM` each `period` from now on. The handler is installed with `SA_RESTART`, and only counts.
+///
+/// # Errors
+/// What the system says.
+pub fn start_alarms(period: Duration) -> io::Result<()> {
+    let handler: extern "C" fn(c_int) = count_alarm;
+    // SAFETY: all zero bytes are a valid sigaction: no flags, an empty mask, the default handler.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler as libc::sighandler_t;
+    action.sa_flags = libc::SA_RESTART;
+    // SAFETY: `action` is valid and borrowed until the call returns; its handler only adds to an atomic number, which
+    // may be done in a signal handler.
+    check(unsafe { libc::sigaction(libc::SIGALRM, &action, std::ptr::null_mut()) })?;
+    let time = libc::timeval {
+        tv_sec: libc::time_t::try_from(period.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_usec: libc::suseconds_t::from(period.subsec_micros()),
+    };
+    let timer = libc::itimerval { it_interval: time, it_value: time };
+    // SAFETY: `timer` is valid and borrowed until the call returns; the old value is not asked for.
+    check(unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut()) }).map(drop)
+}
+
+/// How many `SIGALRM` the handler of [`start_alarms`] has seen.
+pub fn alarms() -> u64 {
+    ALARMS.load(Ordering::Relaxed)
+}
+
+/// Kills all processes of a group.
+pub fn kill_group(group: u32) {
+    let Ok(group) = c_int::try_from(group) else { return };
+    if group > 1 {
+        // SAFETY: kill touches no memory of this process.
+        unsafe { libc::kill(-group, libc::SIGKILL) };
+    }
+}
+
+/// Stops this process until somebody calls [`resume`] for it.
+pub fn stop_myself() {
+    // SAFETY: raise touches no memory; SIGSTOP has no handler.
+    unsafe { libc::raise(libc::SIGSTOP) };
+}
+
+/// Waits until a child of this process has stopped; it stays a child to be waited for.
+///
+/// # Errors
+/// If it has ended instead, or what the system says.
+pub fn wait_until_stopped(child: u32) -> io::Result<()> {
+    let pid = c_int::try_from(child).map_err(io::Error::other)?;
+    let mut status = 0;
+    // SAFETY: `status` is a valid place for an int, borrowed until the call returns.
+    check(unsafe { libc::waitpid(pid, &mut status, libc::WUNTRACED) })?;
+    if libc::WIFSTOPPED(status) { Ok(()) } else { Err(io::Error::other("it has ended")) }
+}
+
+/// Lets a stopped child of this process go on.
+pub fn resume(child: u32) {
+    if let Ok(pid) = c_int::try_from(child)
+        && pid > 1
+    {
+        // SAFETY: kill touches no memory of this process.
+        unsafe { libc::kill(pid, libc::SIGCONT) };
+    }
+}
+
+/// The time of the monotonic clock, to the nanosecond.
+pub fn monotonic_time() -> Duration {
+    time_of(libc::CLOCK_MONOTONIC)
+}
+
+/// How much processor time this OS thread has used.
+pub fn thread_cpu_time() -> Duration {
+    time_of(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+fn time_of(clock: libc::clockid_t) -> Duration {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is a valid place for a timespec, borrowed until the call returns.
+    unsafe { libc::clock_gettime(clock, &mut now) };
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+fn check(result: c_int) -> io::Result<c_int> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The system's allocator, which counts how often each OS thread asks it for memory.
+pub struct CountingAllocator;
+
+impl CountingAllocator {
+    /// How often this OS thread has asked for memory so far.
+    pub fn count() -> u64 {
+        ALLOCATIONS.get()
+    }
+
+    fn add_one() {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+    }
+}
+
+// SAFETY: every call goes to the system's allocator as it is; counting allocates nothing, as the cell is a constant
+// without a destructor.
+unsafe impl GlobalAlloc for CountingAllocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        Self::add_one();
+        // SAFETY: the caller keeps to the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps to the contract of `dealloc`; all memory of this allocator is the system's.
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        Self::add_one();
+        // SAFETY: the caller keeps to the contract of `realloc`; all memory of this allocator is the system's.
+        unsafe { System.realloc(memory, layout, size) }
+    }
+}

@@ -1,0 +1,416 @@
+//! Faults of hooks, handles and tables in this field, by their numbers. C6 is what must not compile: see the crate's docs.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::Duration;
+
+use kpt_core::sim::{Faults, SimPoller, World};
+use kpt_std::{
+    AddError, AgainError, Allocate, EventLoop, Exit, HeapStorage, Instant, Readiness, Source, Stale,
+    Thread, ThreadId, When,
+};
+use kpt_tests::loops::{Trace, run_verified, sim_loop};
+
+const READABLE: Readiness = Readiness::READABLE;
+
+fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+#[derive(Default)]
+struct Ids {
+    ids: Vec<ThreadId>,
+    trace: Trace,
+}
+
+#[test]
+fn c01_cancel_in_the_own_hook() {
+    let world = World::new();
+    let mut kpt = sim_loop::<Ids, _>(&world, 4);
+    let cancel_me = |state: &mut Ids, mut thread: Thread<Ids>| {
+        state.trace.push(thread.name());
+        let id = thread.id();
+        assert_eq!(id, state.ids[0]);
+        assert_eq!(thread.threads().cancel(id), Err(Stale));
+        assert_eq!(thread.threads().len(), 2, "no other thread has gone");
+        if state.trace.len() < 3 {
+            thread.again();
+        } else {
+            let ((), mut threads) = thread.end();
+            assert_eq!(threads.cancel(id), Err(Stale));
+            assert_eq!(threads.len(), 1);
+        }
+    };
+    let id = kpt.threads().add_timer("one", millis(1), cancel_me, ()).unwrap();
+    kpt.threads().add_timer("other", millis(9), |state, _| state.trace.push("other"), ()).unwrap();
+    let mut state = Ids { ids: vec![id], trace: Trace::new() };
+    assert_eq!(run_verified(&mut kpt, &mut state), Ok(Exit::Empty));
+    assert_eq!(state.trace, ["one", "one", "one", "other"]);
+}
+
+/// Found ready or due together: the first one cancels all others, of each kind.
+#[test]
+fn c02_cancel_a_peer_that_is_ready_already() {
+    let world = World::new();
+    let mut kpt = sim_loop::<Ids, u8>(&world, 8);
+    let first = |state: &mut Ids, mut thread: Thread<Ids, u8>| {
+        state.trace.push(thread.name());
+        for (number, &id) in state.ids.iter().enumerate() {
+            let args = if number == 0 { Err(Stale) } else { Ok(number as u8) };
+            assert_eq!(thread.threads().cancel(id), args);
+            assert_eq!(thread.threads().cancel(id), Err(Stale));
+        }
+    };
+    let source = Source::new(1);
+    world.set(source, READABLE | Readiness::WRITABLE).unwrap();
+    world.set(Source::new(2), READABLE).unwrap();
+    world.advance(millis(1));
+    let when = [
+        When::Writable(source),
+        When::Readable(source),
+        When::Readable(Source::new(2)),
+        When::At(Instant::ZERO),
+        When::After(Duration::ZERO),
+    ];
+    let mut state = Ids::default();
+    for (arg, when) in (0..).zip(when) {
+        state.ids.push(kpt.threads().add("peer", when, first, arg).unwrap());
+    }
+    assert_eq!(run_verified(&mut kpt, &mut state), Ok(Exit::Empty));
+    assert_eq!(state.trace, ["peer"]);
+
+    let mut state = Ids::default();
+    for arg in 0..3 {
+        state.ids.push(kpt.threads().add_execute("execute", first, arg).unwrap());
+    }
+    assert_eq!(run_verified(&mut kpt, &mut state), Ok(Exit::Empty));
+    assert_eq!(state.trace, ["execute"]);
+}
+
+#[test]
+fn c03_a_table_of_one() {
+    fn on_full(state: &mut u8, mut thread: Thread<u8, u8>) {
+        *state += 1;
+        let refused = thread.threads().add_execute("new", on_full, 9);
+        assert!(matches!(refused, Err(AddError::Full(9))));
+        match *state {
+            1 => assert!(thread.again().is_none()),
+            2 => assert!(thread.again_when(When::After(millis(1))).is_ok()),
+            3 => {
+                let (arg, mut threads) = thread.end();
+                assert_eq!(arg, 5);
+                threads.add_execute("new", on_full, arg).unwrap();
+            }
+            _ => assert_eq!((thread.name(), thread.arg), ("new", 5)),
+        }
+    }
+    let world = World::new();
+    let mut kpt = sim_loop(&world, 1);
+    kpt.threads().add_execute("old", on_full, 5).unwrap();
+    let mut runs = 0;
+    assert_eq!(run_verified(&mut kpt, &mut runs), Ok(Exit::Empty));
+    assert_eq!(runs, 4, "what the hook added is not wiped when it returns");
+}
+
+#[test]
+fn c04_no_stale_handle_comes_back() {
+    let world = World::new();
+    let mut kpt = sim_loop::<(), u32>(&world, 1);
+    let mut last = None;
+    let first = kpt.threads().add_execute("first", |_, _| {}, 0).unwrap();
+    kpt.threads().cancel(first).unwrap();
+    // More often than any counter of 8, 16 or 20 bits goes.
+    for round in 1..(1 << 20) + 2 {
+        let id = kpt.threads().add_execute("thread", |_, _| {}, round).unwrap();
+        assert!(Some(id) > last, "{id} comes after {last:?}");
+        assert_eq!(kpt.threads().cancel(first), Err(Stale), "round {round}");
+        assert_eq!(kpt.threads().cancel(last.unwrap_or(first)), Err(Stale));
+        assert_eq!(kpt.threads().cancel(id), Ok(round));
+        last = Some(id);
+    }
+}
+
+/// Every word that is no id of this loop is a stale one.
+#[test]
+fn c05_forged_handles() {
+    let world = World::new();
+    let mut kpt = sim_loop::<(), u8>(&world, 4);
+    let mut other = sim_loop::<(), u8>(&world, 64);
+    let ids = [0, 1, 2].map(|arg| kpt.threads().add_execute("t", |_, _| {}, arg).unwrap());
+    kpt.threads().cancel(ids[1]).unwrap();
+    let others = Vec::from_iter(
+        (0..64).map(|arg| other.threads().add_execute("t", |_, _| {}, arg).unwrap()),
+    );
+    let words = (0..64).flat_map(|bit| [1_u64 << bit, !(1 << bit), (1 << bit) - 1]);
+    let near = ids.iter().flat_map(|id| (0..64).map(|bit| id.to_raw() ^ (1 << bit)));
+    let forged = words.chain(near).filter_map(ThreadId::from_raw).chain(others[3..].iter().copied());
+    for id in forged.filter(|id| !ids.contains(id)) {
+        assert_eq!(kpt.threads().cancel(id), Err(Stale), "{id}");
+    }
+    assert_eq!(kpt.threads().len(), 2);
+    kpt.threads().verify().unwrap();
+    assert_eq!(kpt.threads().cancel(ids[0]), Ok(0));
+}
+
+#[test]
+fn c06_another_loop_in_a_hook() {
+    let world = World::new();
+    let mut kpt = sim_loop::<Trace, _>(&world, 2);
+    let outer = |trace: &mut Trace, thread: Thread<Trace>| {
+        let world = World::new();
+        let mut inner = sim_loop(&world, 1);
+        inner.threads().add_timer("inner", millis(1), |trace: &mut Trace, _| trace.push("inner"), ()).unwrap();
+        assert_eq!(run_verified(&mut inner, trace), Ok(Exit::Empty));
+        trace.push("outer");
+        if trace.len() < 4 {
+            thread.again();
+        }
+    };
+    kpt.threads().add_execute("outer", outer, ()).unwrap();
+    let mut trace = Trace::new();
+    assert_eq!(run_verified(&mut kpt, &mut trace), Ok(Exit::Empty));
+    assert_eq!(trace, ["inner", "outer", "inner", "outer"]);
+}
+
+/// In a hook of each kind, before and after it has done something with its thread.
+#[test]
+fn c07_a_panic_in_a_hook() {
+    let source = Source::new(3);
+    let kinds =
+        [When::Now, When::After(millis(1)), When::Readable(source), When::Writable(source)];
+    for when in kinds {
+        for step in 0..3 {
+            let world = World::new();
+            world.set(source, READABLE | Readiness::WRITABLE).unwrap();
+            let mut kpt = sim_loop::<Trace, u8>(&world, 3);
+            let panics = |_: &mut Trace, thread: Thread<Trace, u8>| {
+                match thread.arg {
+                    0 => {}
+                    1 => assert!(thread.again().is_none()),
+                    _ => drop(thread.end()),
+                }
+                panic!("on purpose");
+            };
+            let id = kpt.threads().add("panics", when, panics, step).unwrap();
+            kpt.threads().add_timer("other", millis(5), |trace, _| trace.push("other"), 9).unwrap();
+            let result = catch_unwind(AssertUnwindSafe(|| kpt.run(&mut Trace::new())));
+            assert!(result.is_err(), "{when:?}");
+            kpt.threads().verify().unwrap();
+            // Only one that had been re-armed is still there.
+            assert_eq!(kpt.threads().cancel(id), if step == 1 { Ok(1) } else { Err(Stale) });
+            assert_eq!(kpt.threads().len(), 1);
+            kpt.threads().add("same source", when, |trace, _| trace.push("same"), 8).unwrap();
+            let mut trace = Trace::new();
+            assert_eq!(run_verified(&mut kpt, &mut trace), Ok(Exit::Empty));
+            assert_eq!(trace, ["same", "other"], "{when:?}");
+        }
+    }
+}
+
+#[test]
+fn c08_full_tables() {
+    let world = World::new();
+    for capacity in 0..5 {
+        let mut kpt = sim_loop::<(), usize>(&world, capacity);
+        for arg in 0..capacity {
+            kpt.threads().add_read("r", Source::new(arg as u32), |_, _| {}, arg).unwrap();
+        }
+        let before = kpt.threads().dump().to_string();
+        let source = Source::new(77);
+        let whens = [
+            When::Readable(source),
+            When::Writable(source),
+            When::Now,
+            When::After(millis(1)),
+            When::At(Instant::ZERO),
+        ];
+        for when in whens {
+            let refused = kpt.threads().add("more", when, |_, _| {}, 99);
+            assert!(matches!(refused, Err(AddError::Full(99))), "{capacity} {when:?}");
+            kpt.threads().verify().unwrap();
+        }
+        assert_eq!(kpt.threads().dump().to_string(), before, "nothing is half added");
+        let nothing = kpt.threads().cancel_source(source);
+        assert_eq!((nothing.reader, nothing.writer), (None, None));
+        world.set(source, READABLE).unwrap();
+        let until_idle = run_verified(&mut kpt, &mut ());
+        assert_eq!(until_idle.is_ok(), capacity == 0, "no one waits for the refused source");
+        assert!(!kpt.threads().dump().to_string().contains("events for sources"));
+    }
+}
+
+/// Of a kind that is taken, next to one that is not.
+#[test]
+fn c08_a_taken_source() {
+    let world = World::new();
+    let mut kpt = sim_loop::<Trace, u8>(&world, 4);
+    let source = Source::new(5);
+    let on_read = |trace: &mut Trace, thread: Thread<Trace, u8>| {
+        trace.push(if thread.arg == 1 { "first" } else { "second" });
+        let same = thread.source().unwrap();
+        let mut thread = thread;
+        let refused = thread.threads().add_read("again", same, |_, _| {}, 3);
+        assert!(matches!(refused, Err(AddError::Taken(3))), "it runs, and still owns its source");
+    };
+    kpt.threads().add_read("reader", source, on_read, 1).unwrap();
+    assert!(matches!(kpt.threads().add_read("reader", source, on_read, 2), Err(AddError::Taken(2))));
+    world.set(source, READABLE).unwrap();
+    let mut trace = Trace::new();
+    assert_eq!(run_verified(&mut kpt, &mut trace), Ok(Exit::Empty));
+    kpt.threads().add_read("reader", source, on_read, 2).unwrap();
+    assert_eq!(run_verified(&mut kpt, &mut trace), Ok(Exit::Empty));
+    assert_eq!(trace, ["first", "second"]);
+}
+
+/// Each kind of hook says stop, twice, next to others that are ready: they run when the loop runs again.
+#[test]
+fn c09_stop() {
+    let source = Source::new(3);
+    let kinds = [When::Now, When::Writable(source), When::Readable(source), When::At(Instant::ZERO)];
+    for stopper in 0..kinds.len() {
+        let world = World::new();
+        world.set(source, READABLE | Readiness::WRITABLE).unwrap();
+        let mut kpt = sim_loop::<Vec<usize>, usize>(&world, 8);
+        let stop = |ran: &mut Vec<usize>, mut thread: Thread<Vec<usize>, usize>| {
+            ran.push(thread.arg);
+            thread.threads().stop();
+            thread.threads().stop();
+        };
+        let ran = |ran: &mut Vec<usize>, thread: Thread<Vec<usize>, usize>| ran.push(thread.arg);
+        for (kind, when) in kinds.into_iter().enumerate() {
+            let hook = if kind == stopper { stop } else { ran };
+            kpt.threads().add("thread", when, hook, kind).unwrap();
+        }
+        kpt.threads().add_timer("hour", millis(3_600_000), ran, 9).unwrap();
+        let mut ran = Vec::new();
+        assert_eq!(run_verified(&mut kpt, &mut ran), Ok(Exit::Stopped));
+        assert_eq!(ran, Vec::from_iter(0..=stopper), "no hook is called after stop");
+        assert_eq!(world.now(), Instant::ZERO, "and nothing is waited for");
+        assert_eq!(run_verified(&mut kpt, &mut ran), Ok(Exit::Empty));
+        assert_eq!(ran, [0, 1, 2, 3, 9]);
+    }
+}
+
+#[test]
+fn c09_stop_before_run() {
+    let world = World::new();
+    let mut kpt = sim_loop::<Trace, _>(&world, 8);
+    let mut trace = Trace::new();
+    kpt.threads().stop();
+    assert_eq!(kpt.run(&mut trace), Ok(Exit::Stopped), "even with nothing to run");
+    assert_eq!(kpt.run(&mut trace), Ok(Exit::Empty), "the flag is cleared");
+    kpt.threads().add_execute("execute", |trace: &mut Trace, _| trace.push("execute"), ()).unwrap();
+    kpt.threads().stop();
+    kpt.threads().stop();
+    assert_eq!((kpt.run(&mut trace), trace.len()), (Ok(Exit::Stopped), 0));
+    assert_eq!((kpt.run(&mut trace), trace.len()), (Ok(Exit::Empty), 1));
+}
+
+/// Every hook that runs first cancels all that there is.
+#[test]
+fn c10_all_cancelled_in_a_hook() {
+    for seed in 0..100 {
+        let world: World = World::new();
+        let storage = HeapStorage::with_capacity(30);
+        let poller = Faults::new(SimPoller::new(&world), seed);
+        let mut kpt = kpt_core::EventLoop::from_parts(poller, storage);
+        let cancel_all = |state: &mut Ids, mut thread: Thread<Ids>| {
+            assert!(state.trace.is_empty(), "cancelled, and runs");
+            state.trace.push("ran");
+            let mut threads = thread.threads();
+            let cancelled = state.ids.iter().filter(|&&id| threads.cancel(id).is_ok());
+            assert_eq!(cancelled.count(), 29);
+            assert_eq!(threads.len(), 1);
+        };
+        let mut state = Ids::default();
+        for number in 0..10 {
+            let source = Source::new(number);
+            world.set(source, READABLE | Readiness::WRITABLE).unwrap();
+            for when in [When::Readable(source), When::Writable(source), When::At(Instant::ZERO)] {
+                state.ids.push(kpt.threads().add("thread", when, cancel_all, ()).unwrap());
+            }
+        }
+        assert_eq!(run_verified(&mut kpt, &mut state), Ok(Exit::Empty));
+        assert_eq!(state.trace, ["ran"]);
+    }
+}
+
+/// Counts how many of it are alive, and how many have been dropped.
+struct Counted(Rc<(Cell<i32>, Cell<i32>)>);
+
+impl Counted {
+    fn new(counts: &Rc<(Cell<i32>, Cell<i32>)>) -> Self {
+        counts.0.set(counts.0.get() + 1);
+        Self(Rc::clone(counts))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.0.set(self.0.0.get() - 1);
+        self.0.1.set(self.0.1.get() + 1);
+        assert!(self.0.0.get() >= 0, "dropped twice");
+    }
+}
+
+#[test]
+fn c11_every_argument_is_dropped_once() {
+    type Hook = kpt_std::Hook<(), Counted>;
+    let counts = Rc::new((Cell::new(0), Cell::new(0)));
+    let arg = || Counted::new(&counts);
+    let dropped = |expected: i32, why: &str| {
+        assert_eq!(counts.1.replace(0), expected, "{why}");
+    };
+    let world = World::new();
+    let mut kpt = sim_loop::<(), Counted>(&world, 2);
+    let ends: Hook = |(), _| {};
+
+    kpt.threads().add_execute("fires", ends, arg()).unwrap();
+    kpt.run(&mut ()).unwrap();
+    dropped(1, "fired");
+    let id = kpt.threads().add_execute("cancelled", ends, arg()).unwrap();
+    drop(kpt.threads().cancel(id));
+    dropped(1, "cancelled");
+    kpt.threads().add_execute("ends", |(), thread| drop(thread.end()), arg()).unwrap();
+    kpt.run(&mut ()).unwrap();
+    dropped(1, "ended");
+    kpt.threads().add_execute("takes", |(), thread| drop(thread.arg), arg()).unwrap();
+    kpt.run(&mut ()).unwrap();
+    dropped(1, "taken out");
+    let no_period: Hook = |(), thread| assert!(matches!(thread.again(), Some(AgainError::NoPeriod(_))));
+    kpt.threads().add("no period", When::At(Instant::ZERO), no_period, arg()).unwrap();
+    kpt.run(&mut ()).unwrap();
+    dropped(1, "not re-armed");
+    kpt.threads().add_execute("panics", |(), _| panic!("on purpose"), arg()).unwrap();
+    assert!(catch_unwind(AssertUnwindSafe(|| kpt.run(&mut ()))).is_err());
+    dropped(1, "panicked");
+
+    kpt.threads().add_read("reader", Source::new(1), ends, arg()).unwrap();
+    drop(kpt.threads().add_read("taken", Source::new(1), ends, arg()));
+    dropped(1, "taken");
+    kpt.threads().add_write("writer", Source::new(1), ends, arg()).unwrap();
+    drop(kpt.threads().add_write("full", Source::new(2), ends, arg()));
+    dropped(1, "full");
+    drop(kpt.threads().cancel_source(Source::new(1)));
+    dropped(2, "cancelled by source");
+
+    kpt.threads().add_timer("left", millis(1), ends, arg()).unwrap();
+    kpt.threads().add_execute("left", ends, arg()).unwrap();
+    drop(kpt);
+    dropped(2, "dropped with the loop");
+    assert_eq!(counts.0.get(), 0, "none is left");
+}
+
+/// `C11` on a real loop: descriptors in arguments are closed with their threads.
+#[test]
+fn c11_descriptors_in_arguments() {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let mut kpt: EventLoop<(), UnixStream> = EventLoop::with_capacity(1);
+    let source = kpt_std::source(&ours);
+    kpt.threads().add_write("writer", source, |(), _| {}, ours).unwrap();
+    assert_eq!(kpt.run(&mut ()).unwrap(), Exit::Empty);
+    assert_eq!(theirs.read(&mut [0]).unwrap(), 0, "closed when the hook returned");
+}

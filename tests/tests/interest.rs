@@ -1,0 +1,261 @@
+//! What the loop tells its poller, and when.
+
+use kpt_core::{Body, EventLoop, FixedLoop, Link, Parts, SortedList, Storage};
+use kpt_std::{Exit, Interest, Readiness, Source, Thread, ThreadId, When};
+use kpt_tests::pollers::{Failed, Script, Scripted};
+
+const SOURCE: Source = Source::new(7);
+
+const READ: Interest = Interest::READABLE;
+const WRITE: Interest = Interest::WRITABLE;
+const BOTH: Interest = Interest::BOTH;
+const NONE: Interest = Interest::NONE;
+
+/// Which thread the next hook acts on, and how often hooks ran.
+#[derive(Default)]
+struct State {
+    other: Option<ThreadId>,
+    runs: u32,
+}
+
+type Loop<'s> = FixedLoop<Scripted<'s>, State, 4>;
+
+fn ready(script: &Script, readiness: Readiness) {
+    script.ready.borrow_mut().push((SOURCE.number(), readiness));
+}
+
+fn again(state: &mut State, thread: Thread<State>) {
+    state.runs += 1;
+    thread.again();
+}
+
+fn cancel_other(state: &mut State, mut thread: Thread<State>) {
+    thread.threads().cancel(state.other.unwrap()).unwrap();
+}
+
+#[test]
+fn a_thread_that_is_rearmed_costs_no_call() {
+    let script = Script::default();
+    let mut kpt = Loop::new(Scripted::new(&script));
+    let mut state = State::default();
+    kpt.threads().add_read("reader", SOURCE, again, ()).unwrap();
+    kpt.threads().add_write("writer", SOURCE, again, ()).unwrap();
+    for _ in 0..10 {
+        ready(&script, Readiness::READABLE | Readiness::WRITABLE);
+        kpt.turn(&mut state).unwrap();
+    }
+    assert_eq!(state.runs, 20);
+    assert_eq!(script.take_changes(), [(7, BOTH)], "one call, for both, before the first wait");
+}
+
+#[test]
+fn a_removal_reaches_the_poller_at_once() {
+    let script = Script::default();
+    let mut kpt = Loop::new(Scripted::new(&script));
+    let mut state = State::default();
+    let reader = kpt.threads().add_read("reader", SOURCE, again, ()).unwrap();
+    let writer = kpt.threads().add_write("writer", SOURCE, again, ()).unwrap();
+    kpt.turn(&mut state).unwrap();
+    kpt.threads().cancel(reader).unwrap();
+    kpt.threads().cancel(writer).unwrap();
+    assert_eq!(script.take_changes(), [(7, BOTH), (7, WRITE), (7, NONE)]);
+
+    kpt.threads().add_read("reader", SOURCE, |_, thread| drop(thread.end()), ()).unwrap();
+    kpt.threads().add_write("writer", SOURCE, again, ()).unwrap();
+    ready(&script, Readiness::READABLE);
+    kpt.turn(&mut state).unwrap();
+    assert_eq!(script.take_changes(), [(7, BOTH), (7, WRITE)], "by end");
+    kpt.threads().cancel_source(SOURCE);
+    assert_eq!(script.take_changes(), [(7, NONE)], "by cancel_source");
+
+    kpt.threads().add_read("reader", SOURCE, |_, _| {}, ()).unwrap();
+    ready(&script, Readiness::READABLE);
+    kpt.turn(&mut state).unwrap();
+    assert_eq!(script.take_changes(), [(7, READ), (7, NONE)], "by returning");
+}
+
+/// The number may be another file by now.
+#[test]
+fn a_new_registration_always_reaches_the_poller() {
+    let script = Script::default();
+    let mut kpt = Loop::new(Scripted::new(&script));
+    let replace = |state: &mut State, thread: Thread<State>| {
+        state.runs += 1;
+        let ((), mut threads) = thread.end();
+        threads.add_read("new", SOURCE, again, ()).unwrap();
+    };
+    kpt.threads().add_read("old", SOURCE, replace, ()).unwrap();
+    ready(&script, Readiness::READABLE);
+    let mut state = State::default();
+    kpt.turn(&mut state).unwrap();
+    kpt.turn(&mut state).unwrap();
+    assert_eq!(state.runs, 1);
+    assert_eq!(script.take_changes(), [(7, READ), (7, NONE), (7, READ)]);
+}
+
+/// Found by an adversary: re-armed after an error, the thread is new to the poller; a poller that has not let go of
+/// the source would then watch it for ever.
+#[test]
+fn a_thread_rearmed_after_an_error_and_cancelled_is_not_watched() {
+    let script = Script::default();
+    let mut kpt = Loop::new(Scripted::new(&script));
+    let reader = kpt.threads().add_read("reader", SOURCE, again, ()).unwrap();
+    kpt.threads().add_timer("cancel", core::time::Duration::ZERO, cancel_other, ()).unwrap();
+    ready(&script, Readiness::ERROR);
+    let mut state = State { other: Some(reader), runs: 0 };
+    kpt.turn(&mut state).unwrap();
+    assert_eq!((state.runs, kpt.threads().len()), (1, 0), "both ran in this turn");
+    assert_eq!(script.interest(7), NONE);
+}
+
+/// The same by way of `again_when`: from reading to writing, and then cancelled.
+#[test]
+fn a_thread_that_goes_from_reading_to_writing_and_is_cancelled_is_not_watched() {
+    let script = Script::default();
+    let mut kpt = Loop::new(Scripted::new(&script));
+    let turn_around = |_: &mut State, thread: Thread<State>| {
+        thread.again_when(When::Writable(SOURCE)).unwrap();
+    };
+    let id = kpt.threads().add_read("reader", SOURCE, turn_around, ()).unwrap();
+    kpt.threads().add_timer("cancel", core::time::Duration::ZERO, cancel_other, ()).unwrap();
+    ready(&script, Readiness::READABLE);
+    kpt.turn(&mut State { other: Some(id), runs: 0 }).unwrap();
+    assert_eq!(kpt.threads().len(), 0);
+    assert_eq!(script.interest(7), NONE);
+}
+
+#[test]
+fn a_thread_that_goes_from_reading_to_writing_costs_one_call() {
+    let script = Script::default();
+    let mut kpt = Loop::new(Scripted::new(&script));
+    let turn_around = |state: &mut State, thread: Thread<State>| {
+        state.runs += 1;
+        let when = if state.runs % 2 == 0 { When::Readable(SOURCE) } else { When::Writable(SOURCE) };
+        thread.again_when(when).unwrap();
+    };
+    kpt.threads().add_read("thread", SOURCE, turn_around, ()).unwrap();
+    let mut state = State::default();
+    for _ in 0..4 {
+        ready(&script, Readiness::READABLE | Readiness::WRITABLE);
+        kpt.turn(&mut state).unwrap();
+    }
+    kpt.turn(&mut state).unwrap();
+    assert_eq!(state.runs, 4);
+    assert_eq!(script.take_changes(), [(7, READ), (7, WRITE), (7, READ), (7, WRITE), (7, READ)]);
+}
+
+/// The poller can't go on with what is left of a source. Whoever it leaves unwatched must get to know.
+#[test]
+fn a_removal_that_fails_is_an_error_of_the_other_thread() {
+    // The other one waits, runs, or is ready.
+    for readiness in [Readiness::READABLE, Readiness::WRITABLE, Readiness::HANGUP] {
+        let script = Script::default();
+        let mut kpt = Loop::new(Scripted::new(&script));
+        let writer = |state: &mut State, thread: Thread<State>| {
+            state.runs += u32::from(thread.readiness().is_error());
+            thread.again();
+        };
+        let reader = |_: &mut State, _: Thread<State>| {};
+        kpt.threads().add_read("reader", SOURCE, reader, ()).unwrap();
+        kpt.threads().add_write("writer", SOURCE, writer, ()).unwrap();
+        kpt.turn(&mut State::default()).unwrap();
+        script.refused.borrow_mut().push(7);
+        ready(&script, readiness);
+        ready(&script, Readiness::READABLE);
+        let mut state = State::default();
+        for _ in 0..4 {
+            kpt.turn(&mut state).unwrap();
+        }
+        assert!(state.runs > 0, "found {readiness}: the writer waits for ever");
+    }
+}
+
+#[test]
+fn a_removal_that_fails_in_the_hook_of_the_other_thread() {
+    let script = Script::default();
+    let mut kpt = Loop::new(Scripted::new(&script));
+    let cancel_reader = |state: &mut State, mut thread: Thread<State>| {
+        if let Some(reader) = state.other.take() {
+            thread.threads().cancel(reader).unwrap();
+        } else {
+            assert!(thread.readiness().is_error());
+            state.runs += 1;
+        }
+        thread.again();
+    };
+    let reader = kpt.threads().add_read("reader", SOURCE, again, ()).unwrap();
+    kpt.threads().add_write("writer", SOURCE, cancel_reader, ()).unwrap();
+    let mut state = State { other: Some(reader), runs: 0 };
+    kpt.turn(&mut state).unwrap();
+    script.refused.borrow_mut().push(7);
+    ready(&script, Readiness::WRITABLE);
+    for _ in 0..4 {
+        kpt.turn(&mut state).unwrap();
+    }
+    assert!(state.runs > 0, "the writer waits for ever");
+}
+
+#[test]
+fn an_error_of_the_wait_leaves_all_registrations() {
+    let script = Script::default();
+    let mut kpt = Loop::new(Scripted::new(&script));
+    let mut state = State::default();
+    kpt.threads().add_read("reader", SOURCE, again, ()).unwrap();
+    kpt.threads().add_timer("timer", core::time::Duration::from_secs(1), again, ()).unwrap();
+    script.fails.set(true);
+    ready(&script, Readiness::READABLE);
+    assert_eq!(kpt.turn(&mut state), Err(Failed));
+    assert_eq!((state.runs, kpt.threads().len()), (0, 2));
+    kpt.threads().verify().unwrap();
+    kpt.turn(&mut state).unwrap();
+    assert_eq!(state.runs, 1, "what had been found runs");
+}
+
+/// Links and bodies of different lengths: the shorter one counts, everywhere.
+#[test]
+fn a_storage_with_more_links_than_bodies() {
+    struct Uneven {
+        links: Vec<Link>,
+        bodies: Vec<Body<State, ()>>,
+        timers: SortedList,
+    }
+    impl Storage<State, ()> for Uneven {
+        fn lend(&mut self) -> Parts<'_, State, ()> {
+            let Self { links, bodies, timers } = self;
+            Parts { links, bodies, timers }
+        }
+    }
+    for (links, bodies) in [(64, 4), (4, 64), (3, 3), (0, 2), (2, 0)] {
+        let script = Script::default();
+        let storage = Uneven {
+            links: vec![Link::VACANT; links],
+            bodies: Vec::from_iter((0..bodies).map(|_| Body::VACANT)),
+            timers: SortedList::new(),
+        };
+        let mut kpt = EventLoop::from_parts(Scripted::new(&script), storage);
+        let room = links.min(bodies);
+        assert_eq!(kpt.threads().capacity(), room);
+        for number in 0..room as u32 {
+            let source = Source::new(number * 1_000);
+            kpt.threads().add_read("reader", source, |state, _| state.runs += 1, ()).unwrap();
+            script.ready.borrow_mut().push((number * 1_000, Readiness::READABLE));
+        }
+        assert!(kpt.threads().add_read("one more", SOURCE, again, ()).is_err());
+        script.ready.borrow_mut().push((77, Readiness::READABLE));
+        let mut state = State::default();
+        let exit = kpt.turn(&mut state).unwrap();
+        assert_eq!(exit, (room == 0).then_some(Exit::Empty));
+        assert_eq!(state.runs, room as u32, "{links} links and {bodies} bodies");
+    }
+}
+
+#[test]
+fn a_loop_without_room() {
+    let script = Script::default();
+    let mut kpt: FixedLoop<_, State, 0> = FixedLoop::new(Scripted::new(&script));
+    assert!(kpt.threads().add_read("reader", SOURCE, again, ()).is_err());
+    assert!(kpt.threads().add_timer("timer", core::time::Duration::ZERO, again, ()).is_err());
+    assert_eq!(kpt.threads().cancel_source(SOURCE).reader, None);
+    kpt.threads().verify().unwrap();
+    assert_eq!(kpt.run(&mut State::default()), Ok(Exit::Empty));
+}

@@ -1,0 +1,587 @@
+//! A naive loop, written from what the documentation says: one vector of threads, searched from end to end. A number
+//! that counts up says what came before what.
+
+use kpt_core::{Instant, Interest, Kind, Readiness, When};
+
+use super::event::{Again, Event, Seen, Turned};
+use super::input::{Act, Case, Finish, Last, Op, Plan, Spec, Want};
+use super::world::World;
+
+/// No timer is ever due at this deadline, and the time does not get there.
+const NEVER: u64 = u64::MAX;
+
+#[derive(Clone, Debug)]
+pub struct Twin {
+    case: Case,
+    threads: Vec<Thread>,
+    /// Tags of all threads that were ever added, in order: whose ids there are.
+    granted: Vec<u32>,
+    tags: u32,
+    order: u64,
+    /// The latest that a wait returned.
+    time: u64,
+    /// The latest that the clock is known to have said.
+    clock: u64,
+    hooks_since_look: u32,
+    is_stopping: bool,
+    running: Option<u32>,
+    world: World,
+    pub log: Vec<Event>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Thread {
+    tag: u32,
+    run: u32,
+    spec: Spec,
+    kind: Kind,
+    source: Option<u32>,
+    deadline: u64,
+    period: Option<u64>,
+    readiness: Readiness,
+    state: State,
+}
+
+/// With the number that orders threads in the same state.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    Running,
+    /// The poller has yet to be told.
+    New(u64),
+    Watched,
+    Ready(u64),
+    /// Due at that moment; a deadline that had passed counts as the time of adding.
+    Timer(u64, u64),
+    Due(u64),
+    Pending(u64),
+}
+
+/// A hook has panicked.
+struct Panicked;
+
+impl Thread {
+    fn interest(&self) -> Interest {
+        match self.kind {
+            Kind::Read => Interest::READABLE,
+            Kind::Write => Interest::WRITABLE,
+            _ => Interest::NONE,
+        }
+    }
+
+    fn is(&self, source: u32, kind: Kind) -> bool {
+        self.source == Some(source) && self.kind == kind
+    }
+}
+
+impl Twin {
+    pub fn new(case: Case) -> Self {
+        Self {
+            case,
+            threads: Vec::new(),
+            granted: Vec::new(),
+            tags: 0,
+            order: 0,
+            time: 0,
+            clock: 0,
+            hooks_since_look: 0,
+            is_stopping: false,
+            running: None,
+            world: World::starting_at(case.start),
+            log: Vec::new(),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.threads.len()
+    }
+
+    pub fn case(&self) -> Case {
+        self.case
+    }
+
+    pub fn step(&mut self, op: Op) {
+        self.log.clear();
+        match op {
+            Op::Turn => {
+                let turned = self.turn().unwrap_or(Turned::Panicked);
+                self.log.push(Event::Turned(turned));
+                self.settle();
+            }
+            Op::Do(act) => self.act(act, None),
+            Op::Push(source, readiness) => self.world.pushed.push((source, readiness)),
+            Op::FailWait => self.world.fails = true,
+            Op::Restart => {
+                let mut world = std::mem::take(&mut self.world);
+                world.forget();
+                *self = Self { world, log: vec![Event::Dropped], ..Self::new(self.case) };
+            }
+        }
+        self.log.push(Event::Length(self.threads.len()));
+    }
+
+    fn next_order(&mut self) -> u64 {
+        self.order += 1;
+        self.order
+    }
+
+    fn find(&self, tag: u32) -> Option<usize> {
+        self.threads.iter().position(|thread| thread.tag == tag)
+    }
+
+    fn find_source(&self, source: u32, kind: Kind) -> Option<usize> {
+        self.threads.iter().position(|thread| thread.is(source, kind))
+    }
+
+    /// The tag of the thread with the smallest of the numbers that `order` gives to some.
+    fn first<K: Ord>(&self, order: impl Fn(&Thread) -> Option<K>) -> Option<u32> {
+        let ordered = self.threads.iter().filter_map(|thread| Some((order(thread)?, thread.tag)));
+        ordered.min_by(|(one, _), (other, _)| one.cmp(other)).map(|(_, tag)| tag)
+    }
+
+    /// The time as timers see it: they end one microsecond before `NEVER`.
+    fn position(&self) -> u64 {
+        self.time.min(NEVER - 1)
+    }
+}
+
+/// Adding, re-arming, ending.
+impl Twin {
+    fn now(&mut self) -> u64 {
+        // A step back is a clock that stands still, also for what a wait has returned.
+        self.clock = self.clock.max(self.time).max(self.world.now);
+        self.clock
+    }
+
+    fn when(&self, want: Want) -> When {
+        want.when(Instant::from_micros(self.world.now))
+    }
+
+    fn add(&mut self, spec: Spec) -> Event {
+        let tag = self.tags;
+        self.tags += 1;
+        let when = self.when(spec.want);
+        if let Some(source) = when.source()
+            && self.find_source(source.number(), when.kind()).is_some()
+        {
+            return Event::Taken(tag);
+        }
+        if self.threads.len() == self.case.capacity {
+            return Event::Full(tag);
+        }
+        self.threads.push(Thread {
+            tag,
+            run: 0,
+            spec,
+            kind: Kind::Execute,
+            source: None,
+            deadline: 0,
+            period: None,
+            readiness: Readiness::NONE,
+            state: State::Running,
+        });
+        self.granted.push(tag);
+        self.arm(self.threads.len() - 1, when);
+        Event::Added(tag)
+    }
+
+    fn arm(&mut self, at: usize, when: When) {
+        let order = self.next_order();
+        let now = if let When::After(_) = when { self.now() } else { 0 };
+        let position = self.position();
+        let thread = &mut self.threads[at];
+        thread.kind = when.kind();
+        thread.source = when.source().map(|source| source.number());
+        thread.readiness = Readiness::NONE;
+        thread.period = None;
+        match when {
+            When::Readable(_) | When::Writable(_) => thread.state = State::New(order),
+            When::Now => thread.state = State::Pending(order),
+            When::At(deadline) => thread.expect(deadline.as_micros(), position, order),
+            When::After(delay) => {
+                let micros = u64::try_from(delay.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX);
+                thread.period = Some(micros);
+                thread.expect(now.saturating_add(micros), position, order);
+            }
+        }
+    }
+
+    fn drop_thread(&mut self, at: usize) -> u32 {
+        let thread = self.threads.remove(at);
+        if self.running == Some(thread.tag) {
+            self.running = None;
+        }
+        if let Some(source) = thread.source {
+            self.tell_removal(source);
+        }
+        thread.tag
+    }
+
+    fn cancel_source(&mut self, source: u32) -> Event {
+        let own = self.running;
+        let mut cancelled = [None; 2];
+        let mut has_threads = false;
+        for (kind, tag) in [Kind::Read, Kind::Write].into_iter().zip(&mut cancelled) {
+            let Some(at) = self.find_source(source, kind) else { continue };
+            let thread = self.threads.remove(at);
+            has_threads = true;
+            if own == Some(thread.tag) {
+                // It has its argument itself.
+                self.running = None;
+            } else {
+                *tag = Some(thread.tag);
+            }
+        }
+        if has_threads {
+            self.tell_removal(source);
+        }
+        let [reader, writer] = cancelled;
+        Event::SourceCancelled { reader, writer }
+    }
+
+    fn again(&mut self, tag: u32) -> Again {
+        let Some(at) = self.find(tag) else { return Again::Ended };
+        let order = self.next_order();
+        let (time, position) = (self.time, self.position());
+        let thread = &mut self.threads[at];
+        match (thread.kind, thread.period) {
+            (Kind::Timer, None) => return Again::NoPeriod,
+            (Kind::Timer, Some(period)) => {
+                let deadline = next_on_grid(thread.deadline, period, time);
+                thread.expect(deadline, position, order);
+            }
+            (Kind::Execute, _) => thread.state = State::Pending(order),
+            // The poller may have let go of a source with an error.
+            _ if thread.readiness.is_error() => thread.state = State::New(order),
+            _ => thread.state = State::Watched,
+        }
+        thread.readiness = Readiness::NONE;
+        self.running = None;
+        Again::Done
+    }
+
+    fn again_when(&mut self, tag: u32, want: Want) -> Again {
+        let when = self.when(want);
+        let Some(at) = self.find(tag) else { return Again::Ended };
+        let source = when.source().map(|source| source.number());
+        if let Some(source) = source
+            && self.find_source(source, when.kind()).is_some_and(|other| other != at)
+        {
+            return Again::Taken;
+        }
+        let left = self.threads[at].source.filter(|&left| source != Some(left));
+        self.arm(at, when);
+        if let Some(left) = left {
+            self.tell_removal(left);
+        }
+        self.running = None;
+        Again::Done
+    }
+
+    /// A thread that runs and has not been re-armed has ended.
+    fn settle(&mut self) {
+        if let Some(at) = self.running.and_then(|tag| self.find(tag)) {
+            self.drop_thread(at);
+        }
+    }
+}
+
+impl Thread {
+    fn expect(&mut self, deadline: u64, position: u64, order: u64) {
+        self.deadline = deadline;
+        self.state = State::Timer(deadline.max(position), order);
+    }
+}
+
+/// The first of `last` + n × `period`, n > 0, that is not before `time`.
+fn next_on_grid(last: u64, period: u64, time: u64) -> u64 {
+    let (last, period, time) = (u128::from(last), u128::from(period), u128::from(time));
+    let missed = time.saturating_sub(last + period).checked_next_multiple_of(period);
+    let next = missed.map_or(time.max(last), |missed| last + period + missed);
+    u64::try_from(next).unwrap_or(NEVER)
+}
+
+/// What the poller is told and finds.
+impl Twin {
+    /// Says all that the source's threads want, the new ones included.
+    fn tell(&mut self, source: u32) -> bool {
+        let mut interest = Interest::NONE;
+        for thread in self.threads.iter_mut().filter(|thread| thread.source == Some(source)) {
+            interest = interest | thread.interest();
+            if let State::New(_) = thread.state {
+                thread.state = State::Watched;
+            }
+        }
+        self.log.push(Event::Told(source, interest));
+        self.world.modify(source, interest)
+    }
+
+    /// A thread of the source has gone. If the poller then can't watch the source for the other thread, that one runs
+    /// with an error.
+    fn tell_removal(&mut self, source: u32) {
+        if self.tell(source) {
+            return;
+        }
+        let order = self.next_order();
+        for thread in self.threads.iter_mut().filter(|thread| thread.source == Some(source)) {
+            match thread.state {
+                State::Watched => thread.state = State::New(order),
+                State::Ready(_) | State::Running => {
+                    thread.readiness = thread.readiness | Readiness::ERROR;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn tell_new(&mut self) {
+        let oldest = |thread: &Thread| match thread.state {
+            State::New(order) => Some(order),
+            _ => None,
+        };
+        while let Some(at) = self.first(oldest).and_then(|tag| self.find(tag)) {
+            let source = self.threads[at].source.unwrap_or(0);
+            if !self.tell(source) {
+                self.found(source, Readiness::ERROR);
+            }
+        }
+    }
+
+    fn found(&mut self, source: u32, readiness: Readiness) {
+        for kind in [Kind::Write, Kind::Read] {
+            let order = self.next_order();
+            let Some(at) = self.find_source(source, kind) else { continue };
+            let thread = &mut self.threads[at];
+            let seen = readiness.seen_by(thread.interest());
+            if seen.is_none() {
+                continue;
+            }
+            match thread.state {
+                State::Watched => thread.state = State::Ready(order),
+                State::Ready(_) => {}
+                _ => continue,
+            }
+            thread.readiness = thread.readiness | seen;
+        }
+    }
+}
+
+/// A turn.
+impl Twin {
+    fn turn(&mut self) -> Result<Turned, Panicked> {
+        let batch = self.pending();
+        self.run_found()?;
+        for tag in batch {
+            if self.is_stopping {
+                break;
+            }
+            if self.find(tag).is_some() {
+                self.call(tag)?;
+            }
+        }
+        if self.is_stopping || self.threads.is_empty() {
+            let turned = if self.is_stopping { Turned::Stopped } else { Turned::Empty };
+            self.is_stopping = false;
+            return Ok(turned);
+        }
+        if !self.pending().is_empty() && self.hooks_since_look < self.case.look_every {
+            return Ok(Turned::More);
+        }
+        self.tell_new();
+        if let Err(turned) = self.wait() {
+            return Ok(turned);
+        }
+        self.mark_due();
+        self.run_found()?;
+        let turned = if self.is_stopping { Turned::Stopped } else { Turned::More };
+        self.is_stopping = false;
+        Ok(turned)
+    }
+
+    /// The execute threads, in order.
+    fn pending(&self) -> Vec<u32> {
+        let mut pending: Vec<(u64, u32)> = Vec::new();
+        for thread in &self.threads {
+            if let State::Pending(order) = thread.state {
+                pending.push((order, thread.tag));
+            }
+        }
+        pending.sort_unstable();
+        pending.into_iter().map(|(_, tag)| tag).collect()
+    }
+
+    /// Runs ready writers, then ready readers, then due timers.
+    fn run_found(&mut self) -> Result<(), Panicked> {
+        let next = |thread: &Thread| match (thread.kind, thread.state) {
+            (Kind::Write, State::Ready(order)) => Some((0, order)),
+            (Kind::Read, State::Ready(order)) => Some((1, order)),
+            (Kind::Timer, State::Due(order)) => Some((2, order)),
+            _ => None,
+        };
+        while !self.is_stopping
+            && let Some(tag) = self.first(next)
+        {
+            self.call(tag)?;
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self) -> Result<(), Turned> {
+        self.hooks_since_look = 0;
+        let mut until = None;
+        let position = self.position();
+        for thread in &self.threads {
+            match thread.state {
+                State::Pending(_) | State::Ready(_) => until = Some(0),
+                // Also if the clock has gone back since: a deadline in the past counts as now.
+                State::Timer(due, _) if due <= position => until = Some(0),
+                State::Timer(due, _) if due != NEVER => until = Some(until.unwrap_or(due).min(due)),
+                _ => {}
+            }
+        }
+        let mut found = Vec::new();
+        let result = self.world.wait(until, &mut found);
+        self.log.push(Event::Waited(result.ok().map(Instant::from_micros)));
+        for (source, readiness) in found {
+            self.found(source, readiness);
+        }
+        self.time = self.time.max(result?);
+        Ok(())
+    }
+
+    /// Timers that are due now, by deadline, equal ones in the order of adding.
+    fn mark_due(&mut self) {
+        let position = self.position();
+        let nearest = |thread: &Thread| match thread.state {
+            State::Timer(due, order) if due <= position => Some((due, order)),
+            _ => None,
+        };
+        while let Some(at) = self.first(nearest).and_then(|tag| self.find(tag)) {
+            self.threads[at].state = State::Due(self.next_order());
+        }
+    }
+}
+
+/// Hooks.
+impl Twin {
+    fn call(&mut self, tag: u32) -> Result<(), Panicked> {
+        let Some(at) = self.find(tag) else { return Ok(()) };
+        self.hooks_since_look += 1;
+        self.running = Some(tag);
+        let thread = &mut self.threads[at];
+        thread.state = State::Running;
+        let run = thread.run;
+        thread.run += 1;
+        let thread = *thread;
+        let seen = Seen {
+            tag,
+            run,
+            hook: thread.spec.hook,
+            name: thread.spec.name,
+            kind: thread.kind,
+            source: thread.source,
+            readiness: thread.readiness,
+            deadline: (thread.kind == Kind::Timer).then(|| Instant::from_micros(thread.deadline)),
+            has_its_id: true,
+            length: self.threads.len(),
+        };
+        self.log.push(Event::Seen(seen));
+        let plan = Plan::of(thread.spec.script, run);
+        for act in plan.acts.into_iter().flatten() {
+            self.act(act, Some(tag));
+        }
+        self.finish(plan.finish, seen)?;
+        self.settle();
+        Ok(())
+    }
+
+    fn finish(&mut self, finish: Finish, seen: Seen) -> Result<(), Panicked> {
+        let tag = seen.tag;
+        match finish {
+            Finish::Return => {}
+            Finish::Again => self.finish_last(Last::Again, tag),
+            Finish::AgainWhen(want) => self.finish_last(Last::AgainWhen(want), tag),
+            Finish::End(act) => {
+                self.finish_last(Last::End, tag);
+                if let Some(act) = act {
+                    self.act(act, Some(tag));
+                }
+            }
+            Finish::Panic => return Err(Panicked),
+            Finish::AgainAndPanic => {
+                self.finish_last(Last::Again, tag);
+                return Err(Panicked);
+            }
+            Finish::DropSource(spec, last) => {
+                if let Some(source) = seen.source {
+                    self.act(Act::CancelSource(source), Some(tag));
+                }
+                if let Some(spec) = spec {
+                    self.act(Act::Add(spec), Some(tag));
+                }
+                let length = self.threads.len();
+                self.log.push(Event::Seen(Seen { readiness: Readiness::NONE, length, ..seen }));
+                self.finish_last(last, tag);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish_last(&mut self, last: Last, tag: u32) {
+        match last {
+            Last::Return => {}
+            Last::Again => {
+                let again = self.again(tag);
+                self.log.push(Event::Again(tag, again));
+            }
+            Last::AgainWhen(want) => {
+                let again = self.again_when(tag, want);
+                self.log.push(Event::Again(tag, again));
+            }
+            Last::End => {
+                self.settle();
+                self.log.push(Event::Ended(tag));
+            }
+        }
+    }
+
+    fn act(&mut self, act: Act, own: Option<u32>) {
+        match act {
+            Act::Add(spec) => {
+                let event = self.add(spec);
+                self.log.push(event);
+            }
+            Act::Cancel(back) => {
+                let Some(tag) = nth_last(&self.granted, back) else { return };
+                let at = self.find(tag).filter(|_| self.running != Some(tag));
+                let cancelled = at.map(|at| self.drop_thread(at));
+                self.log.push(Event::Cancelled(cancelled));
+            }
+            Act::CancelOwn if own.is_none() => {}
+            Act::CancelOwn | Act::Forge(_) => self.log.push(Event::Cancelled(None)),
+            Act::CancelSource(source) => {
+                let event = self.cancel_source(source);
+                self.log.push(event);
+            }
+            Act::Stop => self.is_stopping = true,
+            Act::Now => {
+                let now = self.now();
+                self.log.push(Event::Now(Instant::from_micros(now)));
+            }
+            Act::Advance(micros) => self.world.now = self.world.now.saturating_add(micros),
+            Act::StepBack(micros) => self.world.now = self.world.now.saturating_sub(micros),
+            Act::Set(source, readiness) => self.world.set(source, readiness),
+            Act::Clear(source, readiness) => self.world.clear(source, readiness),
+            Act::Later(micros, source, readiness) => {
+                let at = self.world.now.saturating_add(micros);
+                self.world.later(at, source, readiness);
+            }
+            Act::Refuse(source, is_refused) => self.world.refuse(source, is_refused),
+        }
+    }
+}
+
+/// The one that was put in so many before the last one, round and round.
+pub fn nth_last<T: Copy>(all: &[T], back: u32) -> Option<T> {
+    let back = (back as usize).checked_rem(all.len())?;
+    all.iter().rev().nth(back).copied()
+}

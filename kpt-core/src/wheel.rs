@@ -215,10 +215,12 @@ impl<const SLOTS: usize, const LEVELS: usize> Timers for Wheel<SLOTS, LEVELS> {
         }
         let list = self.list(stop.home);
         let mut nearest = u64::MAX;
-        for (count, timer) in list.iter(links).enumerate() {
-            if count == SEARCHED {
+        let mut left = SEARCHED;
+        for timer in list.iter(links) {
+            if left == 0 {
                 return reachable(stop.at);
             }
+            left = left.wrapping_sub(1);
             nearest = nearest.min(links.at(timer).deadline().as_micros());
         }
         reachable(nearest)

@@ -1,8 +1,10 @@
 //! Loops as tests want them: in virtual time, and checked after every turn.
 
 use kpt_core::sim::{SimPoller, World};
-use kpt_core::{Allocate, EventLoop, Exit, Poller, Storage};
-use kpt_std::HeapStorage;
+use kpt_core::{
+    Allocate, Body, EventLoop, Exit, Link, Parts, Poller, SortedList, Storage, Timers, Wheel,
+};
+use kpt_std::{HeapStorage, HostWheel};
 
 /// What happened, in order.
 pub type Trace = Vec<&'static str>;
@@ -53,4 +55,50 @@ pub fn turn_until<P: Poller<Error: core::fmt::Debug>, S, A, T: Storage<S, A>>(
         assert!(exit.is_none() || is_done(state), "the loop has ended: {exit:?}");
     }
     panic!("does not happen");
+}
+
+/// Tables with any timer structure.
+pub struct AnyStorage<S, A = ()> {
+    links: Vec<Link>,
+    bodies: Vec<Body<S, A>>,
+    timers: Box<dyn Timers>,
+}
+
+impl<S, A> AnyStorage<S, A> {
+    /// Room for so many threads.
+    pub fn new(threads: usize, timers: Box<dyn Timers>) -> Self {
+        let bodies = Vec::from_iter((0..threads).map(|_| Body::VACANT));
+        Self { links: vec![Link::VACANT; threads], bodies, timers }
+    }
+}
+
+impl<S, A> Storage<S, A> for AnyStorage<S, A> {
+    fn lend(&mut self) -> Parts<'_, S, A> {
+        let Self { links, bodies, timers } = self;
+        Parts { links, bodies, timers: &mut **timers }
+    }
+}
+
+/// A loop in virtual time, with any timer structure.
+pub type AnyLoop<'w, S, A = ()> = EventLoop<SimPoller<'w>, S, A, AnyStorage<S, A>>;
+
+/// A loop for so many threads in that world, with that timer structure.
+pub fn any_loop<S, A>(
+    world: &World,
+    threads: usize,
+    timers: Box<dyn Timers>,
+) -> AnyLoop<'_, S, A> {
+    EventLoop::from_parts(SimPoller::new(world), AnyStorage::new(threads, timers))
+}
+
+/// Timer structures of each kind and several shapes: the ones that ship, and such that overflow soon.
+pub fn timer_structures() -> Vec<Box<dyn Timers>> {
+    vec![
+        Box::new(SortedList::new()),
+        Box::new(HostWheel::new()),
+        Box::new(Wheel::<16, 8>::new()),
+        Box::new(Wheel::<4, 3>::new()),
+        Box::new(Wheel::<2, 1>::new()),
+        Box::new(Wheel::<2, 64>::new()),
+    ]
 }

@@ -56,7 +56,8 @@ impl<P> Faults<P> {
         let Some(last) = events.len().checked_sub(1) else { return };
         for at in 0..last {
             if self.random.one_in(2) {
-                events.swap(at, at.saturating_add(1).min(last));
+                let pair = events.get_mut(at..at.saturating_add(2)).unwrap_or_default();
+                pair.reverse();
             }
         }
     }

@@ -4,7 +4,7 @@ use core::fmt;
 
 use heapless::Vec;
 
-use super::World;
+use super::world::{self, World};
 use crate::poller::{Poller, Ready, Unwatchable};
 use crate::source::{Interest, Source};
 use crate::time::Instant;
@@ -56,8 +56,8 @@ impl<const N: usize> Poller for SimPoller<'_, N> {
         if interest.is_none() {
             return Ok(());
         }
-        let position = self.watched.iter().take_while(|&&(other, _)| other < source).count();
-        self.watched.insert(position, (source, interest)).map_err(|_| Unwatchable)
+        let position = self.watched.partition_point(|&(other, _)| other < source);
+        world::insert(&mut self.watched, position, (source, interest)).map_err(|_| Unwatchable)
     }
 
     fn wait(&mut self, until: Option<Instant>, ready: &mut Ready<'_>) -> Result<Instant, Idle> {

@@ -102,8 +102,8 @@ impl<const N: usize> World<N> {
     /// [`WorldFull`] if `N` changes are to come already.
     pub fn at(&self, at: Instant, source: Source, readiness: Readiness) -> Result<(), WorldFull> {
         let Ok(mut script) = self.script.try_borrow_mut() else { return Err(WorldFull) };
-        let later = script.iter().take_while(|event| event.at > at).count();
-        script.insert(later, Event { at, source, readiness }).map_err(|_| WorldFull)
+        let later = script.partition_point(|event| event.at > at);
+        insert(&mut script, later, Event { at, source, readiness }).map_err(|_| WorldFull)
     }
 
     /// When the script has its next change.
@@ -126,6 +126,20 @@ impl<const N: usize> World<N> {
         script.last().filter(|event| event.at <= self.now.get())?;
         script.pop()
     }
+}
+
+/// Puts `item` at `position`, or at the end if that is nearer. `Vec::insert` does the same and may panic.
+pub(super) fn insert<T, const N: usize>(
+    list: &mut Vec<T, N>,
+    position: usize,
+    item: T,
+) -> Result<(), T> {
+    list.push(item)?;
+    let tail = list.get_mut(position..).unwrap_or_default();
+    if !tail.is_empty() {
+        tail.rotate_right(1);
+    }
+    Ok(())
 }
 
 impl<const N: usize> Default for World<N> {

@@ -131,15 +131,50 @@ pub enum Last {
     End,
 }
 
+/// Scripts below this are the named ones.
+const NAMED: u32 = 16;
+
+/// Scripts whose every run is the same.
+pub mod script {
+    pub const RETURN: u32 = 0;
+    pub const AGAIN: u32 = 1;
+    /// Writes in place of reading: `again_when` the source 0 is writable.
+    pub const AGAIN_WRITING: u32 = 2;
+    /// Cancels the last thread that was added, perhaps itself, and goes on.
+    pub const CANCEL_AND_AGAIN: u32 = 3;
+    /// Stops the loop, and goes on.
+    pub const STOP_AND_AGAIN: u32 = 4;
+    /// Cancels its own source, adds a reader of source 0 in its place, and tries to go on.
+    pub const REPLACE_AND_AGAIN: u32 = 5;
+    /// Ends, and adds an execute thread in its place.
+    pub const END_AND_ADD: u32 = 6;
+    pub const PANIC: u32 = 7;
+}
+
 impl Plan {
-    /// The plan of a thread's nth run. Script 0 does nothing, 1 always says `again`.
+    /// The plan of a thread's nth run.
     pub fn of(script: u32, run: u32) -> Self {
-        let finish = match script {
-            0 => Finish::Return,
-            1 => Finish::Again,
-            _ => return Self::by(&mut Chance(u64::from(script) << 32 | u64::from(run))),
+        if script >= NAMED {
+            return Self::by(&mut Chance(u64::from(script) << 32 | u64::from(run)));
+        }
+        let add = |want, script| Spec { want, hook: 0, name: "added", script };
+        let (act, finish) = match script {
+            script::AGAIN => (None, Finish::Again),
+            script::AGAIN_WRITING => (None, Finish::AgainWhen(Want::Write(0))),
+            script::CANCEL_AND_AGAIN => (Some(Act::Cancel(0)), Finish::Again),
+            script::STOP_AND_AGAIN => (Some(Act::Stop), Finish::Again),
+            script::REPLACE_AND_AGAIN => {
+                let spec = add(Want::Read(0), script::RETURN);
+                (None, Finish::DropSource(Some(spec), Last::Again))
+            }
+            script::END_AND_ADD => {
+                let spec = add(Want::Now, script::RETURN);
+                (None, Finish::End(Some(Act::Add(spec))))
+            }
+            script::PANIC => (None, Finish::Panic),
+            _ => (None, Finish::Return),
         };
-        Self { acts: [None; 2], finish }
+        Self { acts: [act, None], finish }
     }
 
     fn by(chance: &mut Chance) -> Self {
@@ -240,8 +275,10 @@ impl Spec {
             want: Want::by(chance),
             hook: chance.below(2) as u8,
             name: chance.of(&["a", "b", "c", ""]),
-            // Numbers that mean "does nothing" and "says again", and many that mean more.
-            script: chance.below(16) * chance.below(1 << 20),
+            script: match chance.below(4) {
+                0 => chance.below(NAMED),
+                _ => chance.next() as u32,
+            },
         }
     }
 }

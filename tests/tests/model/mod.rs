@@ -3,6 +3,7 @@
 //! `model.rs` drives them at random, `exhaustive.rs` through all short sequences; each uses a part of this.
 #![allow(dead_code)]
 
+pub mod audit;
 pub mod chance;
 pub mod event;
 pub mod input;

@@ -5,15 +5,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
-use kpt_core::sim::{SimPoller, World};
+use kpt_core::sim::{Faults, SimPoller, World};
 use kpt_core::{
     AddError, AgainError, Body, EventLoop, Exit, Hook, Instant, Interest, Link, Parts, Poller,
     Readiness, Ready, SortedList, Source, Storage, Thread, ThreadId, Threads, Timers, Unwatchable,
-    Wheel,
+    Wheel, When,
 };
 
+use super::audit::{self, Audit};
 use super::event::{Again, Event, Seen, Turned};
-use super::input::{Act, Case, Finish, Geometry, Last, Op, Plan, Spec};
+use super::input::{Act, Case, Finish, Geometry, Last, Op, Plan, SOURCES, Spec, Want};
 use super::twin::nth_last;
 
 /// What is outside of the loop, and what was seen of it in the last operation.
@@ -45,6 +46,12 @@ impl Outside {
 struct Recorder<'o, const LOOK: u32> {
     inner: SimPoller<'o>,
     outside: &'o Outside,
+}
+
+impl<'o, const LOOK: u32> Recorder<'o, LOOK> {
+    fn new(outside: &'o Outside) -> Self {
+        Self { inner: SimPoller::new(&outside.world), outside }
+    }
 }
 
 impl<const LOOK: u32> Poller for Recorder<'_, LOOK> {
@@ -115,6 +122,8 @@ struct Stage<'o> {
     granted: Vec<ThreadId>,
     /// How many arguments are alive: its other owners.
     anchor: Rc<()>,
+    /// For a loop without a twin.
+    audit: Option<Audit>,
 }
 
 struct Arg {
@@ -133,28 +142,40 @@ pub trait Real {
     fn verify(&mut self) -> Result<(), String>;
     fn kept_args(&self) -> usize;
     fn outside(&self) -> &Outside;
+    /// Lets everything happen that can, with hooks that do nothing, and checks that all are called.
+    fn come_to_rest(&mut self);
 }
 
 pub fn boxed(case: Case, outside: &Outside) -> Box<dyn Real + '_> {
     match case.look_every {
-        1 => Box::new(Loop::<1>::new(case, outside)),
-        4 => Box::new(Loop::<4>::new(case, outside)),
+        1 => Box::new(Loop::new(case, outside, Recorder::<1>::new)),
+        4 => Box::new(Loop::new(case, outside, Recorder::<4>::new)),
         other => panic!("no poller is asked every {other} hooks"),
     }
 }
 
-struct Loop<'o, const LOOK: u32> {
+/// The same with a poller that does what pollers may do, and an audit.
+pub fn boxed_with_faults(case: Case, outside: &Outside) -> Box<dyn Real + '_> {
+    let mut real = Loop::new(case, outside, |outside| {
+        Faults::new(Recorder::<1>::new(outside), outside.world.now().as_micros())
+    });
+    real.stage.audit = Some(Audit::default());
+    Box::new(real)
+}
+
+struct Loop<'o, P> {
     case: Case,
-    kpt: EventLoop<Recorder<'o, LOOK>, Stage<'o>, Arg, Tables<'o>>,
+    poller: fn(&'o Outside) -> P,
+    kpt: EventLoop<P, Stage<'o>, Arg, Tables<'o>>,
     stage: Stage<'o>,
 }
 
-impl<'o, const LOOK: u32> Loop<'o, LOOK> {
-    fn new(case: Case, outside: &'o Outside) -> Self {
-        let poller = Recorder { inner: SimPoller::new(&outside.world), outside };
-        let kpt = EventLoop::from_parts(poller, Tables::new(case));
-        let stage = Stage { outside, ids: Vec::new(), granted: Vec::new(), anchor: Rc::new(()) };
-        Self { case, kpt, stage }
+impl<'o, P: Poller<Error = Turned>> Loop<'o, P> {
+    fn new(case: Case, outside: &'o Outside, poller: fn(&'o Outside) -> P) -> Self {
+        let kpt = EventLoop::from_parts(poller(outside), Tables::new(case));
+        let (ids, granted, anchor) = (Vec::new(), Vec::new(), Rc::new(()));
+        let stage = Stage { outside, ids, granted, anchor, audit: None };
+        Self { case, poller, kpt, stage }
     }
 
     fn turn(&mut self) -> Turned {
@@ -170,7 +191,7 @@ impl<'o, const LOOK: u32> Loop<'o, LOOK> {
     }
 }
 
-impl<const LOOK: u32> Real for Loop<'_, LOOK> {
+impl<P: Poller<Error = Turned>> Real for Loop<'_, P> {
     fn step(&mut self, op: Op) {
         let outside = self.stage.outside;
         outside.log.borrow_mut().clear();
@@ -183,7 +204,7 @@ impl<const LOOK: u32> Real for Loop<'_, LOOK> {
             Op::Push(source, readiness) => outside.pushed.borrow_mut().push((source, readiness)),
             Op::FailWait => outside.fails.set(true),
             Op::Restart => {
-                *self = Self::new(self.case, outside);
+                *self = Self::new(self.case, outside, self.poller);
                 outside.note(Event::Dropped);
             }
         }
@@ -202,6 +223,25 @@ impl<const LOOK: u32> Real for Loop<'_, LOOK> {
     fn outside(&self) -> &Outside {
         self.stage.outside
     }
+
+    fn come_to_rest(&mut self) {
+        let Outside { world, refused, .. } = self.stage.outside;
+        if let Some(audit) = &mut self.stage.audit {
+            audit.is_calm = true;
+        }
+        refused.take();
+        for source in 0..SOURCES {
+            let both = Readiness::READABLE | Readiness::WRITABLE;
+            world.set(Source::new(source), both).expect("room for all sources");
+        }
+        for _ in 0..20_000 {
+            if let Turned::Empty | Turned::Idle = self.turn() {
+                break;
+            }
+        }
+        let Some(audit) = &self.stage.audit else { return };
+        audit.check_all_called(world.now());
+    }
 }
 
 impl<'o> Stage<'o> {
@@ -212,7 +252,7 @@ impl<'o> Stage<'o> {
             _ => |stage, thread| stage.run(thread, 1),
         };
         let arg = Arg { tag, run: 0, script: spec.script, _anchor: Rc::clone(&self.anchor) };
-        let when = spec.want.when(self.outside.world.now());
+        let when = self.when(spec.want);
         let (id, event) = match threads.add(spec.name, when, hook, arg) {
             Ok(id) => (Some(id), Event::Added(tag)),
             Err(AddError::Full(arg)) => (None, Event::Full(arg.tag)),
@@ -221,12 +261,35 @@ impl<'o> Stage<'o> {
         if let Some(id) = id {
             assert!(!self.granted.contains(&id), "id {id} was handed out twice");
             self.granted.push(id);
+            self.audit_registration(tag, when);
         }
         self.ids.push(id);
         event
     }
 
+    fn when(&self, want: Want) -> When {
+        let now = self.outside.world.now();
+        let when = want.when(now);
+        if self.audit.is_some() { audit::tame_when(when, now) } else { when }
+    }
+
+    fn audit_registration(&mut self, tag: u32, when: When) {
+        if let Some(audit) = &mut self.audit {
+            audit.registered(tag, when, self.outside.world.now());
+        }
+    }
+
+    fn audit_end(&mut self, arg: Arg) -> u32 {
+        if let Some(audit) = &mut self.audit {
+            audit.ended(arg.tag);
+        }
+        arg.tag
+    }
+
     fn act(&mut self, threads: &mut Threads<'_, Self, Arg>, act: Act, own: Option<u32>) {
+        let Some(act) = (if self.audit.is_some() { audit::tame(act) } else { Some(act) }) else {
+            return;
+        };
         let Outside { world, refused, .. } = self.outside;
         match act {
             Act::Add(spec) => {
@@ -241,12 +304,13 @@ impl<'o> Stage<'o> {
             Act::Forge(word) => {
                 let id = ThreadId::from_raw(word).filter(|id| !self.granted.contains(id));
                 let cancelled = id.and_then(|id| threads.cancel(id).ok());
-                self.outside.note(Event::Cancelled(cancelled.map(|arg| arg.tag)));
+                let cancelled = cancelled.map(|arg| self.audit_end(arg));
+                self.outside.note(Event::Cancelled(cancelled));
             }
             Act::CancelSource(source) => {
                 let cancelled = threads.cancel_source(Source::new(source));
                 let [reader, writer] =
-                    [cancelled.reader, cancelled.writer].map(|arg| arg.map(|arg| arg.tag));
+                    [cancelled.reader, cancelled.writer].map(|arg| Some(self.audit_end(arg?)));
                 self.outside.note(Event::SourceCancelled { reader, writer });
             }
             Act::Stop => threads.stop(),
@@ -279,8 +343,8 @@ impl<'o> Stage<'o> {
 
     fn cancel(&mut self, threads: &mut Threads<'_, Self, Arg>, id: Option<ThreadId>) {
         let Some(id) = id else { return };
-        let cancelled = threads.cancel(id).ok();
-        self.outside.note(Event::Cancelled(cancelled.map(|arg| arg.tag)));
+        let cancelled = threads.cancel(id).ok().map(|arg| self.audit_end(arg));
+        self.outside.note(Event::Cancelled(cancelled));
     }
 
     /// The hook of all threads.
@@ -289,14 +353,21 @@ impl<'o> Stage<'o> {
         thread.arg.run += 1;
         let seen = self.look(&mut thread, hook, run);
         self.outside.note(Event::Seen(seen));
+        let mut period = None;
+        if let Some(audit) = &mut self.audit {
+            period = audit.calls(tag, seen.deadline, self.outside.world.now());
+            if audit.is_calm {
+                return;
+            }
+        }
         let plan = Plan::of(script, run);
         for act in plan.acts.into_iter().flatten() {
             self.act(&mut thread.threads(), act, Some(tag));
         }
         match plan.finish {
             Finish::Return => {}
-            Finish::Again => self.finish(thread, Last::Again),
-            Finish::AgainWhen(want) => self.finish(thread, Last::AgainWhen(want)),
+            Finish::Again => self.finish(thread, period, Last::Again),
+            Finish::AgainWhen(want) => self.finish(thread, period, Last::AgainWhen(want)),
             Finish::End(act) => {
                 let (arg, mut threads) = thread.end();
                 self.outside.note(Event::Ended(arg.tag));
@@ -308,7 +379,7 @@ impl<'o> Stage<'o> {
             // Without the panic hook, and so without a word.
             Finish::Panic => resume_unwind(Box::new(Scripted)),
             Finish::AgainAndPanic => {
-                self.finish(thread, Last::Again);
+                self.finish(thread, period, Last::Again);
                 resume_unwind(Box::new(Scripted));
             }
             Finish::DropSource(spec, last) => {
@@ -320,7 +391,7 @@ impl<'o> Stage<'o> {
                 }
                 let seen = self.look(&mut thread, hook, run);
                 self.outside.note(Event::Seen(Seen { readiness: Readiness::NONE, ..seen }));
-                self.finish(thread, last);
+                self.finish(thread, period, last);
             }
         }
     }
@@ -341,16 +412,29 @@ impl<'o> Stage<'o> {
         }
     }
 
-    fn finish(&self, thread: Thread<'_, Self, Arg>, last: Last) {
-        let tag = thread.arg.tag;
+    fn finish(&mut self, thread: Thread<'_, Self, Arg>, period: Option<u64>, last: Last) {
+        let (tag, deadline) = (thread.arg.tag, thread.deadline());
         let error = match last {
             Last::Return => return,
             Last::End => {
                 let (arg, _) = thread.end();
                 return self.outside.note(Event::Ended(arg.tag));
             }
-            Last::Again => thread.again(),
-            Last::AgainWhen(want) => thread.again_when(want.when(self.outside.world.now())).err(),
+            Last::Again => {
+                let error = thread.again();
+                if let Some(audit) = self.audit.as_mut().filter(|_| error.is_none()) {
+                    audit.registered_again(tag, deadline, period);
+                }
+                error
+            }
+            Last::AgainWhen(want) => {
+                let when = self.when(want);
+                let error = thread.again_when(when).err();
+                if error.is_none() {
+                    self.audit_registration(tag, when);
+                }
+                error
+            }
         };
         self.outside.note(match error {
             None => Event::Again(tag, Again::Done),

@@ -39,6 +39,8 @@ struct Thread {
     deadline: u64,
     period: Option<u64>,
     readiness: Readiness,
+    /// Whether the poller watches the source on behalf of this registration, be it for what it wanted before.
+    is_told: bool,
     state: State,
 }
 
@@ -177,6 +179,7 @@ impl Twin {
             deadline: 0,
             period: None,
             readiness: Readiness::NONE,
+            is_told: false,
             state: State::Running,
         });
         self.granted.push(tag);
@@ -210,7 +213,7 @@ impl Twin {
         if self.running == Some(thread.tag) {
             self.running = None;
         }
-        if let Some(source) = thread.source {
+        if let Some(source) = thread.source.filter(|_| thread.is_told) {
             self.tell_removal(source);
         }
         thread.tag
@@ -219,11 +222,11 @@ impl Twin {
     fn cancel_source(&mut self, source: u32) -> Event {
         let own = self.running;
         let mut cancelled = [None; 2];
-        let mut has_threads = false;
+        let mut is_told = false;
         for (kind, tag) in [Kind::Read, Kind::Write].into_iter().zip(&mut cancelled) {
             let Some(at) = self.find_source(source, kind) else { continue };
             let thread = self.threads.remove(at);
-            has_threads = true;
+            is_told |= thread.is_told;
             if own == Some(thread.tag) {
                 // It has its argument itself.
                 self.running = None;
@@ -231,7 +234,7 @@ impl Twin {
                 *tag = Some(thread.tag);
             }
         }
-        if has_threads {
+        if is_told {
             self.tell_removal(source);
         }
         let [reader, writer] = cancelled;
@@ -271,6 +274,7 @@ impl Twin {
         let left = self.threads[at].source.filter(|&left| source != Some(left));
         self.arm(at, when);
         if let Some(left) = left {
+            self.threads[at].is_told = false;
             self.tell_removal(left);
         }
         self.running = None;
@@ -307,6 +311,7 @@ impl Twin {
         let mut interest = Interest::NONE;
         for thread in self.threads.iter_mut().filter(|thread| thread.source == Some(source)) {
             interest = interest | thread.interest();
+            thread.is_told = true;
             if let State::New(_) = thread.state {
                 thread.state = State::Watched;
             }

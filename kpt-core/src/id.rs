@@ -167,6 +167,7 @@ impl defmt::Format for ThreadId {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

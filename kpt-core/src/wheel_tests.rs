@@ -1,5 +1,10 @@
 //! The wheel's arithmetic in tables, and every timer structure against a twin that is slow and obviously right.
-#![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::unwrap_used)]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 use std::collections::BTreeMap;
 use std::vec::Vec;

@@ -92,6 +92,7 @@
 //! }
 //! ```
 
+pub mod chance;
 pub mod contract;
 pub mod loops;
 pub mod pollers;

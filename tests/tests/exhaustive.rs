@@ -1,5 +1,5 @@
-//! All sequences of up to five operations out of sixteen, on a table of two threads, against the model; with
-//! `KPT_DEEP=1`, up to six.
+//! All sequences of up to six operations out of sixteen, on a table of two threads with a wheel, against the model:
+//! 17.9 million, in half a minute on one core. With a sorted list up to five, and up to six with `KPT_DEEP=1`.
 
 #[path = "model/mod.rs"]
 mod machine;
@@ -10,8 +10,6 @@ use kpt_core::Readiness;
 use machine::input::{Act, Case, Geometry, Op, Spec, Want, script};
 use machine::real::{self, Outside};
 use machine::twin::Twin;
-
-
 
 const fn add(want: Want, script: u32) -> Op {
     Op::Do(Act::Add(Spec { want, hook: 0, name: "thread", script }))
@@ -70,9 +68,8 @@ fn replay(case: Case, ops: &[Op], twin: &Twin) {
     }
 }
 
-fn all_sequences(geometry: Geometry) {
+fn all_sequences(geometry: Geometry, length: usize) {
     let case = Case { capacity: 2, geometry, look_every: 1, start: 0 };
-    let length = if machine::chance::number("KPT_DEEP") == Some(1) { 6 } else { 5 };
     let count = try_all(case, &mut Vec::new(), &Twin::new(case), length);
     let expected: u64 = (1..=length as u32).map(|length| 16_u64.pow(length)).sum();
     assert_eq!(count, expected);
@@ -80,10 +77,11 @@ fn all_sequences(geometry: Geometry) {
 
 #[test]
 fn all_short_sequences_on_a_sorted_list() {
-    all_sequences(Geometry::Sorted);
+    let is_deep = machine::chance::number("KPT_DEEP") == Some(1);
+    all_sequences(Geometry::Sorted, if is_deep { 6 } else { 5 });
 }
 
 #[test]
 fn all_short_sequences_on_a_wheel() {
-    all_sequences(Geometry::Wheel2x3);
+    all_sequences(Geometry::Wheel2x3, 6);
 }

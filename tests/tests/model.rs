@@ -137,7 +137,8 @@ fn what_is_promised_holds_with_faults() {
         let seed = seed.wrapping_add(number);
         let mut chance = Chance(seed);
         // The audit needs a clock that does not end.
-        let case = Case { start: chance.of(&[0, (1 << 32) - 9, (1 << 63) - 9]), ..Case::by(&mut chance) };
+        let case =
+            Case { start: chance.of(&[0, (1 << 32) - 9, (1 << 63) - 9]), ..Case::by(&mut chance) };
         let outside = Outside::new(case);
         let mut real = real::boxed_with_faults(case, &outside);
         let length = 1 + chance.below(200);

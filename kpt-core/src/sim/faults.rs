@@ -2,6 +2,7 @@
 
 use heapless::Vec;
 
+use super::map::SourceMap;
 use crate::poller::{Poller, Ready, Unwatchable};
 use crate::source::{Interest, Readiness, Source};
 use crate::time::Instant;
@@ -20,7 +21,7 @@ const TICK: u64 = 1_024;
 pub struct Faults<P> {
     inner: P,
     random: Random,
-    watched: Vec<(Source, Interest), HELD>,
+    watched: SourceMap<Interest, HELD>,
     /// What the clock said last.
     now: Instant,
     /// What the last wait returned.
@@ -35,7 +36,7 @@ impl<P> Faults<P> {
         Self {
             inner,
             random: Random(seed),
-            watched: Vec::new(),
+            watched: SourceMap::new(),
             now: Instant::ZERO,
             time: Instant::ZERO,
         }
@@ -77,7 +78,7 @@ impl<P> Faults<P> {
     }
 
     fn push_spurious(&mut self, ready: &mut Ready<'_>) {
-        for &(source, interest) in &self.watched {
+        for (source, interest) in self.watched.iter() {
             if self.random.one_in(32) {
                 ready.push(source, (Readiness::READABLE | Readiness::WRITABLE).seen_by(interest));
             }
@@ -104,9 +105,10 @@ impl<P: Poller> Poller for Faults<P> {
     }
 
     fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable> {
-        self.watched.retain(|&(other, _)| other != source);
-        if !interest.is_none() {
-            let _ = self.watched.push((source, interest));
+        if interest.is_none() {
+            self.watched.remove(source);
+        } else {
+            let _ = self.watched.set(source, interest);
         }
         self.inner.modify(source, interest)
     }

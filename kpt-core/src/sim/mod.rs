@@ -6,6 +6,7 @@
 //! - [`Faults`] is a poller around any poller that does all that a poller is allowed to do and seldom does.
 
 mod faults;
+mod map;
 mod poller;
 mod world;
 

@@ -2,9 +2,8 @@
 
 use core::fmt;
 
-use heapless::Vec;
-
-use super::world::{self, World};
+use super::map::SourceMap;
+use super::world::World;
 use crate::poller::{Poller, Ready, Unwatchable};
 use crate::source::{Interest, Source};
 use crate::time::Instant;
@@ -16,8 +15,7 @@ use crate::time::Instant;
 /// [`ERROR`](crate::Readiness::ERROR).
 pub struct SimPoller<'w, const N: usize = 32> {
     world: &'w World<N>,
-    /// Sorted by source.
-    watched: Vec<(Source, Interest), N>,
+    watched: SourceMap<Interest, N>,
 }
 
 /// Nothing can ever happen: no deadline, nothing ready, and the script is at its end. A real poller would wait for ever.
@@ -28,12 +26,12 @@ pub struct Idle;
 impl<'w, const N: usize> SimPoller<'w, N> {
     /// A poller that watches nothing yet.
     pub const fn new(world: &'w World<N>) -> Self {
-        Self { world, watched: Vec::new() }
+        Self { world, watched: SourceMap::new() }
     }
 
     fn push_ready(&self, ready: &mut Ready<'_>) -> bool {
         let mut has_found = false;
-        for &(source, interest) in &self.watched {
+        for (source, interest) in self.watched.iter() {
             let readiness = self.world.readiness(source).seen_by(interest);
             if !readiness.is_none() {
                 ready.push(source, readiness);
@@ -52,12 +50,11 @@ impl<const N: usize> Poller for SimPoller<'_, N> {
     }
 
     fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable> {
-        self.watched.retain(|&(other, _)| other != source);
         if interest.is_none() {
+            self.watched.remove(source);
             return Ok(());
         }
-        let position = self.watched.partition_point(|&(other, _)| other < source);
-        world::insert(&mut self.watched, position, (source, interest)).map_err(|_| Unwatchable)
+        self.watched.set(source, interest).map_err(|_| Unwatchable)
     }
 
     fn wait(&mut self, until: Option<Instant>, ready: &mut Ready<'_>) -> Result<Instant, Idle> {

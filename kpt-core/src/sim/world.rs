@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use heapless::Vec;
 
+use super::map::{SourceMap, insert};
 use crate::source::{Readiness, Source};
 use crate::time::Instant;
 
@@ -15,7 +16,7 @@ use crate::time::Instant;
 /// until they are cleared, as a pipe stays readable until it has been read. All operations are O(`N`).
 pub struct World<const N: usize = 32> {
     now: Cell<Instant>,
-    levels: RefCell<Vec<(Source, Readiness), N>>,
+    levels: RefCell<SourceMap<Readiness, N>>,
     /// Sorted by moment, the next one last.
     script: RefCell<Vec<Event, N>>,
 }
@@ -42,7 +43,7 @@ impl<const N: usize> World<N> {
     pub const fn starting_at(now: Instant) -> Self {
         Self {
             now: Cell::new(now),
-            levels: RefCell::new(Vec::new()),
+            levels: RefCell::new(SourceMap::new()),
             script: RefCell::new(Vec::new()),
         }
     }
@@ -69,31 +70,26 @@ impl<const N: usize> World<N> {
     /// [`WorldFull`] if `N` other sources are ready.
     pub fn set(&self, source: Source, readiness: Readiness) -> Result<(), WorldFull> {
         let Ok(mut levels) = self.levels.try_borrow_mut() else { return Err(WorldFull) };
-        if let Some((_, level)) = levels.iter_mut().find(|(other, _)| *other == source) {
-            *level = *level | readiness;
-            return Ok(());
-        }
-        levels.push((source, readiness)).map_err(|_| WorldFull)
+        let level = levels.get(source).unwrap_or(Readiness::NONE);
+        levels.set(source, level | readiness).map_err(|_| WorldFull)
     }
 
     /// Makes `source` not ready in these respects.
     pub fn clear(&self, source: Source, readiness: Readiness) {
         let Ok(mut levels) = self.levels.try_borrow_mut() else { return };
-        levels.retain_mut(|(other, level)| {
-            if *other == source {
-                *level = level.without(readiness);
-            }
-            !level.is_none()
-        });
+        match levels.get(source).unwrap_or(Readiness::NONE).without(readiness) {
+            Readiness::NONE => levels.remove(source),
+            level => drop(levels.set(source, level)),
+        }
     }
 
     /// How `source` is.
     pub fn readiness(&self, source: Source) -> Readiness {
-        let Ok(levels) = self.levels.try_borrow() else { return Readiness::NONE };
-        levels
-            .iter()
-            .find(|(other, _)| *other == source)
-            .map_or(Readiness::NONE, |&(_, level)| level)
+        self.levels
+            .try_borrow()
+            .ok()
+            .and_then(|levels| levels.get(source))
+            .unwrap_or(Readiness::NONE)
     }
 
     /// Makes `source` ready when that moment comes; changes for one moment happen in the order of these calls.
@@ -126,20 +122,6 @@ impl<const N: usize> World<N> {
         script.last().filter(|event| event.at <= self.now.get())?;
         script.pop()
     }
-}
-
-/// Puts `item` at `position`, or at the end if that is nearer. `Vec::insert` does the same and may panic.
-pub(super) fn insert<T, const N: usize>(
-    list: &mut Vec<T, N>,
-    position: usize,
-    item: T,
-) -> Result<(), T> {
-    list.push(item)?;
-    let tail = list.get_mut(position..).unwrap_or_default();
-    if !tail.is_empty() {
-        tail.rotate_right(1);
-    }
-    Ok(())
 }
 
 impl<const N: usize> Default for World<N> {

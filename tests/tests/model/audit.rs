@@ -99,9 +99,7 @@ pub fn tame(act: Act) -> Option<Act> {
     Some(match act {
         Act::StepBack(_) => return None,
         Act::Advance(micros) => Act::Advance(micros.min(LONGEST)),
-        Act::Later(micros, source, readiness) => {
-            Act::Later(micros.min(LONGEST), source, readiness)
-        }
+        Act::Later(micros, source, readiness) => Act::Later(micros.min(LONGEST), source, readiness),
         other => other,
     })
 }

@@ -12,22 +12,8 @@ pub mod twin;
 pub mod world;
 
 use event::Event;
-use input::{Case, Op};
-use real::{Outside, Real};
+use real::Real;
 use twin::Twin;
-
-/// Does all of `ops` to both, and says where they first differ.
-pub fn compare(case: Case, ops: impl IntoIterator<Item = Op>) -> Result<(), String> {
-    let outside = Outside::new(case);
-    let mut real = real::boxed(case, &outside);
-    let mut twin = Twin::new(case);
-    for (number, op) in ops.into_iter().enumerate() {
-        twin.step(op);
-        real.step(op);
-        check(&mut *real, &twin).map_err(|error| format!("operation {number}, {op:?}: {error}"))?;
-    }
-    Ok(())
-}
 
 /// Whether both said the same in the last step, and the loop's tables are in order.
 pub fn check(real: &mut dyn Real, twin: &Twin) -> Result<(), String> {
@@ -46,5 +32,7 @@ fn same(real: &[Event], twin: &[Event]) -> Result<(), String> {
     }
     let at = real.iter().zip(twin).take_while(|(real, twin)| real == twin).count();
     let (is, should) = (real.get(at), twin.get(at));
-    Err(format!("event {at} is\n{is:?}, should be\n{should:?}; the loop: {real:?}\nthe model: {twin:?}"))
+    Err(format!(
+        "event {at} is\n{is:?}, should be\n{should:?}; the loop: {real:?}\nthe model: {twin:?}"
+    ))
 }

@@ -1,33 +1,37 @@
-//! Pseudo threads without an operating system.
-//!
-//! WIP
-
+#![doc = include_str!("../README.md")]
 #![no_std]
 
 #[cfg(test)]
 extern crate std;
 
-mod decimal;
-mod dump;
+// Vocabulary: what is waited for, when, and what can go wrong.
 mod error;
-mod event_loop;
 mod id;
+mod source;
+mod time;
+mod when;
+
+// Tables: where threads are. Not generic over the application's types.
 mod link;
 mod list;
-mod log;
-mod poller;
 mod slots;
 mod sorted;
-mod source;
 mod sources;
-mod storage;
 mod tables;
-mod thread;
-mod threads;
-mod time;
 mod timers;
 mod wheel;
-mod when;
+
+// The loop: who lends the tables, what hooks see, what a turn is.
+mod event_loop;
+mod poller;
+mod storage;
+mod thread;
+mod threads;
+
+// Telling people.
+mod decimal;
+mod dump;
+mod log;
 
 pub mod sim;
 

@@ -1,4 +1,4 @@
-//! Pseudo threads for Linux.
+#![doc = include_str!("../README.md")]
 
 mod clock;
 mod heap;
@@ -11,10 +11,38 @@ pub use select::SelectPoller;
 
 use std::os::fd::{AsFd, AsRawFd};
 
-/// A loop on select, with tables on the heap.
+/// A loop on select with tables on the heap: `new()` for 1,024 threads, or `with_capacity(n)`.
+///
+/// `S` is the application's state, `A` the type of the threads' arguments.
 pub type EventLoop<S, A = ()> = kpt_core::EventLoop<SelectPoller, S, A, HeapStorage<S, A>>;
 
-/// The source of a descriptor's events.
+/// The source of a descriptor's events: of a socket, a pipe, a terminal, anything that select takes.
+///
+/// The loop does not own the descriptor, and a [`Source`] does not keep it open: it is a number. Cancel the threads of
+/// a descriptor, or let them end, **before** it is closed:
+///
+/// ```
+/// # use kpt_std::{EventLoop, source};
+/// # let mut kpt = EventLoop::<()>::new();
+/// # let (socket, _other) = std::os::unix::net::UnixStream::pair()?;
+/// # kpt.threads().add_read("socket", source(&socket), |_, _| {}, ())?;
+/// kpt.threads().cancel_source(source(&socket));
+/// drop(socket);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// A hook whose argument owns the descriptor calls [`Thread::end`] before it drops it.
+///
+/// If a descriptor is closed while a thread waits on it, nothing else is harmed: the thread runs with
+/// [`Readiness::ERROR`], unless another file has got the same number by then. In that case it waits for that file, and
+/// runs when that one is ready. The number may also be that of a file which another thread waits for; adding a second
+/// reader to it is [`AddError::Taken`].
+///
+/// Use non-blocking descriptors: readiness may be spurious, and a hook that blocks makes all others wait. kpt sets no
+/// flags itself, since `O_NONBLOCK` is shared with every process that has the same file open. Writing to a socket or pipe
+/// whose reader has gone raises `SIGPIPE`; Rust programs ignore that signal from the start, so that the write says
+/// `BrokenPipe`. kpt leaves signals as they are.
 pub fn source(fd: &impl AsFd) -> Source {
+    // A descriptor that is borrowed is not negative.
     Source::new(fd.as_fd().as_raw_fd() as u32)
 }

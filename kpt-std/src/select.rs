@@ -159,8 +159,7 @@ impl Poller for SelectPoller {
 
     fn wait(&mut self, mut until: Option<Instant>, ready: &mut Ready<'_>) -> io::Result<Instant> {
         loop {
-            let timeout =
-                until.map_or(LONGEST_WAIT, |until| clock::remaining(until).min(LONGEST_WAIT));
+            let timeout = until.map_or(LONGEST_WAIT, |until| timeout(clock::remaining(until)));
             match self.select(Some(timeout)) {
                 Ok(0) => {}
                 Ok(count) => {

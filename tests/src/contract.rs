@@ -291,8 +291,7 @@ fn a_broken_source_is_its_own_error<R: Rig>(rig: &mut R) {
 
 /// Asks anew, as the loop does after an error, and looks.
 fn finds_error<R: Rig>(rig: &mut R, source: Source, interest: Interest) -> bool {
-    rig.poller().modify(source, interest).is_err()
-        || finds(rig, source, interest, Readiness::ERROR)
+    rig.poller().modify(source, interest).is_err() || finds(rig, source, interest, Readiness::ERROR)
 }
 
 /// Whether one can be found although the other one is broken, and asked for anew before each wait.

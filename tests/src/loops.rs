@@ -83,11 +83,7 @@ impl<S, A> Storage<S, A> for AnyStorage<S, A> {
 pub type AnyLoop<'w, S, A = ()> = EventLoop<SimPoller<'w>, S, A, AnyStorage<S, A>>;
 
 /// A loop for so many threads in that world, with that timer structure.
-pub fn any_loop<S, A>(
-    world: &World,
-    threads: usize,
-    timers: Box<dyn Timers>,
-) -> AnyLoop<'_, S, A> {
+pub fn any_loop<S, A>(world: &World, threads: usize, timers: Box<dyn Timers>) -> AnyLoop<'_, S, A> {
     EventLoop::from_parts(SimPoller::new(world), AnyStorage::new(threads, timers))
 }
 

@@ -72,11 +72,7 @@ impl Poller for AllReady {
         Ok(())
     }
 
-    fn wait(
-        &mut self,
-        _: Option<Instant>,
-        ready: &mut Ready<'_>,
-    ) -> Result<Instant, Self::Error> {
+    fn wait(&mut self, _: Option<Instant>, ready: &mut Ready<'_>) -> Result<Instant, Self::Error> {
         for number in 0..self.sources {
             ready.push(Source::new(number), Readiness::READABLE | Readiness::WRITABLE);
         }

@@ -174,3 +174,14 @@ unsafe impl GlobalAlloc for CountingAllocator {
         unsafe { System.realloc(memory, layout, size) }
     }
 }
+
+/// Whether a static lies in .bss, so that all its bytes are zero when the program starts.
+pub fn is_in_bss<T>(value: &'static T) -> bool {
+    // SAFETY: the linker defines both symbols as the ends of .bss; only their addresses are taken.
+    unsafe extern "C" {
+        static __bss_start: u8;
+        static _end: u8;
+    }
+    let (start, end) = (&raw const __bss_start, &raw const _end);
+    (start.addr()..end.addr()).contains(&std::ptr::from_ref(value).addr())
+}

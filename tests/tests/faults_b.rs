@@ -7,7 +7,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use kpt_core::sim::World;
-use kpt_std::{Allocate, AddError, EventLoop, Exit, HeapStorage, Readiness, Source, Stale, Thread, ThreadId, When, source};
+use kpt_std::{
+    AddError, Allocate, EventLoop, Exit, HeapStorage, Readiness, Source, Stale, Thread, ThreadId,
+    When, source,
+};
 use kpt_tests::loops::{Trace, run_verified, sim_loop, turn_until};
 use kpt_tests::pollers::AllReady;
 use kpt_tests::process::in_own_process;
@@ -277,7 +280,9 @@ fn cost_per_thread(threads: u32) -> [f64; 3] {
 #[test]
 fn b21_costs_do_not_grow_with_the_number_of_threads() {
     let (few, many) = (cost_per_thread(1_000), cost_per_thread(64_000));
-    for (step, (few, many)) in ["add", "dispatch", "cancel"].into_iter().zip(few.into_iter().zip(many)) {
+    for (step, (few, many)) in
+        ["add", "dispatch", "cancel"].into_iter().zip(few.into_iter().zip(many))
+    {
         assert!(many < few * 20.0, "{step}: {few:e} s each of 1,000, {many:e} s each of 64,000");
     }
 }
@@ -359,7 +364,9 @@ fn b23_readiness_of_a_reused_number() {
         kpt.turn(&mut state).unwrap();
         assert_eq!(state.trace, ["writer"], "{} is not readable", state.trigger.as_raw_fd());
         // Nothing is readable, so only a timer ends the next wait.
-        kpt.threads().add_timer("timer", millis(1), |state, _| state.trace.push("timer"), ()).unwrap();
+        kpt.threads()
+            .add_timer("timer", millis(1), |state, _| state.trace.push("timer"), ())
+            .unwrap();
         turn_until(&mut kpt, &mut state, |state| state.trace.len() > 1);
         assert_eq!(state.trace, ["writer", "timer"]);
         state.new.as_mut().unwrap().1.write_all(b"y").unwrap();

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use kpt_core::sim::{Faults, SimPoller, World};
 use kpt_std::{
-    AddError, AgainError, Allocate, EventLoop, Exit, HeapStorage, Instant, Readiness, Source, Stale,
-    Thread, ThreadId, When,
+    AddError, AgainError, Allocate, EventLoop, Exit, HeapStorage, Instant, Readiness, Source,
+    Stale, Thread, ThreadId, When,
 };
 use kpt_tests::loops::{Trace, run_verified, sim_loop};
 
@@ -144,7 +144,8 @@ fn c05_forged_handles() {
     );
     let words = (0..64).flat_map(|bit| [1_u64 << bit, !(1 << bit), (1 << bit) - 1]);
     let near = ids.iter().flat_map(|id| (0..64).map(|bit| id.to_raw() ^ (1 << bit)));
-    let forged = words.chain(near).filter_map(ThreadId::from_raw).chain(others[3..].iter().copied());
+    let forged =
+        words.chain(near).filter_map(ThreadId::from_raw).chain(others[3..].iter().copied());
     for id in forged.filter(|id| !ids.contains(id)) {
         assert_eq!(kpt.threads().cancel(id), Err(Stale), "{id}");
     }
@@ -160,7 +161,10 @@ fn c06_another_loop_in_a_hook() {
     let outer = |trace: &mut Trace, thread: Thread<Trace>| {
         let world = World::new();
         let mut inner = sim_loop(&world, 1);
-        inner.threads().add_timer("inner", millis(1), |trace: &mut Trace, _| trace.push("inner"), ()).unwrap();
+        inner
+            .threads()
+            .add_timer("inner", millis(1), |trace: &mut Trace, _| trace.push("inner"), ())
+            .unwrap();
         assert_eq!(run_verified(&mut inner, trace), Ok(Exit::Empty));
         trace.push("outer");
         if trace.len() < 4 {
@@ -177,8 +181,7 @@ fn c06_another_loop_in_a_hook() {
 #[test]
 fn c07_a_panic_in_a_hook() {
     let source = Source::new(3);
-    let kinds =
-        [When::Now, When::After(millis(1)), When::Readable(source), When::Writable(source)];
+    let kinds = [When::Now, When::After(millis(1)), When::Readable(source), When::Writable(source)];
     for when in kinds {
         for step in 0..3 {
             let world = World::new();
@@ -254,7 +257,10 @@ fn c08_a_taken_source() {
         assert!(matches!(refused, Err(AddError::Taken(3))), "it runs, and still owns its source");
     };
     kpt.threads().add_read("reader", source, on_read, 1).unwrap();
-    assert!(matches!(kpt.threads().add_read("reader", source, on_read, 2), Err(AddError::Taken(2))));
+    assert!(matches!(
+        kpt.threads().add_read("reader", source, on_read, 2),
+        Err(AddError::Taken(2))
+    ));
     world.set(source, READABLE).unwrap();
     let mut trace = Trace::new();
     assert_eq!(run_verified(&mut kpt, &mut trace), Ok(Exit::Empty));
@@ -267,7 +273,8 @@ fn c08_a_taken_source() {
 #[test]
 fn c09_stop() {
     let source = Source::new(3);
-    let kinds = [When::Now, When::Writable(source), When::Readable(source), When::At(Instant::ZERO)];
+    let kinds =
+        [When::Now, When::Writable(source), When::Readable(source), When::At(Instant::ZERO)];
     for stopper in 0..kinds.len() {
         let world = World::new();
         world.set(source, READABLE | Readiness::WRITABLE).unwrap();
@@ -378,7 +385,8 @@ fn c11_every_argument_is_dropped_once() {
     kpt.threads().add_execute("takes", |(), thread| drop(thread.arg), arg()).unwrap();
     kpt.run(&mut ()).unwrap();
     dropped(1, "taken out");
-    let no_period: Hook = |(), thread| assert!(matches!(thread.again(), Some(AgainError::NoPeriod(_))));
+    let no_period: Hook =
+        |(), thread| assert!(matches!(thread.again(), Some(AgainError::NoPeriod(_))));
     kpt.threads().add("no period", When::At(Instant::ZERO), no_period, arg()).unwrap();
     kpt.run(&mut ()).unwrap();
     dropped(1, "not re-armed");

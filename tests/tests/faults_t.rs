@@ -6,9 +6,7 @@ use kpt_core::sim::{Idle, SimPoller, World};
 use kpt_std::{
     Allocate, EventLoop, Exit, HeapStorage, Readiness, SelectPoller, Source, Thread, ThreadId, When,
 };
-use kpt_tests::loops::{
-    Trace, any_loop, run_verified, sim_loop, timer_structures, turn_until,
-};
+use kpt_tests::loops::{Trace, any_loop, run_verified, sim_loop, timer_structures, turn_until};
 use kpt_tests::pollers::{Calls, Counting};
 use kpt_tests::process::{command, in_own_process, is_own_process, wait_or_kill};
 use kpt_tests::sys;
@@ -130,8 +128,7 @@ fn t03_the_clock_goes_backwards() {
         kpt.threads().add("past", When::At(moment(3)), Seen::on_time, ()).unwrap();
         let mut seen = Seen::new(&world);
         assert_eq!(run_verified(&mut kpt, &mut seen), Ok(Exit::Empty));
-        let expected =
-            [(5_000_000, 3), (10_500_000, 10_500_000), (11_000_000, 11_000_000)];
+        let expected = [(5_000_000, 3), (10_500_000, 10_500_000), (11_000_000, 11_000_000)];
         assert_eq!(seen.runs, expected, "nothing early, nothing lost");
     }
 }

@@ -60,7 +60,10 @@ fn a_removal_reaches_the_poller_at_once() {
     kpt.threads().cancel(writer).unwrap();
     assert_eq!(script.take_changes(), [(7, BOTH), (7, WRITE), (7, NONE)]);
 
-    kpt.threads().add_read("reader", SOURCE, |_, thread| drop(thread.end()), ()).unwrap();
+    let ends = |_: &mut State, thread: Thread<State>| {
+        let ((), _) = thread.end();
+    };
+    kpt.threads().add_read("reader", SOURCE, ends, ()).unwrap();
     kpt.threads().add_write("writer", SOURCE, again, ()).unwrap();
     ready(&script, Readiness::READABLE);
     kpt.turn(&mut state).unwrap();
@@ -130,7 +133,11 @@ fn a_thread_that_goes_from_reading_to_writing_costs_one_call() {
     let mut kpt = Loop::new(Scripted::new(&script));
     let turn_around = |state: &mut State, thread: Thread<State>| {
         state.runs += 1;
-        let when = if state.runs % 2 == 0 { When::Readable(SOURCE) } else { When::Writable(SOURCE) };
+        let when = if state.runs.is_multiple_of(2) {
+            When::Readable(SOURCE)
+        } else {
+            When::Writable(SOURCE)
+        };
         thread.again_when(when).unwrap();
     };
     kpt.threads().add_read("thread", SOURCE, turn_around, ()).unwrap();

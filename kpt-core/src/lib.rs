@@ -1,5 +1,15 @@
 #![doc = include_str!("../README.md")]
 #![no_std]
+// Tests may do what the crate may not.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::arithmetic_side_effects,
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        clippy::panic
+    )
+)]
 
 #[cfg(test)]
 extern crate std;
@@ -23,6 +33,7 @@ mod wheel;
 
 // The loop: who lends the tables, what hooks see, what a turn is.
 mod event_loop;
+mod lines;
 mod poller;
 mod storage;
 mod thread;
@@ -39,6 +50,7 @@ pub use dump::Dump;
 pub use error::{AddError, AgainError, Exit, Stale};
 pub use event_loop::{EventLoop, FixedLoop};
 pub use id::{Index, ThreadId};
+pub use lines::{Board, LinePoller, Lines};
 pub use link::Link;
 pub use poller::{Poller, Ready, Unwatchable};
 pub use sorted::SortedList;

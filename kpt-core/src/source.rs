@@ -104,7 +104,8 @@ impl Readiness {
     pub const WRITABLE: Self = Self(2);
     /// The other side has gone.
     pub const HANGUP: Self = Self(4);
-    /// The source is broken, closed, or the poller can't watch it.
+    /// The source is broken, closed, or the poller can't watch it. A thread that goes on in spite of that is called in
+    /// each turn.
     pub const ERROR: Self = Self(8);
 
     /// Whether anything of `other` is in the set.

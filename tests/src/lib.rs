@@ -15,18 +15,30 @@
 //! }
 //! ```
 //! but not keep it:
-//! ```compile_fail,E0521
+//! ```compile_fail,E0621
 //! struct State<'s>(Option<kpt_core::Thread<'s, State<'s>>>);
 //! fn hook<'s>(state: &mut State<'s>, thread: kpt_core::Thread<'_, State<'s>>) {
 //!     state.0 = Some(thread);
 //! }
 //! ```
 //! nor the view of the threads that it gives:
-//! ```compile_fail,E0521
+//! ```compile_fail,E0621
 //! struct State<'s>(Option<kpt_core::Threads<'s, State<'s>>>);
 //! fn hook<'s>(state: &mut State<'s>, thread: kpt_core::Thread<'_, State<'s>>) {
 //!     let ((), threads) = thread.end();
 //!     state.0 = Some(threads);
+//! }
+//! ```
+//!
+//! and a function that asks for a thread that lives longer is no hook:
+//! ```compile_fail,E0308
+//! use kpt_core::{Thread, Threads};
+//! struct State<'s>(Option<Thread<'s, State<'s>>>);
+//! fn hook<'s>(state: &mut State<'s>, thread: Thread<'s, State<'s>>) {
+//!     state.0 = Some(thread);
+//! }
+//! fn add<'s>(threads: &mut Threads<'_, State<'s>>) {
+//!     threads.add_execute("keep", hook, ()).unwrap();
 //! }
 //! ```
 //!

@@ -1,7 +1,7 @@
 //! Faults of pollers and descriptors in this field, by their numbers; those of epoll and of forks are elsewhere.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;

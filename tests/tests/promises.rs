@@ -1,6 +1,6 @@
 //! The promises of kpt, each by its own words. Those about tasks are elsewhere; that hooks are portable is `portable.rs`.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,234 @@
+//! A poller for machines without an operating system: interrupt handlers set lines, the loop sleeps until one is set.
+
+use core::convert::Infallible;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use crate::poller::{Poller, Ready, Unwatchable};
+use crate::source::{Interest, Readiness, Source};
+use crate::time::Instant;
+
+/// `N` lines, at most 32, numbered from 0: set by interrupt handlers, cleared by hooks.
+///
+/// A line is level-triggered, as a pipe is: its thread is called again until it is cleared. So a hook first clears the
+/// line and then looks at what has happened; what happens after that sets the line anew, and nothing is lost.
+///
+/// Each operation is one load or one store, which every machine with interrupts has; none needs a critical section.
+pub struct Lines<const N: usize> {
+    set: [AtomicBool; N],
+}
+
+impl<const N: usize> Lines<N> {
+    /// No line is set. All zero bytes.
+    pub const fn new() -> Self {
+        const { assert!(N <= 32, "at most 32 lines") };
+        Self { set: [const { AtomicBool::new(false) }; N] }
+    }
+
+    /// Sets a line, from an interrupt handler of any priority, or from a hook. Does nothing if there is no such line.
+    pub fn set(&self, line: Source) {
+        if let Some(is_set) = self.line(line) {
+            is_set.store(true, Ordering::Release);
+        }
+    }
+
+    /// Clears a line.
+    pub fn clear(&self, line: Source) {
+        if let Some(is_set) = self.line(line) {
+            is_set.store(false, Ordering::Release);
+        }
+    }
+
+    /// Whether a line is set.
+    pub fn is_set(&self, line: Source) -> bool {
+        self.line(line).is_some_and(|is_set| is_set.load(Ordering::Acquire))
+    }
+
+    fn line(&self, line: Source) -> Option<&AtomicBool> {
+        self.set.get(line.number() as usize)
+    }
+
+    /// Those that are set, of those in the mask.
+    fn set_of(&self, mask: u32) -> impl Iterator<Item = Source> {
+        (0..N as u32)
+            .filter(move |&line| mask & line_bit(line) != 0)
+            .map(Source::new)
+            .filter(|&line| self.is_set(line))
+    }
+}
+
+impl<const N: usize> Default for Lines<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a [`LinePoller`] needs of a board: a clock, and a way to sleep.
+pub trait Board {
+    /// The time between two ticks of the clock in microseconds, rounded up; 1 for a clock that counts microseconds or
+    /// faster.
+    const TICK_MICROS: u32 = 1;
+
+    /// The time of the last tick. MUST NOT go back.
+    fn now(&mut self) -> Instant;
+
+    /// Sleeps until an interrupt comes, at the latest until `until` (`None`: for ever).
+    ///
+    /// MUST mask interrupts, then ask `is_awake`, and sleep only if it says no: an interrupt that comes in between is
+    /// then pending and ends the sleep at once (on Cortex-M, `WFI` does that with interrupts masked). MAY return at any
+    /// time; a timer that can't count as far as `until` wakes in between, and is asked again.
+    fn sleep(&mut self, until: Option<Instant>, is_awake: &dyn Fn() -> bool);
+}
+
+/// Waits for [`Lines`]. A line that is set is readable; nothing is writable.
+pub struct LinePoller<'l, B, const N: usize> {
+    lines: &'l Lines<N>,
+    board: B,
+    /// The lines that somebody waits for.
+    watched: u32,
+}
+
+impl<'l, B: Board, const N: usize> LinePoller<'l, B, N> {
+    /// A poller of these lines on this board.
+    pub const fn new(lines: &'l Lines<N>, board: B) -> Self {
+        Self { lines, board, watched: 0 }
+    }
+}
+
+impl<B: Board, const N: usize> Poller for LinePoller<'_, B, N> {
+    type Error = Infallible;
+
+    fn now(&mut self) -> Instant {
+        Instant::from_micros(self.board.now().as_micros().saturating_add(u64::from(B::TICK_MICROS)))
+    }
+
+    fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable> {
+        let bit = if (source.number() as usize) < N { line_bit(source.number()) } else { 0 };
+        self.watched &= !bit;
+        if interest.is_readable() {
+            self.watched |= bit;
+        }
+        if interest.is_none() || (bit != 0 && !interest.is_writable()) {
+            Ok(())
+        } else {
+            Err(Unwatchable)
+        }
+    }
+
+    fn wait(
+        &mut self,
+        until: Option<Instant>,
+        ready: &mut Ready<'_>,
+    ) -> Result<Instant, Infallible> {
+        loop {
+            let mut is_ready = false;
+            for line in self.lines.set_of(self.watched) {
+                ready.push(line, Readiness::READABLE);
+                is_ready = true;
+            }
+            let now = self.board.now();
+            if is_ready || until.is_some_and(|until| until <= now) {
+                return Ok(now);
+            }
+            let (lines, watched) = (self.lines, self.watched);
+            self.board.sleep(until, &|| lines.set_of(watched).next().is_some());
+        }
+    }
+}
+
+fn line_bit(line: u32) -> u32 {
+    1_u32.checked_shl(line).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    const LINE: Source = Source::new(2);
+
+    /// A clock that runs only in sleep, and an interrupt that comes at a moment.
+    struct Bench<'l> {
+        lines: &'l Lines<4>,
+        now: u64,
+        interrupt: Option<u64>,
+        sleeps: u32,
+    }
+
+    impl Board for Bench<'_> {
+        fn now(&mut self) -> Instant {
+            Instant::from_micros(self.now)
+        }
+
+        fn sleep(&mut self, until: Option<Instant>, is_awake: &dyn Fn() -> bool) {
+            self.sleeps += 1;
+            if is_awake() {
+                return;
+            }
+            let until = until.map_or(u64::MAX, Instant::as_micros).min(self.now + 1_000);
+            if let Some(at) = self.interrupt.take_if(|&mut at| at <= until) {
+                self.now = at;
+                self.lines.set(LINE);
+            } else {
+                self.now = until;
+            }
+        }
+    }
+
+    fn wait(poller: &mut LinePoller<'_, Bench<'_>, 4>, until: u64) -> (u64, Vec<Source>) {
+        let mut found = Vec::new();
+        let mut push = |source, _| found.push(source);
+        let now =
+            poller.wait(Some(Instant::from_micros(until)), &mut Ready::new(&mut push)).unwrap();
+        (now.as_micros(), found)
+    }
+
+    #[test]
+    fn a_wait_goes_on_where_the_timer_is_too_short() {
+        let lines = Lines::new();
+        let mut poller =
+            LinePoller::new(&lines, Bench { lines: &lines, now: 0, interrupt: None, sleeps: 0 });
+        assert_eq!(wait(&mut poller, 3_500), (3_500, Vec::new()));
+        assert_eq!(poller.board.sleeps, 4);
+    }
+
+    #[test]
+    fn a_line_is_ready_until_it_is_cleared() {
+        let lines = Lines::new();
+        let mut poller = LinePoller::new(
+            &lines,
+            Bench { lines: &lines, now: 0, interrupt: Some(700), sleeps: 0 },
+        );
+        poller.modify(LINE, Interest::READABLE).unwrap();
+        assert_eq!(wait(&mut poller, 3_500), (700, Vec::from([LINE])));
+        assert_eq!(wait(&mut poller, 3_500), (700, Vec::from([LINE])));
+        lines.clear(LINE);
+        assert_eq!(wait(&mut poller, 3_500), (3_500, Vec::new()));
+    }
+
+    #[test]
+    fn lines_that_nobody_watches_wake_nobody() {
+        let lines = Lines::new();
+        let mut poller = LinePoller::new(
+            &lines,
+            Bench { lines: &lines, now: 0, interrupt: Some(700), sleeps: 0 },
+        );
+        assert_eq!(wait(&mut poller, 2_000), (2_000, Vec::new()));
+        poller.modify(LINE, Interest::READABLE).unwrap();
+        assert_eq!(wait(&mut poller, 2_000), (2_000, Vec::from([LINE])));
+        poller.modify(LINE, Interest::NONE).unwrap();
+        assert_eq!(wait(&mut poller, 2_000), (2_000, Vec::new()));
+    }
+
+    #[test]
+    fn only_reading_a_line_that_is_there_can_be_watched() {
+        let lines = Lines::<4>::new();
+        let mut poller =
+            LinePoller::new(&lines, Bench { lines: &lines, now: 0, interrupt: None, sleeps: 0 });
+        assert_eq!(poller.modify(LINE, Interest::WRITABLE), Err(Unwatchable));
+        assert_eq!(poller.modify(Source::new(4), Interest::READABLE), Err(Unwatchable));
+        assert_eq!(poller.modify(Source::new(u32::MAX), Interest::READABLE), Err(Unwatchable));
+        assert_eq!(poller.modify(Source::new(u32::MAX), Interest::NONE), Ok(()));
+        lines.set(Source::new(77));
+        assert!(!lines.is_set(Source::new(77)));
+    }
+}

@@ -1,4 +1,4 @@
-//! The command line of the examples: `--help`, and options that take a number.
+//! The command line of the examples: `--help`, and options that take a number or one of a few words.
 
 #![forbid(unsafe_code)]
 
@@ -37,6 +37,14 @@ impl Args {
         })
     }
 
+    /// The word given as `--name word` or `--name=word`, or else the first of those that are `allowed`.
+    pub fn word(&mut self, name: &str, allowed: &[&'static str]) -> &'static str {
+        let value = self.take(name).unwrap_or_else(|| allowed[0].to_owned());
+        allowed.iter().copied().find(|&word| word == value).unwrap_or_else(|| {
+            refuse(format_args!("{name} takes {}, not '{value}'", allowed.join(" or ")))
+        })
+    }
+
     /// Ends the program if an argument is left that no option has taken.
     pub fn finish(self) {
         if let Some(arg) = self.rest.first() {
@@ -52,7 +60,7 @@ impl Args {
             return Some(value.to_owned());
         }
         if position == self.rest.len() {
-            refuse(format_args!("{name} needs a number"));
+            refuse(format_args!("{name} needs a value"));
         }
         Some(self.rest.remove(position))
     }

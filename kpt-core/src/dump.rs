@@ -41,7 +41,9 @@ impl Row<'_> {
         }
         match self.link.place {
             Place::Vacant => "vacant",
-            Place::Watched | Place::Timers | Place::New | Place::Changed => "waiting",
+            Place::Watched | Place::GivenUp | Place::Timers | Place::New | Place::Changed => {
+                "waiting"
+            }
             Place::ReadyToWrite | Place::ReadyToRead | Place::Due | Place::Pending => "ready",
         }
     }

@@ -92,6 +92,11 @@ impl<'l, B: Board, const N: usize> LinePoller<'l, B, N> {
     pub const fn new(lines: &'l Lines<N>, board: B) -> Self {
         Self { lines, board, watched: 0 }
     }
+
+    /// The board.
+    pub const fn board(&self) -> &B {
+        &self.board
+    }
 }
 
 impl<B: Board, const N: usize> Poller for LinePoller<'_, B, N> {

@@ -5,7 +5,7 @@ use crate::id::{Generation, Index, ThreadId};
 use crate::source::{Interest, Kind, Readiness, Source};
 use crate::time::{Instant, Wide};
 
-/// Where a thread is. Every place but the first three is a list. The thread whose hook runs stays where it was found
+/// Where a thread is. Every place but the first four is a list. The thread whose hook runs stays where it was found
 /// until it is re-armed or released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -14,6 +14,8 @@ pub(crate) enum Place {
     Vacant,
     /// A reader or writer that the poller watches.
     Watched,
+    /// The thread that runs, when it has given up its source. It has its slot until its hook returns.
+    GivenUp,
     /// A timer that is not due.
     Timers,
     /// A reader or writer that the poller has not been told of.

@@ -68,7 +68,7 @@ impl Head {
     #[inline]
     fn list_mut(&mut self, place: Place) -> Option<&mut List> {
         match place {
-            Place::Vacant | Place::Watched | Place::Timers => None,
+            Place::Vacant | Place::Watched | Place::GivenUp | Place::Timers => None,
             Place::New | Place::Changed => Some(&mut self.new),
             Place::ReadyToWrite => Some(&mut self.ready_to_write),
             Place::ReadyToRead => Some(&mut self.ready_to_read),
@@ -272,7 +272,13 @@ impl Tables<'_> {
     #[inline]
     fn source_of(&self, index: Index) -> Option<Source> {
         let link = self.links.at(index);
-        (!link.interest().is_none()).then(|| link.source())
+        (!link.interest().is_none() && link.place != Place::GivenUp).then(|| link.source())
+    }
+
+    /// Whether the running thread can be registered once more.
+    #[inline]
+    pub(crate) fn can_rearm(&self, index: Index) -> bool {
+        self.links.at(index).place != Place::GivenUp
     }
 
     /// Whether `id` means the thread that has that slot now, or had it last.
@@ -302,13 +308,19 @@ impl Tables<'_> {
         }
     }
 
-    /// Ends the reader and the writer of a source, which may have neither.
+    /// Ends the reader and the writer of a source, which may have neither. The one that runs keeps its slot.
     pub(crate) fn release_source(&mut self, source: Source) {
         let mut was_told = false;
         for kind in [Kind::Read, Kind::Write] {
             let Some(index) = sources::find(self.links, source, kind) else { continue };
             was_told |= self.links.at(index).place != Place::New;
-            self.detach(index);
+            if self.head.is_running(index) {
+                self.head.delist(self.links, index);
+                sources::remove(self.links, index);
+                self.links.edit(index, |link| link.place = Place::GivenUp);
+            } else {
+                self.detach(index);
+            }
         }
         if was_told {
             self.tell_removal(source);
@@ -444,18 +456,18 @@ impl Tables<'_> {
     /// Walks all tables and checks that they agree.
     pub(crate) fn verify(&self) -> Result<(), &'static str> {
         self.head.slots.verify(self.links)?;
-        let mut places = [0_usize; 9];
+        let mut places = [0_usize; 10];
         let mut with_source = 0_usize;
         for index in self.head.slots.touched() {
             let link = self.links.at(index);
             if let Some(count) = places.get_mut(link.place as usize) {
                 *count = count.saturating_add(1);
             }
-            if link.place != Place::Vacant && !link.interest().is_none() {
+            if link.place != Place::Vacant && self.source_of(index).is_some() {
                 with_source = with_source.saturating_add(1);
             }
         }
-        let [_, _, timers, new, changed, rest @ ..] = places;
+        let [_, _, _, timers, new, changed, rest @ ..] = places;
         if timers != self.timers.verify(self.links)? {
             return Err("the timers are not those of the timer structure");
         }

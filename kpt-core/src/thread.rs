@@ -2,7 +2,7 @@
 
 use crate::error::AgainError;
 use crate::id::{Index, ThreadId};
-use crate::link::Link;
+use crate::link::{Link, Links};
 use crate::source::{Kind, Readiness, Source};
 use crate::tables::period_of;
 use crate::threads::{Hook, Threads};
@@ -17,9 +17,6 @@ pub struct Thread<'t, S, A = ()> {
     pub(crate) threads: Threads<'t, S, A>,
     pub(crate) index: Index,
     pub(crate) hook: Hook<S, A>,
-    /// As it was found. Not read from the tables: a hook that has given its thread up may have put another one there.
-    pub(crate) link: Link,
-    pub(crate) name: &'static str,
     /// The argument. A hook that takes it out can't say `again`.
     pub arg: A,
 }
@@ -28,32 +25,32 @@ impl<'t, S, A> Thread<'t, S, A> {
     /// The same id that adding it returned.
     pub fn id(&self) -> ThreadId {
         // The slot has been given out, so its generation is not 0 and this is not the other id.
-        self.link.id(self.index).unwrap_or(ThreadId::FIRST)
+        self.threads.tables.id(self.index).unwrap_or(ThreadId::FIRST)
     }
 
     /// The name that it was added under.
     pub fn name(&self) -> &'static str {
-        self.name
+        self.threads.name(self.index)
     }
 
     /// What it waited for.
     pub fn kind(&self) -> Kind {
-        self.link.kind
+        self.link().kind
     }
 
     /// A reader's or writer's source.
     pub fn source(&self) -> Option<Source> {
-        (!self.link.interest().is_none()).then(|| self.link.source())
+        (!self.link().interest().is_none()).then(|| self.link().source())
     }
 
     /// What was found on a reader's or writer's source; nothing for other kinds.
     pub fn readiness(&self) -> Readiness {
-        if self.link.interest().is_none() { Readiness::NONE } else { self.link.readiness }
+        if self.link().interest().is_none() { Readiness::NONE } else { self.link().readiness }
     }
 
     /// A timer's deadline. How late it runs is `thread.threads().now()` less this.
     pub fn deadline(&self) -> Option<Instant> {
-        (self.kind() == Kind::Timer).then(|| self.link.deadline())
+        (self.kind() == Kind::Timer).then(|| self.link().deadline())
     }
 
     /// The threads, to add to and to take from.
@@ -71,7 +68,7 @@ impl<'t, S, A> Thread<'t, S, A> {
     /// happens by chance, so this is not a `Result`, and the usual `thread.again();` stands for itself. Not for want of
     /// room: the slot is its own until the hook returns.
     pub fn again(mut self) -> Option<AgainError<A>> {
-        if !self.threads.tables.head.is_running(self.index) {
+        if !self.threads.tables.can_rearm(self.index) {
             return Some(self.refuse(AgainError::Ended));
         }
         let period =
@@ -93,7 +90,7 @@ impl<'t, S, A> Thread<'t, S, A> {
     /// [`AgainError::Ended`] as of `again`; [`AgainError::Taken`] if another thread of that kind has that source.
     /// The thread then ends when the hook returns.
     pub fn again_when(mut self, when: When) -> Result<(), AgainError<A>> {
-        if !self.threads.tables.head.is_running(self.index) {
+        if !self.threads.tables.can_rearm(self.index) {
             return Err(self.refuse(AgainError::Ended));
         }
         if self.threads.tables.again_when(self.index, when).is_err() {
@@ -110,15 +107,17 @@ impl<'t, S, A> Thread<'t, S, A> {
     /// closed, since the poller has let go of it. Returns the argument, and the threads, to go on with.
     pub fn end(self) -> (A, Threads<'t, S, A>) {
         let Self { mut threads, index, arg, .. } = self;
-        if threads.tables.head.is_running(index) {
-            threads.tables.release(index);
-        }
+        threads.tables.release(index);
         (arg, threads)
     }
 }
 
 /// What `again` and `again_when` have in common.
 impl<S, A> Thread<'_, S, A> {
+    fn link(&self) -> &Link {
+        self.threads.tables.links.at(self.index)
+    }
+
     fn put_back(self) {
         if let Some(body) = self.threads.bodies.get_mut(self.index.position()) {
             body.call = Some((self.hook, self.arg));

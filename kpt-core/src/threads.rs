@@ -5,7 +5,6 @@ use core::time::Duration;
 use crate::dump::Dump;
 use crate::error::{AddError, Stale};
 use crate::id::{Index, ThreadId};
-use crate::link::Links;
 use crate::source::{Kind, Source};
 use crate::sources;
 use crate::storage::Body;
@@ -138,7 +137,8 @@ impl<S, A> Threads<'_, S, A> {
     }
 
     /// Ends both threads of a source, also the one that runs, and gives back the arguments. When this returns, the
-    /// poller does not watch the source, so that it may be closed. O(1).
+    /// poller does not watch the source, so that it may be closed, or registered anew. The one that runs has its slot
+    /// until its hook returns. O(1).
     pub fn cancel_source(&mut self, source: Source) -> CancelledSource<A> {
         let [reader, writer] = [Kind::Read, Kind::Write].map(|kind| {
             sources::find(self.tables.links, source, kind).map_or(usize::MAX, Index::position)
@@ -239,8 +239,7 @@ impl<S, A> Threads<'_, S, A> {
         let call = self.bodies.get_mut(index.position()).and_then(|body| body.call.take());
         debug_assert!(call.is_some(), "slot {} has no hook", index.position());
         if let Some((hook, arg)) = call {
-            let (link, name) = (*self.tables.links.at(index), self.name(index));
-            hook(state, Thread { threads: self.reborrow(), index, hook, link, name, arg });
+            hook(state, Thread { threads: self.reborrow(), index, hook, arg });
         }
         self.tables.settle();
     }

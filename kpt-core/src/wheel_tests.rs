@@ -133,6 +133,18 @@ fn the_next_stop_is_the_first_slot_of_the_lowest_level() {
 }
 
 #[test]
+fn a_slot_is_searched_for_64_timers_and_not_for_more() {
+    // The slot of 31 starts at 16, the span of 100 at 64.
+    for (deadline, count, expected) in
+        [(31, 1, 31), (31, 64, 31), (31, 65, 16), (100, 64, 100), (100, 65, 64)]
+    {
+        let (wheel, links) = wheel_at::<4, 3>(0, &std::vec![deadline; count]);
+        let next = wheel.next_deadline(&links).map(Instant::as_micros);
+        assert_eq!(next, Some(expected), "{count} timers for {deadline}");
+    }
+}
+
+#[test]
 fn a_crowded_slot_wakes_early_at_most_once_a_level() {
     // 100 timers in the last microsecond of each level's second slot, and in the span after the next.
     for deadline in [7, 31, 63, 3 * 64 - 1] {

@@ -51,7 +51,10 @@ extern "C" fn count_alarm(_: c_int) {
     ALARMS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Sends this process `SIGALRM` each `period` from now on. The handler is installed with `SA_RESTART`, and only counts.
+/// Sends this OS thread `SIGALRM` each `period` from now on. The handler is installed with `SA_RESTART`, and only counts.
+///
+/// This thread and not the process, because that could let another thread have them, which is not in the call that they
+/// should interrupt.
 ///
 /// # Errors
 /// What the system says.
@@ -64,13 +67,22 @@ pub fn start_alarms(period: Duration) -> io::Result<()> {
     // SAFETY: `action` is valid and borrowed until the call returns; its handler only adds to an atomic number, which
     // may be done in a signal handler.
     check(unsafe { libc::sigaction(libc::SIGALRM, &action, std::ptr::null_mut()) })?;
-    let time = libc::timeval {
+    // SAFETY: all zero bytes are a valid sigevent.
+    let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
+    event.sigev_notify = libc::SIGEV_THREAD_ID;
+    event.sigev_signo = libc::SIGALRM;
+    // SAFETY: the call has no arguments and can't fail.
+    event.sigev_notify_thread_id = unsafe { libc::gettid() };
+    let mut timer = std::ptr::null_mut();
+    // SAFETY: `event` is valid and `timer` a place for a timer, both borrowed until the call returns.
+    check(unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &mut event, &mut timer) })?;
+    let time = libc::timespec {
         tv_sec: libc::time_t::try_from(period.as_secs()).unwrap_or(libc::time_t::MAX),
-        tv_usec: libc::suseconds_t::from(period.subsec_micros()),
+        tv_nsec: libc::c_long::from(period.subsec_nanos()),
     };
-    let timer = libc::itimerval { it_interval: time, it_value: time };
-    // SAFETY: `timer` is valid and borrowed until the call returns; the old value is not asked for.
-    check(unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut()) }).map(drop)
+    let times = libc::itimerspec { it_interval: time, it_value: time };
+    // SAFETY: `timer` has just been made, `times` is valid; the old value is not asked for.
+    check(unsafe { libc::timer_settime(timer, 0, &times, std::ptr::null_mut()) }).map(drop)
 }
 
 /// How many `SIGALRM` the handler of [`start_alarms`] has seen.
@@ -123,6 +135,15 @@ pub fn monotonic_time() -> Duration {
 /// How much processor time this OS thread has used.
 pub fn thread_cpu_time() -> Duration {
     time_of(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+/// How often this OS thread has gone to sleep by itself.
+pub fn sleeps() -> u64 {
+    // SAFETY: all zero bytes are a valid rusage.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: `usage` is a valid place for an rusage, borrowed until the call returns.
+    unsafe { libc::getrusage(libc::RUSAGE_THREAD, &mut usage) };
+    u64::try_from(usage.ru_nvcsw).unwrap_or(0)
 }
 
 fn time_of(clock: libc::clockid_t) -> Duration {

@@ -132,6 +132,26 @@ fn f02_both_threads_of_a_closed_fd() {
     });
 }
 
+/// Next to a closed one, what has hung up is not taken for closed as well.
+#[test]
+fn f02_hung_up_is_not_closed() {
+    in_own_process("f02_hung_up_is_not_closed", || {
+        let (closed, _other) = pair();
+        let (hung_up, theirs) = pair();
+        drop(theirs);
+        let mut kpt: EventLoop<Ran> = EventLoop::with_capacity(4);
+        let number = source(&closed).number();
+        kpt.threads().add_read("closed", source(&closed), record, ()).unwrap();
+        kpt.threads().add_write("hung up", source(&hung_up), record, ()).unwrap();
+        drop(closed);
+        let mut ran = Ran::new();
+        assert_eq!(run_verified(&mut kpt, &mut ran).unwrap(), Exit::Empty);
+        ran.sort_by_key(|&(_, readiness)| readiness.is_error());
+        let hung_up = (source(&hung_up).number(), Readiness::WRITABLE);
+        assert_eq!(ran, [hung_up, (number, Readiness::ERROR)]);
+    });
+}
+
 /// Open for its path only: no call on it works, and select takes it for closed.
 #[test]
 fn f02_a_path_is_no_open_file() {

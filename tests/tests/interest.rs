@@ -77,6 +77,50 @@ fn a_removal_reaches_the_poller_at_once() {
     assert_eq!(script.take_changes(), [(7, READ), (7, NONE)], "by returning");
 }
 
+/// Whatever the poller pushes, a thread sees its own bit, hang-up and error.
+#[test]
+fn two_threads_on_one_source_fire_on_their_own_bit() {
+    let cases = [
+        (Readiness::READABLE, "reader readable"),
+        (Readiness::WRITABLE, "writer writable"),
+        (Readiness::READABLE | Readiness::WRITABLE, "writer writable, reader readable"),
+        (Readiness::HANGUP, "writer hangup, reader hangup"),
+        (Readiness::READABLE | Readiness::ERROR, "writer error, reader readable|error"),
+        (Readiness::NONE, ""),
+    ];
+    for (readiness, expected) in cases {
+        let script = Script::default();
+        let mut kpt: FixedLoop<_, Vec<String>, 2> = FixedLoop::new(Scripted::new(&script));
+        let record = |ran: &mut Vec<String>, thread: Thread<Vec<String>>| {
+            ran.push(format!("{} {}", thread.name(), thread.readiness()));
+        };
+        kpt.threads().add_read("reader", SOURCE, record, ()).unwrap();
+        kpt.threads().add_write("writer", SOURCE, record, ()).unwrap();
+        ready(&script, readiness);
+        let mut ran = Vec::new();
+        kpt.turn(&mut ran).unwrap();
+        assert_eq!(ran.join(", "), expected);
+    }
+}
+
+/// The writer's hook cancels: the reader, ready as well, does not run.
+#[test]
+fn a_writer_that_cancels_the_source_keeps_the_reader_from_running() {
+    let script = Script::default();
+    let mut kpt = Loop::new(Scripted::new(&script));
+    let cancel = |state: &mut State, mut thread: Thread<State>| {
+        state.runs += 1;
+        assert_eq!(thread.threads().cancel_source(SOURCE).reader, Some(()));
+        assert_eq!(thread.threads().len(), 1, "itself, until its hook returns");
+    };
+    kpt.threads().add_read("reader", SOURCE, |_, _| panic!("cancelled"), ()).unwrap();
+    kpt.threads().add_write("writer", SOURCE, cancel, ()).unwrap();
+    ready(&script, Readiness::READABLE | Readiness::WRITABLE);
+    let mut state = State::default();
+    assert_eq!(kpt.run(&mut state), Ok(Exit::Empty));
+    assert_eq!((state.runs, script.interest(7)), (1, NONE));
+}
+
 /// The number may be another file by now.
 #[test]
 fn a_new_registration_always_reaches_the_poller() {

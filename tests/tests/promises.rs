@@ -306,17 +306,21 @@ fn a_stale_id_never_touches_another_thread() {
     }
 }
 
-/// The running thread gives itself up by its source, and its slot goes to another one: what the hook holds of itself is
-/// not that one's.
+/// The running thread gives itself up by its source. Another thread may have the source at once, and not the slot: what
+/// the hook holds of itself is not that one's.
 #[test]
 fn a_stale_id_of_the_thread_that_runs() {
     let world = World::new();
-    let mut kpt = sim_loop::<Option<ThreadId>, u8>(&world, 1);
+    let mut kpt = sim_loop::<Option<ThreadId>, u8>(&world, 2);
     let give_up = |state: &mut Option<ThreadId>, mut thread: Thread<Option<ThreadId>, u8>| {
         let me = thread.id();
         let source = thread.source().unwrap();
         assert_eq!(thread.threads().cancel_source(source).reader, None, "it has it itself");
-        let new = thread.threads().add_execute("new", |_, _| {}, 2).unwrap();
+        let new = thread.threads().add_read("new", source, |_, _| {}, 2).unwrap();
+        assert_eq!(
+            thread.threads().add_execute("no room", |_, _| {}, 3).unwrap_err().into_arg(),
+            3
+        );
         assert_eq!((thread.id(), thread.name()), (me, "old"));
         assert_eq!(thread.kind(), kpt_std::Kind::Read);
         let id = thread.id();

@@ -1,7 +1,8 @@
 //! Every public operation of kpt-core, on two capacities and every geometry, with inputs that the compiler can't know.
 //!
-//! The panic handler calls a function that does not exist, so this links only if no panic is reachable. `./ci.sh
-//! no-panic` tries that, and once more with the feature `planted`, which must not link.
+//! The panic handler calls a function that does not exist, so this links only if no panic is reachable. There is no
+//! allocator either: the crate `alloc` would not compile without one, and `malloc` would not link. `./ci.sh no-panic`
+//! tries that, and once more with each planted fault, which must not link.
 
 #![no_std]
 
@@ -10,19 +11,21 @@ use core::time::Duration;
 
 use kpt_core::sim::{Faults, SimPoller, World};
 use kpt_core::{
-    AddError, AgainError, EventLoop, FixedStorage, Index, Instant, Interest, Link, Poller,
-    Readiness, Ready, SortedList, Source, Storage, Thread, ThreadId, Threads, Timers, Unwatchable,
-    Wheel, When,
+    AddError, AgainError, Board, EventLoop, FixedStorage, Index, Instant, Interest, LinePoller,
+    Lines, Link, Poller, Readiness, Ready, SortedList, Source, Storage, Thread, ThreadId, Threads,
+    Timers, Unwatchable, Wheel, When,
 };
 
-// SAFETY: the C side of the probe defines `unknown` and `seen` with these signatures, and neither has preconditions.
-// `kpt_core_can_panic` is defined nowhere on purpose.
+// SAFETY: neither `unknown` nor `seen` has preconditions. The probe is linked and not run, so the linker is told an
+// address for them; `kpt_core_can_panic` is defined nowhere on purpose.
 unsafe extern "C" {
     /// A number that nobody knows when this is compiled.
     safe fn unknown() -> u64;
     /// Makes `value` matter.
     safe fn seen(value: u64);
     fn kpt_core_can_panic() -> !;
+    #[cfg(feature = "planted-malloc")]
+    safe fn malloc(size: usize) -> *mut u8;
 }
 
 #[panic_handler]
@@ -63,6 +66,19 @@ impl Poller for Outside {
     }
 }
 
+/// A board that may say anything.
+impl Board for Outside {
+    const TICK_MICROS: u32 = 31;
+
+    fn now(&mut self) -> Instant {
+        Instant::from_micros(unknown())
+    }
+
+    fn sleep(&mut self, until: Option<Instant>, is_awake: &dyn Fn() -> bool) {
+        seen(until.map_or(0, Instant::as_micros) ^ u64::from(is_awake()));
+    }
+}
+
 /// Where formatted text goes.
 struct Sink;
 
@@ -87,8 +103,13 @@ pub extern "C" fn probe() {
     exercise_timers(&mut SortedList::new());
     exercise_timers(&mut Wheel::<16, 8>::new());
     exercise_sim(&world);
-    #[cfg(feature = "planted")]
+    exercise_lines(&Lines::<0>::new());
+    exercise_lines(&Lines::<3>::new());
+    exercise_lines(&Lines::<32>::new());
+    #[cfg(feature = "planted-index")]
     seen([1, 2, 3][unknown() as usize]);
+    #[cfg(feature = "planted-malloc")]
+    seen(malloc(unknown() as usize) as u64);
 }
 
 fn exercise<'a, S: Storage<State<'a>, u32>>(storage: S, state: &mut State<'a>) {
@@ -175,6 +196,22 @@ fn exercise_timers(timers: &mut dyn Timers) {
     }
 }
 
+fn exercise_lines<const N: usize>(lines: &Lines<N>) {
+    let mut poller = LinePoller::new(lines, Outside);
+    while unknown() != 0 {
+        let line = Source::new(unknown() as u32);
+        lines.set(line);
+        seen(u64::from(lines.is_set(line)));
+        lines.clear(Source::new(unknown() as u32));
+        let _ = poller.modify(line, unknown_interest());
+        seen(Poller::now(&mut poller).as_micros());
+        let until = (unknown() != 0).then(|| Instant::from_micros(unknown()));
+        let mut push = |source: Source, _| seen(u64::from(source.number()));
+        let Ok(now) = poller.wait(until, &mut Ready::new(&mut push));
+        seen(now.as_micros());
+    }
+}
+
 fn exercise_sim(world: &World) {
     let mut poller = Faults::new(SimPoller::new(world), unknown());
     while unknown() != 0 {
@@ -187,7 +224,7 @@ fn exercise_sim(world: &World) {
         world.advance(unknown_duration());
         world.set_now(Instant::from_micros(unknown()));
         let _ = write!(Sink, "{}", world.readiness(source));
-        let _ = poller.modify(source, if unknown() == 0 { Interest::BOTH } else { Interest::NONE });
+        let _ = poller.modify(source, unknown_interest());
         let mut push = |source: Source, readiness: Readiness| {
             seen(u64::from(source.number()) ^ u64::from(readiness.is_none()))
         };
@@ -212,6 +249,11 @@ fn unknown_when() -> When {
 fn unknown_duration() -> Duration {
     // Not `Duration::new`, which panics when the sum overflows.
     Duration::from_secs(unknown()).saturating_add(Duration::from_nanos(unknown()))
+}
+
+fn unknown_interest() -> Interest {
+    let both = [Interest::READABLE, Interest::WRITABLE];
+    both.into_iter().filter(|_| unknown() == 0).fold(Interest::NONE, |sum, bit| sum | bit)
 }
 
 fn unknown_readiness() -> Readiness {

@@ -73,6 +73,11 @@ impl Thread {
         }
     }
 
+    /// A reader or writer that has cancelled its own source.
+    fn has_given_up(&self) -> bool {
+        !self.interest().is_none() && self.source.is_none()
+    }
+
     fn is(&self, source: u32, kind: Kind) -> bool {
         self.source == Some(source) && self.kind == kind
     }
@@ -228,13 +233,15 @@ impl Twin {
         let mut is_told = false;
         for (kind, tag) in [Kind::Read, Kind::Write].into_iter().zip(&mut cancelled) {
             let Some(at) = self.find_source(source, kind) else { continue };
-            let thread = self.threads.remove(at);
+            let thread = &mut self.threads[at];
             is_told |= thread.is_told;
             if own == Some(thread.tag) {
-                // It has its argument itself.
-                self.running = None;
+                // It has its argument itself, and its slot until the hook returns.
+                thread.source = None;
+                thread.is_told = false;
             } else {
                 *tag = Some(thread.tag);
+                self.threads.remove(at);
             }
         }
         if is_told {
@@ -245,7 +252,9 @@ impl Twin {
     }
 
     fn again(&mut self, tag: u32) -> Again {
-        let Some(at) = self.find(tag) else { return Again::Ended };
+        let Some(at) = self.find(tag).filter(|&at| !self.threads[at].has_given_up()) else {
+            return Again::Ended;
+        };
         let order = self.next_order();
         let (time, position) = (self.time, self.position());
         let thread = &mut self.threads[at];
@@ -267,7 +276,9 @@ impl Twin {
 
     fn again_when(&mut self, tag: u32, want: Want) -> Again {
         let when = self.when(want);
-        let Some(at) = self.find(tag) else { return Again::Ended };
+        let Some(at) = self.find(tag).filter(|&at| !self.threads[at].has_given_up()) else {
+            return Again::Ended;
+        };
         let source = when.source().map(|source| source.number());
         if let Some(source) = source
             && self.find_source(source, when.kind()).is_some_and(|other| other != at)

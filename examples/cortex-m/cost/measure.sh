@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# What kpt costs on a microcontroller, beside embassy and beside a program without tasks: builds all programs for all
+# targets and numbers of jobs, runs each in QEMU, and prints one table. Fails when a program fails.
+# Usage: ./measure.sh PREFIX     a toolchain of firmware-toolchain.sh
+#
+#   flash   vector table, code, constants and the first values of statics
+#   RAM     statics
+#   stack   the most that was used, of several runs at different speeds, since interrupts may come at any depth
+set -euo pipefail
+prefix=$(cd "${1:?usage: ./measure.sh PREFIX}" && pwd)
+cd "$(dirname "$0")"
+. "$prefix/env.sh"
+
+programs=(bare kpt embassy)
+target_dir=${CARGO_TARGET_DIR:-target}
+
+# Prints the bytes of stack that a program used. With `icount` time goes by instructions, so that each run is the same
+# on any machine: 2 to the power of `speed` nanoseconds each.
+run() {
+    local machine=$1 elf=$2 speed stack most=0
+    for speed in 3 4 5 6 7; do
+        stack=$(timeout 20 qemu-system-arm -M "$machine" -nographic -monitor none -serial none \
+            -icount "shift=$speed,sleep=off" -semihosting-config enable=on,target=native \
+            -kernel "$elf" </dev/null 2>&1) || { echo "$elf on $machine: exit status $?: $stack" >&2; return 1; }
+        most=$((16#$stack > most ? 16#$stack : most))
+    done
+    echo "$most"
+}
+
+# Prints flash and RAM.
+sizes() {
+    arm-none-eabi-size -A "$1" | awk '
+        $1 == ".vector_table" || $1 == ".text" || $1 == ".rodata" { flash += $2 }
+        $1 == ".data" { flash += $2; ram += $2 }
+        $1 == ".bss" || $1 == ".uninit" { ram += $2 }
+        END { print flash, ram }'
+}
+
+measure() {
+    local target=$1 machine=$2 jobs=$3 program flash ram stack
+    local features=()
+    ((jobs > 4)) && features=(--features "cost-board/jobs-$jobs")
+    cargo build --quiet --release --locked -Zbuild-std=core -Zbuild-std-features=compiler-builtins-mem \
+        --target "$target" "${features[@]}"
+    declare -A of
+    for program in "${programs[@]}"; do
+        local elf=$target_dir/$target/release/$program
+        read -r flash ram < <(sizes "$elf")
+        stack=$(run "$machine" "$elf")
+        of[$program]="$flash $ram $stack"
+    done
+    for program in "${programs[@]}"; do
+        echo "${target%%-*} $jobs $program ${of[$program]} ${of[bare]}"
+    done
+}
+
+{
+    for jobs in 4 8 16 32; do
+        measure thumbv7em-none-eabihf mps2-an386 "$jobs"
+    done
+    for jobs in 4 8 16 32; do
+        measure thumbv6m-none-eabi microbit "$jobs"
+    done
+} | awk '
+    BEGIN {
+        form = "%-9s %4s  %-8s %6s %6s %6s %6s   %7s %7s %7s\n"
+        printf form, "", "", "", "", "", "", "RAM +", "more than bare", "", ""
+        printf form, "target", "jobs", "program", "flash", "RAM", "stack", "stack", "flash", "RAM", "stack"
+    }
+    $3 == "bare" { print "" }
+    { printf form, $1, $2, $3, $4, $5, $6, $5 + $6, $4 - $7, $5 - $8, $6 - $9 }'

@@ -1,0 +1,35 @@
+//! A sensor node in virtual time or on Linux. `examples/cortex-m/node` has the same hooks on microcontrollers.
+
+#![forbid(unsafe_code)]
+
+use std::error::Error;
+
+use kpt_examples::Args;
+
+mod hooks;
+mod script;
+mod simulated;
+mod terminals;
+
+const HELP: &str = "
+Samples a sensor every 10 ms for 10 s, has ten samples at a time filtered,
+encoded and published by execute threads, debounces a button, and listens to a
+console. Ends when a watchdog has seen no sample for 2 s.
+
+Prints what the threads did: the microseconds from the start to the moment at
+which it was due, thread, event, value. Each thread says the same on every
+machine. What the console prints goes to the standard error.
+
+Usage: node [options]
+    --on WORLD   'sim': virtual time and a script of interrupts (the default);
+                 'select': real time, and pseudo terminals that somebody types at";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut args = Args::new(HELP);
+    let world = args.word("--on", &["sim", "select"]);
+    args.finish();
+    match world {
+        "select" => terminals::run(),
+        _ => simulated::run(),
+    }
+}

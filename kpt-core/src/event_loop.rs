@@ -80,7 +80,8 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
         }
     }
 
-    /// Runs one turn, for a program that has a loop of its own. `None` says that there is more to run.
+    /// Runs one turn, for a program that has a loop of its own. `None` says that there is more to run;
+    /// what else it may say, `run` says.
     ///
     /// 1. What an earlier `stop` left of a turn.
     /// 2. Execute threads that are there, in the order of adding. If more are pending then, and fewer than
@@ -116,7 +117,7 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
         let mut threads = self.threads();
         threads.tables.after_wait(now);
         threads.run_found(state);
-        Ok(threads.stopped())
+        Ok(threads.exit())
     }
 
     /// The poller.
@@ -135,12 +136,11 @@ fn lend<S, A, T: Storage<S, A>>(storage: &mut T) -> Parts<'_, S, A> {
 impl<S, A> Threads<'_, S, A> {
     /// Whether the loop should return; `stop` is forgotten by that.
     fn exit(&mut self) -> Option<Exit> {
-        self.stopped().or(self.is_empty().then_some(Exit::Empty))
-    }
-
-    fn stopped(&mut self) -> Option<Exit> {
         let is_stopping = self.tables.head.is_stopping();
         self.tables.head.set_stopping(false);
-        is_stopping.then_some(Exit::Stopped)
+        if is_stopping {
+            return Some(Exit::Stopped);
+        }
+        self.is_empty().then_some(Exit::Empty)
     }
 }

@@ -17,10 +17,8 @@ impl Twin {
                 self.call(tag)?;
             }
         }
-        if self.is_stopping || self.threads.is_empty() {
-            let turned = if self.is_stopping { Turned::Stopped } else { Turned::Empty };
-            self.is_stopping = false;
-            return Ok(turned);
+        if let Some(exit) = self.exit() {
+            return Ok(exit);
         }
         if !self.pending().is_empty() && self.hooks_since_look < self.case.look_every {
             return Ok(Turned::More);
@@ -31,9 +29,14 @@ impl Twin {
         }
         self.mark_due();
         self.run_found()?;
-        let turned = if self.is_stopping { Turned::Stopped } else { Turned::More };
-        self.is_stopping = false;
-        Ok(turned)
+        Ok(self.exit().unwrap_or(Turned::More))
+    }
+
+    fn exit(&mut self) -> Option<Turned> {
+        match std::mem::take(&mut self.is_stopping) {
+            true => Some(Turned::Stopped),
+            false => self.threads.is_empty().then_some(Turned::Empty),
+        }
     }
 
     /// The execute threads, in order.

@@ -7,10 +7,11 @@
 #           it they are left out
 set -euo pipefail
 prefix=${1:+$(realpath "$1")}
-cd "$(dirname "$0")/no-panic"
-out=${CARGO_TARGET_DIR:-../../target}/no-panic
+root=$(realpath "$(dirname "$0")/..")
+out=$(realpath -m "${CARGO_TARGET_DIR:-$root/target}")/no-panic
 words=$out/words
 mkdir -p "$out"
+cd "$root/tests/no-panic"
 
 # Builds the library for the target, with overflow checks or without, with a planted fault or without. Whether it links;
 # keeps the linker's words.

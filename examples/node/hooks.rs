@@ -61,7 +61,8 @@ pub struct Job {
 /// The state of the application.
 pub struct Node<M> {
     pub machine: M,
-    start: Instant,
+    /// When the first sample is due.
+    pub start: Instant,
     batch: Vec<u16, SAMPLES_PER_BATCH>,
     command: String<16>,
     watchdog: Option<ThreadId>,
@@ -70,7 +71,7 @@ pub struct Node<M> {
 }
 
 impl<M: Machine> Node<M> {
-    /// A node whose first sample is due at `start`.
+    /// A node that begins at `start`.
     pub fn new(machine: M, start: Instant) -> Self {
         Self {
             machine,
@@ -90,11 +91,6 @@ impl<M: Machine> Node<M> {
         threads.add_read("button", button, Self::on_edge, Job::default())?;
         threads.add_read("console", console, Self::on_byte, Job::default())?;
         Ok(())
-    }
-
-    /// When the node began.
-    pub fn start(&self) -> Instant {
-        self.start
     }
 }
 

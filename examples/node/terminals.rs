@@ -27,9 +27,9 @@ pub fn run() -> Result<(), Box<dyn Error>> {
 
     let mut threads = kpt.threads();
     let first_press =
-        When::At(node.start() + script::edge(script::BOUNCES - 1).unwrap_or_default());
+        When::At(node.start + script::edge(script::BOUNCES - 1).unwrap_or_default());
     threads.add("finger", first_press, on_press, Job::default())?;
-    let command = When::At(node.start() + script::COMMAND_AT);
+    let command = When::At(node.start + script::COMMAND_AT);
     threads.add(
         "typist",
         command,
@@ -49,7 +49,7 @@ fn on_press(node: &mut Node<Terminals>, thread: Thread<Node<Terminals>, Job>) {
     machine.presses += 1;
     let last_edge = machine.presses * script::BOUNCES + script::BOUNCES - 1;
     if let Some(since_start) = script::edge(last_edge) {
-        let _ = thread.again_when(When::At(node.start() + since_start));
+        let _ = thread.again_when(When::At(node.start + since_start));
     }
 }
 

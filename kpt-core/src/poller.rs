@@ -37,9 +37,10 @@ pub trait Poller {
     ///
     /// - MUST return at once when `until` has passed, having looked at the sources all the same.
     /// - MUST report readiness as long as it lasts (level-triggered), hang-up and error to any interest.
-    /// - MUST round its timeout up, and go on after a signal with what is left until `until`.
+    /// - MUST round its timeout up. `until` is a moment, so that a wait cut short by a signal, and begun anew by the poller
+    ///   or by the loop, ends no later.
     /// - MAY let go of a source on which it reports `ERROR`; the loop asks anew when a thread wants it again.
-    /// - MAY return early, with nothing, push a source more than once, and push one that is not watched.
+    /// - MAY return early with nothing (after a signal, say), push a source more than once, and push one that is not watched.
     ///
     /// # Errors
     /// When it can't wait at all. All registrations stay, and the next call tries again.

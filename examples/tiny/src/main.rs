@@ -23,6 +23,7 @@ const TICKS: u32 = 3;
 const THREADS: usize = 3;
 const DESCRIPTORS: usize = 1;
 
+// SAFETY: the C library calls the function of this name, and there is no other one.
 #[unsafe(no_mangle)]
 extern "C" fn main() -> c_int {
     let mut kpt = FixedLoop::<_, _, THREADS>::new(PollPoller::<DESCRIPTORS>::new());

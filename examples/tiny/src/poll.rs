@@ -5,11 +5,11 @@ use libc::{EINTR, POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, c_int, c_short, p
 
 use crate::sys::{self, Errno};
 
+/// Room for a descriptor: `poll` takes no notice of negative ones.
+const FREE: pollfd = pollfd { fd: -1, events: 0, revents: 0 };
+
 /// Watches up to `N` descriptors.
 pub struct PollPoller<const N: usize>([pollfd; N]);
-
-/// An entry that is free: `poll` takes no notice of negative descriptors.
-const FREE: pollfd = pollfd { fd: -1, events: 0, revents: 0 };
 
 impl<const N: usize> PollPoller<N> {
     pub const fn new() -> Self {
@@ -25,23 +25,20 @@ impl<const N: usize> Poller for PollPoller<N> {
     }
 
     fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable> {
-        let fd = c_int::try_from(source.number()).unwrap_or(FREE.fd);
-        let is_new = |entry: &&mut pollfd| entry.fd == FREE.fd;
-        if let Some(entry) = self.0.iter_mut().find(|entry| entry.fd == fd) {
-            *entry = FREE;
+        let fd = source.number() as c_int;
+        self.0.iter_mut().filter(|entry| entry.fd == fd).for_each(|entry| *entry = FREE);
+        if interest.is_none() {
+            return Ok(());
         }
-        match self.0.iter_mut().find(is_new) {
-            _ if interest.is_none() => Ok(()),
-            Some(entry) if fd != FREE.fd => {
-                *entry = pollfd { fd, events: events(interest), revents: 0 };
-                Ok(())
-            }
-            _ => Err(Unwatchable),
-        }
+        let read = if interest.is_readable() { POLLIN } else { 0 };
+        let write = if interest.is_writable() { POLLOUT } else { 0 };
+        let free = self.0.iter_mut().find(|entry| entry.fd == FREE.fd && fd >= 0);
+        *free.ok_or(Unwatchable)? = pollfd { fd, events: read | write, revents: 0 };
+        Ok(())
     }
 
     fn wait(&mut self, until: Option<Instant>, ready: &mut Ready<'_>) -> Result<Instant, Errno> {
-        while let Err(errno) = sys::poll(&mut self.0, timeout(until)) {
+        while let Err(errno) = sys::poll(&mut self.0, until.map_or(-1, millis_until)) {
             if errno != EINTR {
                 return Err(errno);
             }
@@ -49,36 +46,20 @@ impl<const N: usize> Poller for PollPoller<N> {
         for entry in self.0.iter().filter(|entry| entry.revents != 0) {
             ready.push(Source::new(entry.fd as u32), readiness(entry.revents));
         }
-        Ok(now_or_earlier())
+        Ok(Instant::from_micros(sys::monotonic_nanos() / 1_000))
     }
 }
 
-/// What `poll` calls it, and what kpt calls it.
-const NAMES: [(c_short, Readiness); 4] = [
-    (POLLIN, Readiness::READABLE),
-    (POLLOUT, Readiness::WRITABLE),
-    (POLLHUP, Readiness::HANGUP),
-    (POLLERR | POLLNVAL, Readiness::ERROR),
-];
-fn events(interest: Interest) -> c_short {
-    let readable = if interest.is_readable() { POLLIN } else { 0 };
-    let writable = if interest.is_writable() { POLLOUT } else { 0 };
-    readable | writable
-}
-
 fn readiness(revents: c_short) -> Readiness {
-    let found = NAMES.iter().filter(|(bits, _)| revents & bits != 0);
-    found.fold(Readiness::NONE, |sum, &(_, one)| sum | one)
+    let found = |bits, readiness| if revents & bits != 0 { readiness } else { Readiness::NONE };
+    found(POLLIN, Readiness::READABLE)
+        | found(POLLOUT, Readiness::WRITABLE)
+        | found(POLLHUP, Readiness::HANGUP)
+        | found(POLLERR | POLLNVAL, Readiness::ERROR)
 }
 
-fn now_or_earlier() -> Instant {
-    Instant::from_micros(sys::monotonic_nanos() / 1_000)
-}
-
-/// In milliseconds, rounded up; -1 is for ever.
-fn timeout(until: Option<Instant>) -> c_int {
-    until.map_or(-1, |until| {
-        let micros = until.as_micros().saturating_sub(now_or_earlier().as_micros());
-        c_int::try_from(micros.div_ceil(1_000)).unwrap_or(c_int::MAX)
-    })
+/// Rounded up, so that no timer is early; at most 24 days, after which the loop waits once more.
+fn millis_until(until: Instant) -> c_int {
+    let nanos = until.as_micros().saturating_mul(1_000).saturating_sub(sys::monotonic_nanos());
+    c_int::try_from(nanos.div_ceil(1_000_000)).unwrap_or(c_int::MAX)
 }

@@ -105,7 +105,7 @@ impl Server {
             _ => Ok(None),
         };
         let goes_on = match wanted {
-            Ok(Some(when)) if when.kind() == thread.kind() => thread.again().is_none(),
+            Ok(Some(when)) if when.kind() == thread.kind() => thread.try_again().is_ok(),
             Ok(Some(when)) => thread.again_when(when).is_ok(),
             Ok(None) | Err(_) => {
                 thread.end();

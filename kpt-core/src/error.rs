@@ -62,8 +62,8 @@ impl<A> AgainError<A> {
 
     pub(crate) fn message(&self) -> &'static str {
         match self {
-            Self::Ended(_) => "the thread was given up by cancel_source in its own hook",
-            Self::NoPeriod(_) => "a timer that was given a moment has no period; use again_when",
+            Self::Ended(_) => "its hook has cancelled its source",
+            Self::NoPeriod(_) => "it is a timer without a period; use again_when",
             Self::Taken(_) => "the source already has a thread of that kind",
         }
     }
@@ -84,6 +84,13 @@ impl Exit {
             Self::Empty => "empty",
             Self::Stopped => "stopped",
         }
+    }
+}
+
+/// One word.
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -1,11 +1,11 @@
 //! Logging to `log`, to `defmt`, to both or to nobody, as the features say.
 //!
-//! Levels are the original's: what is critical or wrong is an error; what is traced are the steps of every thread.
+//! What is wrong is an error, the steps of every thread are traced. The target of `log` is `kpt`, also from kpt-std.
 
 macro_rules! error {
     ($($arg:expr),+) => {{
         #[cfg(feature = "log")]
-        log::error!($($arg),+);
+        log::error!(target: "kpt", $($arg),+);
         #[cfg(feature = "defmt")]
         defmt::error!($($arg),+);
         #[cfg(not(any(feature = "log", feature = "defmt")))]
@@ -16,7 +16,7 @@ macro_rules! error {
 macro_rules! trace {
     ($($arg:expr),+) => {{
         #[cfg(feature = "log")]
-        log::trace!($($arg),+);
+        log::trace!(target: "kpt", $($arg),+);
         #[cfg(feature = "defmt")]
         defmt::trace!($($arg),+);
         #[cfg(not(any(feature = "log", feature = "defmt")))]

@@ -1,5 +1,7 @@
 //! What the loop needs of the world: a clock, and somebody who waits for sources.
 
+use core::fmt;
+
 use crate::source::{Interest, Readiness, Source};
 use crate::time::Instant;
 
@@ -24,23 +26,25 @@ pub trait Poller {
     /// Watches `source` for `interest` from now on, in place of what was asked before; [`Interest::NONE`] ends it.
     ///
     /// - MUST take any call for any source: one asked for already (its number may be another file by now), one not
-    ///   known, one that has been closed.
+    ///   known, one that has been closed; and say `Ok` to `NONE` for all of them.
     /// - MUST have ended the watch when a call with `NONE` returns: the source may be closed right after.
     ///
     /// # Errors
-    /// [`Unwatchable`] if the poller can't watch this source. Its threads then run with [`ERROR`](Readiness::ERROR);
+    /// [`Unwatchable`] if the poller can't watch this source for that; then it does not watch it at all. Its threads run with [`ERROR`](Readiness::ERROR);
     /// a poller may as well return `Ok` and report `ERROR` from `wait`.
     fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable>;
 
     /// Waits until a source is ready or `until` has come (`None`: for ever), pushes what is ready, and returns the time,
     /// rounded **down** to a whole microsecond (or tick), so that no timer runs early.
     ///
-    /// - MUST return at once when `until` has passed, having looked at the sources all the same.
+    /// - MUST return at once when `until` has passed, and look at the sources all the same.
     /// - MUST report readiness as long as it lasts (level-triggered), hang-up and error to any interest.
-    /// - MUST round its timeout up. `until` is a moment, so that a wait cut short by a signal, and begun anew by the poller
-    ///   or by the loop, ends no later.
-    /// - MAY let go of a source on which it reports `ERROR`; the loop asks anew when a thread wants it again.
-    /// - MAY return early with nothing (after a signal, say), push a source more than once, and push one that is not watched.
+    /// - MUST round its timeout up, and not take a signal for an error. `until` is a moment, so that a wait cut short, and
+    ///   begun anew by the poller or by the loop, ends no later.
+    /// - MAY return early with nothing, now and then, whether or not something is ready; the next wait or the one after
+    ///   finds it.
+    /// - MAY push a source more than once, and one that is not watched or not ready.
+    /// - MAY let go of a source on which it pushes `ERROR`; the loop asks anew when a thread wants it again.
     ///
     /// # Errors
     /// When it can't wait at all. All registrations stay, and the next call tries again.
@@ -55,6 +59,14 @@ pub trait Poller {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Unwatchable;
+
+impl fmt::Display for Unwatchable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the poller can't watch this source")
+    }
+}
+
+impl core::error::Error for Unwatchable {}
 
 /// Where a poller puts what it found.
 ///

@@ -91,7 +91,7 @@ impl BitOr for Interest {
 ///
 /// "Readable" wakes the reader, "writable" the writer, and the other two wake both. Any of it may be spurious: hooks
 /// use non-blocking I/O and take "would block" as an answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Readiness(u8);
 
@@ -186,5 +186,11 @@ impl fmt::Display for Readiness {
             }
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }

@@ -8,7 +8,7 @@ use crate::timers::Timers;
 
 /// Lends a loop its tables.
 ///
-/// The loop holds as many threads as the shorter of `links` and `bodies`, and at most 16,777,214 (65,534 on 16- and
+/// The loop holds as many threads as the shorter of `links` and `bodies`, and at most 16,777,215 (65,535 on 16- and
 /// 32-bit targets). Implementers MUST lend the same tables each time, vacant in the beginning.
 pub trait Storage<S, A> {
     /// The tables.

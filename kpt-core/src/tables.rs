@@ -147,8 +147,9 @@ impl Tables<'_> {
         if self.other_thread_of(when, None) {
             return Err(Refusal::Taken);
         }
+        let now = self.now_for(when);
         let index = self.head.slots.take(self.links).ok_or(Refusal::Full)?;
-        self.arm(index, when);
+        self.arm(index, when, now);
         Ok(index)
     }
 
@@ -160,17 +161,20 @@ impl Tables<'_> {
         found.is_some() && found != but
     }
 
-    /// Puts a thread that is nowhere where `when` says.
+    /// The time, if `when` needs it. Asked for before anything changes, since a poller may panic.
     #[inline]
-    fn arm(&mut self, index: Index, when: When) {
+    fn now_for(&mut self, when: When) -> Instant {
+        if let When::After(_) = when { self.now() } else { Instant::ZERO }
+    }
+
+    /// Puts a thread that is nowhere where `when` says, as seen from `now`.
+    #[inline]
+    fn arm(&mut self, index: Index, when: When, now: Instant) {
         match when {
             When::Readable(source) => self.arm_source(index, Kind::Read, source),
             When::Writable(source) => self.arm_source(index, Kind::Write, source),
             When::At(deadline) => self.arm_timer(index, deadline),
-            When::After(delay) => {
-                let deadline = self.now().saturating_add(delay);
-                self.arm_timer(index, deadline);
-            }
+            When::After(delay) => self.arm_timer(index, now.saturating_add(delay)),
             When::Now => self.arm_pending(index),
         }
     }
@@ -247,12 +251,13 @@ impl Tables<'_> {
         if self.other_thread_of(when, Some(index)) {
             return Err(Refusal::Taken);
         }
+        let now = self.now_for(when);
         self.head.delist(self.links, index);
         let left = self.source_of(index);
         if left.is_some() {
             sources::remove(self.links, index);
         }
-        self.arm(index, when);
+        self.arm(index, when, now);
         if let Some(source) = left {
             if when.source() == left {
                 self.links.edit(index, |link| link.place = Place::Changed);
@@ -339,12 +344,12 @@ impl Tables<'_> {
         self.head.slots.free(self.links, index);
     }
 
-    /// Ends the running thread, if its hook did not re-arm it.
+    /// Ends the running thread, if its hook did not re-arm it, and says whether it did.
     #[inline]
-    pub(crate) fn settle(&mut self) {
-        if let Some(index) = self.head.running {
-            self.release(index);
-        }
+    pub(crate) fn settle(&mut self) -> bool {
+        let Some(index) = self.head.running else { return false };
+        self.release(index);
+        true
     }
 }
 

@@ -4,7 +4,6 @@ use crate::error::AgainError;
 use crate::id::{Index, ThreadId};
 use crate::link::{Link, Links};
 use crate::source::{Kind, Readiness, Source};
-use crate::tables::period_of;
 use crate::threads::{Hook, Threads};
 use crate::time::{Instant, Period};
 use crate::when::When;
@@ -63,32 +62,40 @@ impl<'t, S, A> Thread<'t, S, A> {
     /// A timer's next deadline is its last one plus its period; periods that have passed by the turn's wait are
     /// skipped. So it does not drift, and does not catch up in a storm. With a period of zero it runs in the next turn.
     ///
-    /// Returns `None`, or why not, with the argument: the hook has given the thread up with `cancel_source`
-    /// ([`AgainError::Ended`]), or the timer was given a moment and has no period ([`AgainError::NoPeriod`]). Neither
-    /// happens by chance, so this is not a `Result`, and the usual `thread.again();` stands for itself. Not for want of
-    /// room: the slot is its own until the hook returns.
-    pub fn again(mut self) -> Option<AgainError<A>> {
+    /// What [`try_again`](Self::try_again) refuses, this logs, and the thread ends. It is never refused for want of room:
+    /// the slot is the thread's own until the hook returns. A reader that goes on without having read, or without looking
+    /// for [`ERROR`](Readiness::ERROR), is called in each turn.
+    pub fn again(self) {
+        let _ = self.try_again();
+    }
+
+    /// The same for a hook that wants to know.
+    ///
+    /// # Errors
+    /// With the argument: [`AgainError::Ended`] if the hook has given the thread up with `cancel_source`,
+    /// [`AgainError::NoPeriod`] if it is a timer that only ever was given moments. It ends when the hook returns.
+    pub fn try_again(mut self) -> Result<(), AgainError<A>> {
         if !self.threads.tables.can_rearm(self.index) {
-            return Some(self.refuse(AgainError::Ended));
+            return Err(self.refuse(AgainError::Ended));
         }
         let period =
             self.threads.bodies.get(self.index.position()).map_or(Period::NONE, |body| body.period);
         if !self.threads.tables.again(self.index, period) {
-            return Some(self.refuse(AgainError::NoPeriod));
+            return Err(self.refuse(AgainError::NoPeriod));
         }
         self.put_back();
-        None
+        Ok(())
     }
 
     /// Registers the thread for something else: another delay (which becomes its period), a moment, another source, or
     /// writing in place of reading. It keeps id, name, hook and argument. O(1).
     ///
-    /// A timer that should make up for missed periods says
-    /// `thread.again_when(When::At(deadline + period))`.
+    /// Only `After` sets the period. So a timer that should make up for what it missed says
+    /// `thread.again_when(When::At(deadline + period))`, and may say `again` afterwards.
     ///
     /// # Errors
-    /// [`AgainError::Ended`] as of `again`; [`AgainError::Taken`] if another thread of that kind has that source.
-    /// The thread then ends when the hook returns.
+    /// With the argument: [`AgainError::Ended`] as of `try_again`; [`AgainError::Taken`] if another thread of that kind
+    /// has that source. It ends when the hook returns.
     pub fn again_when(mut self, when: When) -> Result<(), AgainError<A>> {
         if !self.threads.tables.can_rearm(self.index) {
             return Err(self.refuse(AgainError::Ended));
@@ -96,8 +103,10 @@ impl<'t, S, A> Thread<'t, S, A> {
         if self.threads.tables.again_when(self.index, when).is_err() {
             return Err(self.refuse(AgainError::Taken));
         }
-        if let Some(body) = self.threads.bodies.get_mut(self.index.position()) {
-            body.period = period_of(when);
+        if let When::After(period) = when
+            && let Some(body) = self.threads.bodies.get_mut(self.index.position())
+        {
+            body.period = Period::new(period);
         }
         self.put_back();
         Ok(())
@@ -127,7 +136,7 @@ impl<S, A> Thread<'_, S, A> {
     fn refuse(self, error: impl FnOnce(A) -> AgainError<A>) -> AgainError<A> {
         let (id, name) = (self.id(), self.name());
         let error = error(self.arg);
-        crate::log::error!("thread {} {}: not re-armed, so it ends: {}", name, id, error.message());
+        crate::log::error!("thread {} {}: can't go on, ends: {}", name, id, error.message());
         error
     }
 }

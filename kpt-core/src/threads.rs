@@ -5,6 +5,7 @@ use core::time::Duration;
 use crate::dump::Dump;
 use crate::error::{AddError, Stale};
 use crate::id::{Index, ThreadId};
+use crate::link::Links;
 use crate::source::{Kind, Source};
 use crate::sources;
 use crate::storage::Body;
@@ -45,8 +46,7 @@ impl<S, A> Threads<'_, S, A> {
     ) -> Result<ThreadId, AddError<A>> {
         let index = match self.tables.register(when) {
             Ok(index) => index,
-            Err(Refusal::Full) => return Err(AddError::Full(arg)),
-            Err(Refusal::Taken) => return Err(AddError::Taken(arg)),
+            Err(refusal) => return Err(self.refuse(name, when, refusal, arg)),
         };
         let (Some(body), Some(id)) = (self.bodies.get_mut(index.position()), self.tables.id(index))
         else {
@@ -54,12 +54,37 @@ impl<S, A> Threads<'_, S, A> {
             return Err(AddError::Full(arg));
         };
         *body = Body { name: Some(name), call: Some((hook, arg)), period: period_of(when) };
-        crate::log::trace!("thread {} {}: added, {}", name, id, when.kind().as_str());
+        crate::log::trace!(
+            "thread {} {}: added, {} {:?}",
+            name,
+            id,
+            when.kind().as_str(),
+            when.source()
+        );
         Ok(id)
     }
 
+    fn refuse(&self, name: &'static str, when: When, refusal: Refusal, arg: A) -> AddError<A> {
+        let (kind, source) = (when.kind().as_str(), when.source());
+        let error = match refusal {
+            Refusal::Full => AddError::Full(arg),
+            Refusal::Taken => AddError::Taken(arg),
+        };
+        let len = self.len();
+        crate::log::error!(
+            "thread {}: not added, {} {:?}, {} are there: {}",
+            name,
+            kind,
+            source,
+            len,
+            error
+        );
+        error
+    }
+
     /// Adds a read thread: the hook is called when `source` is readable, its other side has gone, or it has an error.
-    /// It may be called for nothing, so it reads without blocking.
+    /// It may be called for nothing, so it reads without blocking; and where [`readiness`](Thread::readiness) says
+    /// [`ERROR`](crate::Readiness::ERROR), going on makes it spin.
     ///
     /// # Errors
     /// As of [`add`](Self::add).
@@ -144,6 +169,7 @@ impl<S, A> Threads<'_, S, A> {
             sources::find(self.tables.links, source, kind).map_or(usize::MAX, Index::position)
         });
         self.tables.release_source(source);
+        crate::log::trace!("threads of source {}: cancelled", source.number());
         let mut take_arg = |position| {
             let (_, arg) = self.bodies.get_mut::<usize>(position)?.call.take()?;
             Some(arg)
@@ -239,8 +265,26 @@ impl<S, A> Threads<'_, S, A> {
         let call = self.bodies.get_mut(index.position()).and_then(|body| body.call.take());
         debug_assert!(call.is_some(), "slot {} has no hook", index.position());
         if let Some((hook, arg)) = call {
+            self.log_error_of(index);
             hook(state, Thread { threads: self.reborrow(), index, hook, arg });
         }
-        self.tables.settle();
+        if self.tables.settle() {
+            crate::log::trace!("thread {}: ended", self.name(index));
+        }
+    }
+
+    /// Says that a source is broken before its thread gets to know, and perhaps says nothing.
+    fn log_error_of(&self, index: Index) {
+        let link = self.tables.links.at(index);
+        if !link.interest().is_none() && link.readiness.is_error() {
+            let (name, id, source) =
+                (self.name(index), self.tables.id(index), link.source().number());
+            crate::log::error!(
+                "thread {} {:?}: source {} is broken or can't be watched",
+                name,
+                id,
+                source
+            );
+        }
     }
 }

@@ -25,12 +25,15 @@ const SEARCHED: usize = 64;
 
 /// A wheel of `LEVELS` levels with `SLOTS` slots each; `SLOTS` is a power of two from 2 to 64.
 ///
-/// It spans `SLOTS` to the power of `LEVELS` microseconds; timers beyond that are kept in a list that is gone through
-/// once in each span. `insert`, `remove` and `pop` are O(1); each timer moves down at most `LEVELS` times in its life.
-/// `next_deadline` is exact while the next slot holds at most 64 timers. With more, it may say the start of that slot
-/// instead, which is earlier; the timers have then moved down a level, so this happens at most once for each level.
+/// It spans `SLOTS` to the power of `LEVELS` microseconds; timers beyond that are in a list that is gone through once in
+/// each span in which one of them is due.
 ///
-/// Its size is 4 bytes for each slot (2 on 16- and 32-bit targets), 8 for each level and 24 more.
+/// `insert`, `remove` and `pop` are O(1). `advance` moves each timer down at most `LEVELS` times in its life.
+/// `next_deadline` looks at up to 64 timers, and is exact while the next slot holds no more; with more, it may say the start
+/// of that slot, which is earlier. The timers have then moved down a level, so this happens at most once for each level,
+/// and far timers add one such wake-up when the nearest of them has been removed.
+///
+/// Its size is 4 bytes for each slot (2 on 16- and 32-bit targets), 8 for each level and 40 more.
 pub struct Wheel<const SLOTS: usize, const LEVELS: usize> {
     position: u64,
     /// Of each level, the slots that are not empty.
@@ -39,6 +42,8 @@ pub struct Wheel<const SLOTS: usize, const LEVELS: usize> {
     levels: u64,
     slots: [[List; SLOTS]; LEVELS],
     far: List,
+    /// No far timer is due before this. Means nothing while there is none.
+    far_from: u64,
     due: List,
 }
 
@@ -83,6 +88,7 @@ impl<const SLOTS: usize, const LEVELS: usize> Wheel<SLOTS, LEVELS> {
             levels: 0,
             slots: [[List::EMPTY; SLOTS]; LEVELS],
             far: List::EMPTY,
+            far_from: 0,
             due: List::EMPTY,
         }
     }
@@ -137,8 +143,8 @@ impl<const SLOTS: usize, const LEVELS: usize> Wheel<SLOTS, LEVELS> {
         }
     }
 
-    /// Where the next timers are, and the first moment that belongs there. For the far list, that is the next span,
-    /// though the timers may be more spans away.
+    /// Where the next timers are, and the first moment that belongs there. For the far list, that is the span of its
+    /// nearest timer.
     fn next_stop(&self) -> Option<Stop> {
         if self.levels != 0 {
             let level = self.levels.trailing_zeros();
@@ -148,8 +154,7 @@ impl<const SLOTS: usize, const LEVELS: usize> Wheel<SLOTS, LEVELS> {
         }
         self.far.first()?;
         let span = shift_left(u64::MAX, Self::BITS.wrapping_mul(LEVELS as u32));
-        let at = (self.position | !span).saturating_add(1);
-        Some(Stop { at, home: Home::Far })
+        Some(Stop { at: self.far_from & span, home: Home::Far })
     }
 
     /// Moves the position to where it meets timers, and spreads them.
@@ -166,14 +171,6 @@ impl<const SLOTS: usize, const LEVELS: usize> Wheel<SLOTS, LEVELS> {
             self.insert(links, timer);
         }
     }
-
-    /// The span in which the nearest far timer is due. Going there in one step is what bounds the work of a jump.
-    fn far_stop(&self, links: &[Link], stop: Stop) -> Stop {
-        let nearest =
-            self.far.iter(links).map(|timer| links.at(timer).deadline().as_micros()).min();
-        let span = shift_left(u64::MAX, Self::BITS.wrapping_mul(LEVELS as u32));
-        Stop { at: nearest.map_or(stop.at, |deadline| deadline & span), ..stop }
-    }
 }
 
 impl<const SLOTS: usize, const LEVELS: usize> Default for Wheel<SLOTS, LEVELS> {
@@ -184,12 +181,16 @@ impl<const SLOTS: usize, const LEVELS: usize> Default for Wheel<SLOTS, LEVELS> {
 
 impl<const SLOTS: usize, const LEVELS: usize> Timers for Wheel<SLOTS, LEVELS> {
     fn insert(&mut self, links: &mut [Link], timer: Index) {
-        let home = self.home(links.at(timer).deadline().as_micros());
+        let deadline = links.at(timer).deadline().as_micros();
+        let home = self.home(deadline);
         let list = self.list_mut(home);
         let was_empty = list.is_empty();
         list.push_back(links, timer);
-        if was_empty && let Home::Slot(cell) = home {
-            self.mark(cell, true);
+        match home {
+            Home::Slot(cell) if was_empty => self.mark(cell, true),
+            Home::Far if was_empty => self.far_from = deadline,
+            Home::Far => self.far_from = self.far_from.min(deadline),
+            Home::Slot(_) | Home::Due => {}
         }
     }
 
@@ -218,7 +219,7 @@ impl<const SLOTS: usize, const LEVELS: usize> Timers for Wheel<SLOTS, LEVELS> {
         let mut left = SEARCHED;
         for timer in list.iter(links) {
             if left == 0 {
-                return reachable(stop.at);
+                return reachable(if stop.home == Home::Far { self.far_from } else { stop.at });
             }
             left = left.wrapping_sub(1);
             nearest = nearest.min(links.at(timer).deadline().as_micros());
@@ -228,13 +229,7 @@ impl<const SLOTS: usize, const LEVELS: usize> Timers for Wheel<SLOTS, LEVELS> {
 
     fn advance(&mut self, links: &mut [Link], now: Instant) {
         let now = now.min(LAST).as_micros();
-        while let Some(mut stop) = self.next_stop().filter(|stop| stop.at <= now) {
-            if stop.home == Home::Far {
-                stop = self.far_stop(links, stop);
-                if stop.at > now {
-                    break;
-                }
-            }
+        while let Some(stop) = self.next_stop().filter(|stop| stop.at <= now) {
             self.enter(links, stop);
         }
         self.position = self.position.max(now);

@@ -17,7 +17,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The kernel takes a thousandth of a timeout as leave to be late, up to 100 ms. Of a long one so much less is waited
 /// for first, and the rest in a second call: two calls for a timer, and no leave worth mentioning.
-const SHORTENED_BY: u32 = 500;
+const SLACK_DIVISOR: u32 = 500;
 
 /// Of a timeout up to this, a thousandth is less than what any wake-up takes.
 const SHORT_WAIT: Duration = Duration::from_millis(20);
@@ -72,16 +72,13 @@ impl SelectPoller {
 
     /// Pushes what the last select left in the bitmaps; it found `count` bits.
     fn push_found(&self, mut count: usize, ready: &mut Ready<'_>) {
-        let words = self.found.readable.iter().zip(&self.found.writable).enumerate();
-        for (word, (&readable, &writable)) in words {
-            let mut either = readable | writable;
-            while either != 0 {
-                let bit = either.trailing_zeros();
-                either &= either - 1;
+        for word in 0..self.descriptors.div_ceil(BITS) {
+            let (readable, writable) = (self.found.readable[word], self.found.writable[word]);
+            for bit in bits(readable | writable) {
                 let readiness = readiness(readable >> bit & 1, writable >> bit & 1);
                 ready.push(Source::new((word * BITS) as u32 + bit), readiness);
-                count -= readiness_bits(readiness).min(count);
             }
+            count = count.saturating_sub((readable.count_ones() + writable.count_ones()) as usize);
             if count == 0 {
                 return;
             }
@@ -92,10 +89,8 @@ impl SelectPoller {
     fn push_closed(&mut self, ready: &mut Ready<'_>) -> bool {
         let mut has_found = false;
         for word in 0..self.descriptors.div_ceil(BITS) {
-            let mut either = self.wanted.readable[word] | self.wanted.writable[word];
-            while either != 0 {
-                let descriptor = word * BITS + either.trailing_zeros() as usize;
-                either &= either - 1;
+            for bit in bits(self.wanted.either(word)) {
+                let descriptor = word * BITS + bit as usize;
                 if !sys::is_open(descriptor as RawFd) {
                     has_found = true;
                     self.wanted.set(descriptor, Interest::NONE);
@@ -107,16 +102,13 @@ impl SelectPoller {
         has_found
     }
 
+    /// Looks for the highest descriptor that is watched now, from the one that was down.
     fn lower_descriptors(&mut self) {
-        while let Some(highest) = self.descriptors.checked_sub(1) {
-            if !self.wanted.get(highest).is_none() {
-                return;
-            }
-            // Whole words at a time: a gap in the numbers costs a step for each 64 of them.
-            let word = highest / BITS;
-            let is_empty = self.wanted.readable[word] | self.wanted.writable[word] == 0;
-            self.descriptors = if is_empty { word * BITS } else { highest };
-        }
+        let words = 0..self.descriptors.div_ceil(BITS);
+        let highest = words.rev().find(|&word| self.wanted.either(word) != 0);
+        self.descriptors = highest.map_or(0, |word| {
+            (word + 1) * BITS - self.wanted.either(word).leading_zeros() as usize
+        });
     }
 }
 
@@ -198,28 +190,28 @@ impl Sets {
         put(&mut self.writable, interest.is_writable());
     }
 
-    fn get(&self, descriptor: usize) -> Interest {
-        let (word, bit) = (descriptor / BITS, descriptor % BITS);
-        let readable =
-            if self.readable[word] >> bit & 1 != 0 { Interest::READABLE } else { Interest::NONE };
-        let writable =
-            if self.writable[word] >> bit & 1 != 0 { Interest::WRITABLE } else { Interest::NONE };
-        readable | writable
+    fn either(&self, word: usize) -> Word {
+        self.readable[word] | self.writable[word]
     }
+}
+
+/// The numbers of the bits that are set, from the lowest.
+fn bits(mut word: Word) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let bit = (word != 0).then(|| word.trailing_zeros())?;
+        word &= word - 1;
+        Some(bit)
+    })
 }
 
 /// What to ask the kernel for, when so much is left to wait.
 fn timeout(remaining: Duration) -> Duration {
     let remaining = remaining.min(LONGEST_WAIT);
-    if remaining <= SHORT_WAIT { remaining } else { remaining - remaining / SHORTENED_BY }
+    if remaining <= SHORT_WAIT { remaining } else { remaining - remaining / SLACK_DIVISOR }
 }
 
 fn readiness(readable: Word, writable: Word) -> Readiness {
     let readable = if readable != 0 { Readiness::READABLE } else { Readiness::NONE };
     let writable = if writable != 0 { Readiness::WRITABLE } else { Readiness::NONE };
     readable | writable
-}
-
-fn readiness_bits(readiness: Readiness) -> usize {
-    usize::from(readiness.is_readable()) + usize::from(readiness.is_writable())
 }

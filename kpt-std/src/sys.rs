@@ -30,7 +30,7 @@ pub fn select(
     let descriptors = c_int::try_from(descriptors.min(room)).unwrap_or(c_int::MAX);
     let mut timeout = timeout.map(|timeout| libc::timeval {
         tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
-        tv_usec: libc::suseconds_t::from(timeout.subsec_micros()),
+        tv_usec: timeout.subsec_micros() as libc::suseconds_t,
     });
     // SAFETY: the kernel reads and writes the first `descriptors` bits, rounded up to whole words, of each bitmap;
     // `room` above makes sure that both have them. The bitmaps and the timeout are borrowed until the call returns.
@@ -61,11 +61,12 @@ pub fn is_open(descriptor: c_int) -> bool {
 }
 
 /// How many descriptors the process may have open (the soft limit); `None` for no limit or none that can be read.
+#[allow(clippy::unnecessary_cast)] // Where rlim_t is 32 bits wide, it is none.
 pub fn descriptor_limit() -> Option<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is a valid place for an rlimit, borrowed until the call returns.
     let result = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
-    (result == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
+    (result == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur as u64)
 }
 
 /// The time on the monotonic clock.

@@ -95,7 +95,7 @@ fn c03_a_table_of_one() {
         let refused = thread.threads().add_execute("new", on_full, 9);
         assert!(matches!(refused, Err(AddError::Full(9))));
         match *state {
-            1 => assert!(thread.again().is_none()),
+            1 => assert!(thread.try_again().is_ok()),
             2 => assert!(thread.again_when(When::After(millis(1))).is_ok()),
             3 => {
                 let (arg, mut threads) = thread.end();
@@ -190,7 +190,7 @@ fn c07_a_panic_in_a_hook() {
             let panics = |_: &mut Trace, thread: Thread<Trace, u8>| {
                 match thread.arg {
                     0 => {}
-                    1 => assert!(thread.again().is_none()),
+                    1 => assert!(thread.try_again().is_ok()),
                     _ => drop(thread.end()),
                 }
                 panic!("on purpose");
@@ -386,7 +386,7 @@ fn c11_every_argument_is_dropped_once() {
     kpt.run(&mut ()).unwrap();
     dropped(1, "taken out");
     let no_period: Hook =
-        |(), thread| assert!(matches!(thread.again(), Some(AgainError::NoPeriod(_))));
+        |(), thread| assert!(matches!(thread.try_again(), Err(AgainError::NoPeriod(_))));
     kpt.threads().add("no period", When::At(Instant::ZERO), no_period, arg()).unwrap();
     kpt.run(&mut ()).unwrap();
     dropped(1, "not re-armed");

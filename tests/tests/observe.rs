@@ -199,12 +199,9 @@ fn errors_read_well_and_give_arguments_back() {
         (Box::new(AgainError::Taken(Opaque(1))), "the source already has a thread of that kind"),
         (
             Box::new(AgainError::NoPeriod(Opaque(1))),
-            "a timer that was given a moment has no period; use again_when",
+            "it is a timer without a period; use again_when",
         ),
-        (
-            Box::new(AgainError::Ended(Opaque(1))),
-            "the thread was given up by cancel_source in its own hook",
-        ),
+        (Box::new(AgainError::Ended(Opaque(1))), "its hook has cancelled its source"),
         (Box::new(Stale), "the thread has ended, or it is the one that runs"),
         (Box::new(Idle), "nothing can ever happen: no deadline, no source ready, no event to come"),
         (Box::new(WorldFull), "the simulated world has no room for another source or event"),

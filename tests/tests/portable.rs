@@ -76,7 +76,7 @@ impl<L: Line> App<L> {
                 thread.again_when(When::At(deadline)).unwrap();
             }
             0 => {}
-            _ => drop(thread.again()),
+            _ => thread.again(),
         }
     }
 

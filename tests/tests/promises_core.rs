@@ -58,7 +58,7 @@ fn no_allocation() {
         kpt.threads().add_write("writer", source(&state.theirs), on_write, ()).unwrap();
         kpt.threads().add_read("dead", Source::new(9_999), on_write, ()).unwrap();
         kpt.threads().add_timer("timer", Duration::from_micros(100), on_time, ()).unwrap();
-        let busy = |_: &mut State, thread: Thread<State>| assert!(thread.again().is_none());
+        let busy = |_: &mut State, thread: Thread<State>| assert!(thread.try_again().is_ok());
         kpt.threads().add_execute("busy", busy, ()).unwrap();
         while kpt.threads().add_timer("more", millis(1), |_, _| {}, ()).is_ok() {}
         kpt.threads().cancel_source(Source::new(9_999));
@@ -106,7 +106,7 @@ fn no_panic_whatever_the_input() {
         act(chance, &mut thread.threads());
         assert!(!thread.readiness().to_string().is_empty());
         match chance.below(4) {
-            0 => drop(thread.again()),
+            0 => thread.again(),
             1 => drop(thread.again_when(When::Writable(Source::new(chance.below(9) as u32)))),
             2 => drop(thread.again_when(When::After(Duration::from_micros(chance.below(9))))),
             _ => act(chance, &mut thread.end().1),

@@ -4,7 +4,10 @@ use std::convert::Infallible;
 use std::mem::size_of;
 use std::sync::Mutex;
 
-use kpt_core::{Body, EventLoop, FixedLoop, FixedStorage, Instant, Interest, Link, Poller, Ready, SortedList, Source};
+use kpt_core::{
+    Body, EventLoop, FixedLoop, FixedStorage, Instant, Interest, Link, Poller, Ready, SortedList,
+    Source,
+};
 use kpt_core::{Unwatchable, Wheel};
 use kpt_std::HostWheel;
 use kpt_tests::sys::is_in_bss;
@@ -47,7 +50,10 @@ fn the_tables_are_as_small_as_the_readme_says() {
     assert!(heads[1] <= 1_280, "4-bit wheel: {}", heads[1]);
     let readme = include_str!("../../README.md");
     for bytes in heads {
-        assert!(readme.contains(&format!("{bytes} bytes")), "the README does not say {bytes} bytes");
+        assert!(
+            readme.contains(&format!("{bytes} bytes")),
+            "the README does not say {bytes} bytes"
+        );
     }
 }
 

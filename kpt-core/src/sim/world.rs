@@ -10,7 +10,8 @@ use super::map::{SourceMap, insert};
 use crate::source::{Readiness, Source};
 use crate::time::Instant;
 
-/// Virtual time, the readiness of up to `N` sources, and a script of up to `N` changes to come.
+/// Virtual time, the readiness of up to `N` sources, and a script of up to `N` changes to come. Where nothing else says
+/// which `N`, write `World::<32>::new()`.
 ///
 /// Everything works through a shared reference, so the state of the application may hold one too. Source levels stay
 /// until they are cleared, as a pipe stays readable until it has been read. All operations are O(`N`).
@@ -67,7 +68,7 @@ impl<const N: usize> World<N> {
     /// Makes `source` ready, in addition to what it is.
     ///
     /// # Errors
-    /// [`WorldFull`] if `N` other sources are ready.
+    /// [`WorldFull`] if `N` other sources have been named before, here or in [`at`](Self::at).
     pub fn set(&self, source: Source, readiness: Readiness) -> Result<(), WorldFull> {
         let Ok(mut levels) = self.levels.try_borrow_mut() else { return Err(WorldFull) };
         let level = levels.get(source).unwrap_or(Readiness::NONE);
@@ -77,9 +78,8 @@ impl<const N: usize> World<N> {
     /// Makes `source` not ready in these respects.
     pub fn clear(&self, source: Source, readiness: Readiness) {
         let Ok(mut levels) = self.levels.try_borrow_mut() else { return };
-        match levels.get(source).unwrap_or(Readiness::NONE).without(readiness) {
-            Readiness::NONE => levels.remove(source),
-            level => drop(levels.set(source, level)),
+        if let Some(level) = levels.get(source) {
+            let _ = levels.set(source, level.without(readiness));
         }
     }
 
@@ -95,8 +95,10 @@ impl<const N: usize> World<N> {
     /// Makes `source` ready when that moment comes; changes for one moment happen in the order of these calls.
     ///
     /// # Errors
-    /// [`WorldFull`] if `N` changes are to come already.
+    /// [`WorldFull`] if `N` changes are to come already, or `N` other sources have been named.
     pub fn at(&self, at: Instant, source: Source, readiness: Readiness) -> Result<(), WorldFull> {
+        // The source has its place from now on, so that the change can't fail when its moment comes.
+        self.set(source, Readiness::NONE)?;
         let Ok(mut script) = self.script.try_borrow_mut() else { return Err(WorldFull) };
         let later = script.partition_point(|event| event.at > at);
         insert(&mut script, later, Event { at, source, readiness }).map_err(|_| WorldFull)
@@ -107,13 +109,10 @@ impl<const N: usize> World<N> {
         self.script.try_borrow().ok()?.last().map(|event| event.at)
     }
 
-    /// Makes the changes whose moment has come. One that finds the world full is put off.
+    /// Makes the changes whose moment has come.
     pub(super) fn play(&self) {
         while let Some(event) = self.pop_past_event() {
-            if self.set(event.source, event.readiness).is_err() {
-                let _ = self.at(event.at, event.source, event.readiness);
-                return;
-            }
+            let _ = self.set(event.source, event.readiness);
         }
     }
 

@@ -166,7 +166,7 @@ fn hook<'a>(state: &mut State<'a>, mut thread: Thread<'_, State<'a>, u32>) {
     seen(state.world.now().as_micros());
     use_threads(&mut thread.threads(), state);
     match unknown() {
-        0 => drop(thread.again().map(AgainError::into_arg)),
+        0 => drop(thread.try_again().map_err(AgainError::into_arg)),
         1 => {
             if let Err(error) = thread.again_when(unknown_when()) {
                 let _ = write!(Sink, "{error} {error:?}");

@@ -175,6 +175,8 @@ impl Twin {
         {
             return Event::Taken(tag);
         }
+        // The clock is read before anything changes, and also when there is no room.
+        let now = self.now_for(when);
         if self.threads.len() == self.case.capacity {
             return Event::Full(tag);
         }
@@ -191,19 +193,21 @@ impl Twin {
             state: State::Running,
         });
         self.granted.push(tag);
-        self.arm(self.threads.len() - 1, when);
+        self.arm(self.threads.len() - 1, when, now);
         Event::Added(tag)
     }
 
-    fn arm(&mut self, at: usize, when: When) {
+    fn now_for(&mut self, when: When) -> u64 {
+        if let When::After(_) = when { self.now() } else { 0 }
+    }
+
+    fn arm(&mut self, at: usize, when: When, now: u64) {
         let order = self.next_order();
-        let now = if let When::After(_) = when { self.now() } else { 0 };
         let position = self.position();
         let thread = &mut self.threads[at];
         thread.kind = when.kind();
         thread.source = when.source().map(|source| source.number());
         thread.readiness = Readiness::NONE;
-        thread.period = None;
         match when {
             When::Readable(_) | When::Writable(_) => thread.state = State::New(order),
             When::Now => thread.state = State::Pending(order),
@@ -286,7 +290,8 @@ impl Twin {
             return Again::Taken;
         }
         let left = self.threads[at].source.filter(|&left| source != Some(left));
-        self.arm(at, when);
+        let now = self.now_for(when);
+        self.arm(at, when, now);
         if let Some(left) = left {
             self.threads[at].is_told = false;
             self.tell_removal(left);

@@ -213,7 +213,7 @@ impl<'o> Stage<'o> {
                 return self.outside.note(Event::Ended(arg.tag));
             }
             Last::Again => {
-                let error = thread.again();
+                let error = thread.try_again().err();
                 if let Some(audit) = self.audit.as_mut().filter(|_| error.is_none()) {
                     audit.registered_again(tag, deadline, period);
                 }

@@ -1,14 +1,13 @@
-//! No interrupt is lost on the way into a sleep: 100,000 of them, at the worst moments, are counted by hooks.
+//! No interrupt is lost on the way into a sleep: 100,000 of them, at the worst moments, are counted by a hook.
 //!
-//! One comes from a timer, some cycles after its hook has run: anywhere between there and the sleep. The other one is
-//! pended by software, right before the sleep and between its last look at the lines and the sleep itself. Each comes
-//! again only when its hook has counted it, so if one were lost, there would be no more of its kind, and the loop would
-//! sleep until a thread finds that out.
+//! There is one at a time; the hook orders the next. So if the core slept in spite of one, nothing would wake it but the
+//! counter, after most of a second, and the length of the sleep tells.
 
 #![no_std]
 #![no_main]
 
 use core::cell::RefCell;
+use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 
 use cortex_m_rt::{entry, exception};
@@ -16,109 +15,105 @@ use critical_section::Mutex;
 use heapless::spsc::{Consumer, Producer, Queue};
 use kpt_core::{Board, Exit, FixedLoop, Instant, LinePoller, Lines, Source, Thread};
 use kpt_node::board::{self, SysTickBoard};
-use kpt_node::machine::{self, BUTTON};
+use kpt_node::machine::{self, ALARM, BUTTON};
 
 const INTERRUPTS: u32 = 100_000;
-/// No hook and no sleep lasts so long.
-const CHECK_PERIOD: Duration = Duration::from_secs(1);
-/// More than it takes from a hook into the sleep.
+/// Longer than any alarm, shorter than what the counter counts.
+const TOO_LONG: Duration = Duration::from_millis(10);
+/// More than it takes from the hook into the sleep.
 const MOST_ALARM_CYCLES: u32 = 2_000;
 
-/// The lines, and the places in arrays.
-const TIMER: usize = 0;
-const SOFTWARE: usize = 1;
+/// When the next interrupt comes: from a timer, so many cycles after the hook that the loop may be anywhere; before the
+/// sleep; or between the last look at the line and the sleep.
+const ANY_TIME: u32 = 0;
+const BEFORE_SLEEP: u32 = 1;
+const AFTER_LOOK: u32 = 2;
 
-static LINES: Lines<2> = Lines::new();
-static RAISED: Mutex<RefCell<Option<[Raised; 2]>>> = Mutex::new(RefCell::new(None));
+const LINE: Source = Source::new(0);
+static LINES: Lines<1> = Lines::new();
+static NEXT: AtomicU32 = AtomicU32::new(ANY_TIME);
+static RAISED: Mutex<RefCell<Option<Raised>>> = Mutex::new(RefCell::new(None));
 
-type Kpt = FixedLoop<LinePoller<'static, Bench, 2>, Counter, 3, usize>;
+type Kpt = FixedLoop<LinePoller<'static, Bench, 1>, Counter, 1>;
 
 #[entry]
 fn main() -> ! {
     static mut KPT: Kpt = Kpt::new(LinePoller::new(&LINES, Bench::new()));
-    static mut QUEUES: [Queue<u32, 4>; 2] = [const { Queue::new() }; 2];
+    static mut QUEUE: Queue<u32, 2> = Queue::new();
 
-    let [timer, software] = QUEUES.each_mut().map(Queue::split);
-    let raised = [timer.0, software.0].map(|queue| Raised { queue, count: 0 });
+    let (producer, consumer) = QUEUE.split();
+    let raised = Raised { queue: producer, count: 0 };
     critical_section::with(|cs| RAISED.replace(cs, Some(raised)));
-    machine::ALARM.enable();
+    ALARM.enable();
     BUTTON.enable();
     board::start();
 
-    let mut threads = KPT.threads();
-    for (name, line) in [("timer", TIMER), ("software", SOFTWARE)] {
-        let source = Source::new(line as u32);
-        threads.add_read(name, source, Counter::on_interrupt, line).unwrap();
-    }
-    threads.add_timer("check", CHECK_PERIOD, Counter::on_check, 0).unwrap();
+    let mut counter = Counter::new(consumer);
+    KPT.threads().add_read("counter", LINE, Counter::on_interrupt, ()).unwrap();
     machine::set_alarm(MOST_ALARM_CYCLES);
+    let Ok(exit) = KPT.run(&mut counter);
 
-    let mut counter = Counter::new([timer.1, software.1]);
-    let exit = KPT.run(&mut counter);
-    let bench = KPT.poller().board();
+    let [timer, before, after] = counter.counts;
     defmt::println!(
-        "{=u32} from the timer, {=u32} by software, slept {=u32} times, did not sleep {=u32} times",
-        counter.counts[TIMER],
-        counter.counts[SOFTWARE],
-        bench.board.sleeps(),
-        bench.questions - bench.board.sleeps()
+        "{=u32} interrupts at any time, {=u32} before a sleep, {=u32} after the last look",
+        timer,
+        before,
+        after
     );
-    kpt_node::exit(exit == Ok(Exit::Stopped) && !counter.has_lost)
+    let Bench { board, looks, longest } = KPT.poller().board();
+    let micros = longest.as_micros() as u32;
+    defmt::println!("slept {=u32} times of {=u32}, up to {=u32} us", board.sleeps(), looks, micros);
+    kpt_node::exit(exit == Exit::Stopped && counter.is_right && *longest < TOO_LONG)
 }
 
-/// The hooks' side.
+/// The hook's side.
 struct Counter {
-    queues: [Consumer<'static, u32>; 2],
-    counts: [u32; 2],
-    /// What the counts were at the last check.
-    checked: [u32; 2],
-    has_lost: bool,
+    queue: Consumer<'static, u32>,
+    /// How many interrupts have come, and of those, how many at which moment.
+    count: u32,
+    counts: [u32; 3],
+    is_right: bool,
     random: Random,
 }
 
 impl Counter {
-    fn new(queues: [Consumer<'static, u32>; 2]) -> Self {
-        Self { queues, counts: [0; 2], checked: [0; 2], has_lost: false, random: Random::new(1) }
+    fn new(queue: Consumer<'static, u32>) -> Self {
+        Self { queue, count: 0, counts: [0; 3], is_right: true, random: Random(1) }
     }
 
-    fn on_interrupt(&mut self, mut thread: Thread<Self, usize>) {
-        let line = thread.arg;
-        LINES.clear(Source::new(line as u32));
-        while let Some(number) = self.queues[line].dequeue() {
-            self.counts[line] += 1;
-            self.has_lost |= number != self.counts[line];
-            if line == TIMER {
-                machine::set_alarm(self.random.below(MOST_ALARM_CYCLES));
-            }
+    fn on_interrupt(&mut self, mut thread: Thread<Self>) {
+        LINES.clear(LINE);
+        while let Some(number) = self.queue.dequeue() {
+            self.count += 1;
+            self.is_right &= number == self.count;
+            self.order_next();
         }
-        if self.has_lost || self.counts.iter().sum::<u32>() >= INTERRUPTS {
+        if self.count == INTERRUPTS {
             thread.threads().stop();
         }
         thread.again();
     }
 
-    fn on_check(&mut self, mut thread: Thread<Self, usize>) {
-        let [timer, software] =
-            [TIMER, SOFTWARE].map(|line| self.counts[line] == self.checked[line]);
-        if timer || software {
-            self.has_lost = true;
-            thread.threads().stop();
+    fn order_next(&mut self) {
+        let next = self.random.below(3);
+        self.counts[next as usize] += 1;
+        NEXT.store(next, Ordering::Relaxed);
+        if next == ANY_TIME {
+            machine::set_alarm(self.random.below(MOST_ALARM_CYCLES));
         }
-        self.checked = self.counts;
-        thread.again();
     }
 }
 
-/// The board, and somebody who raises an interrupt around each sleep.
+/// The board, and somebody who raises an interrupt around the sleep.
 struct Bench {
     board: SysTickBoard,
-    questions: u32,
-    random: Random,
+    looks: u32,
+    longest: Duration,
 }
 
 impl Bench {
     const fn new() -> Self {
-        Self { board: SysTickBoard::new(), questions: 0, random: Random::new(2) }
+        Self { board: SysTickBoard::new(), looks: 0, longest: Duration::ZERO }
     }
 }
 
@@ -128,18 +123,22 @@ impl Board for Bench {
     }
 
     fn sleep(&mut self, until: Option<Instant>, is_awake: &dyn Fn() -> bool) {
-        self.questions += 1;
-        let choice = self.random.below(3);
-        if choice == 1 {
-            BUTTON.pend();
-        }
+        let before = self.now();
+        self.looks += 1;
+        pend_if_next(BEFORE_SLEEP);
         self.board.sleep(until, &|| {
             let is_awake = is_awake();
-            if choice == 2 && !is_awake {
-                BUTTON.pend();
-            }
+            pend_if_next(AFTER_LOOK);
             is_awake
         });
+        self.longest = self.longest.max(self.now().saturating_duration_since(before));
+    }
+}
+
+fn pend_if_next(moment: u32) {
+    if NEXT.load(Ordering::Relaxed) == moment {
+        NEXT.store(ANY_TIME, Ordering::Relaxed);
+        BUTTON.pend();
     }
 }
 
@@ -151,29 +150,22 @@ struct Raised {
 
 #[exception]
 unsafe fn DefaultHandler(number: i16) {
-    let line = if machine::ALARM.is(number) {
+    if ALARM.is(number) {
         machine::acknowledge_alarm();
-        TIMER
-    } else {
-        SOFTWARE
-    };
+    }
     critical_section::with(|cs| {
         if let Some(raised) = RAISED.borrow_ref_mut(cs).as_mut() {
-            raised[line].count += 1;
-            let _ = raised[line].queue.enqueue(raised[line].count);
+            raised.count += 1;
+            let _ = raised.queue.enqueue(raised.count);
         }
     });
-    LINES.set(Source::new(line as u32));
+    LINES.set(LINE);
 }
 
 /// Marsaglia's xorshift of 32 bits.
 struct Random(u32);
 
 impl Random {
-    const fn new(seed: u32) -> Self {
-        Self(seed)
-    }
-
     fn below(&mut self, bound: u32) -> u32 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 17;

@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# Runs the node and the stress test on three machines in QEMU, and the node in the simulator and on Linux. Fails if the
+# node's threads do not say the same everywhere, if the core woke up for nothing, or if an interrupt got lost.
+# Usage: ./run.sh [PREFIX]     a toolchain of ../toolchain.sh; without it, rustup's targets and QEMU as installed
+set -euo pipefail
+export LC_ALL=C
+prefix=${1:+$(cd "$1" && pwd)}
+cd "$(dirname "$0")"
+root=$(cd ../../.. && pwd)
+target_dir=${CARGO_TARGET_DIR:-$root/target}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+fail() {
+    echo "$*" >&2
+    exit 1
+}
+
+# The firmware's compiler is not the host's.
+with_toolchain() (
+    if [ -n "$prefix" ]; then
+        . "$prefix/env.sh"
+    fi
+    "$@"
+)
+
+build_for_host() {
+    (cd "$root" && cargo build --quiet --release --locked --target-dir "$target_dir" -p kpt-examples --example node)
+    (cd ../decode && cargo build --quiet --release --locked --target-dir "$target_dir/decode")
+}
+
+build_firmware() {
+    local target=$1 build_std=()
+    if ! [ -d "$("${RUSTC:-rustc}" --print target-libdir --target "$target")" ]; then
+        build_std=(-Zbuild-std=core -Zbuild-std-features=compiler-builtins-mem)
+    fi
+    cargo build --quiet --release --locked --target-dir "$target_dir/firmware" --target "$target" "${build_std[@]}"
+}
+
+# Runs a firmware and prints its log. With icount, time goes by instructions and not by the host's clock, so that each
+# run is the same, and a sleep takes no time.
+emulate() {
+    local machine=$1 firmware=$2 serial=$3
+    timeout 120 qemu-system-arm -M "$machine" -nographic -monitor none -serial "$serial" \
+        -icount shift=5,sleep=off -semihosting-config enable=on,target=native -kernel "$firmware" \
+        </dev/null >"$work/log" 2>"$work/errors" || {
+        local status=$?
+        "$target_dir/decode/release/kpt-decode" "$firmware" <"$work/log" | tail -n 3 >&2
+        cat "$work/errors" >&2
+        fail "$firmware on $machine: exit status $status"
+    }
+    "$target_dir/decode/release/kpt-decode" "$firmware" <"$work/log"
+}
+
+trace_of() {
+    grep -E '^[0-9]+ ' "$1"
+}
+
+# The same lines in the order of threads, and each thread's in its own.
+by_thread() {
+    sort --stable --key=2,2 "$1"
+}
+
+run_node_on_host() {
+    local node=$target_dir/release/examples/node
+    timeout 60 "$node" --on select >"$work/select" 2>"$work/select-console" &
+    timeout 60 "$node" --on sim >"$work/sim" 2>"$work/sim-console"
+    [ "$(grep -c ' sample read ' "$work/sim")" = 1000 ] || fail "sim: not 1,000 samples"
+    grep -q '^9990000 sample read ' "$work/sim" || fail "sim: the last sample was not due after 9,990 ms"
+    wait $! || fail "select: exit status $?"
+    diff <(by_thread "$work/sim") <(by_thread "$work/select") >&2 || fail "select and sim differ"
+    echo "node on select: $(wc -l <"$work/select") lines, for each thread the same as in the simulator"
+}
+
+run_node_on() {
+    local machine=$1 firmware=$2 uart=$work/uart
+    echo dump >"$uart.in"
+    : >"$uart.out"
+    emulate "$machine" "$firmware" "pipe:$uart" >"$work/$machine"
+    diff "$work/sim" <(trace_of "$work/$machine") >&2 || fail "$machine and sim differ"
+    echo "node on $machine: the same lines as in the simulator; $(tail -n 1 "$work/$machine")"
+    if [ "$machine" = mps2-an386 ]; then
+        grep -q ' timer *sample ' "$uart.out" || fail "$machine: its console has no table of threads"
+    fi
+}
+
+build_for_host
+run_node_on_host
+while read -r machine target; do
+    with_toolchain build_firmware "$target"
+    firmware=$target_dir/firmware/$target/release
+    with_toolchain run_node_on "$machine" "$firmware/node"
+    with_toolchain emulate "$machine" "$firmware/stress" none | sed "s/^/stress on $machine: /"
+done <<END
+mps2-an386 thumbv7em-none-eabihf
+lm3s6965evb thumbv7m-none-eabi
+microbit thumbv6m-none-eabi
+END

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Unpacks a compiler with the sources of `core`, QEMU for ARM and ARM's binutils into PREFIX, for machines where
+# `rustup target add` or `apt-get install` is not possible. They are Debian's, of at least bookworm; nothing is installed.
+# Usage: ./toolchain.sh PREFIX     and then `. PREFIX/env.sh`, for building and running firmware only
+# Needs Rust and gcc. Does nothing if PREFIX has it all.
+set -euo pipefail
+prefix=${1:?usage: ./toolchain.sh PREFIX}
+[ -e "$prefix/env.sh" ] && exit
+
+packages=(rustc-web libstd-rust-web-dev rust-web-src qemu-system-arm binutils-arm-none-eabi)
+if ! apt-cache show "${packages[@]}" >/dev/null 2>&1; then
+    apt-get update
+fi
+
+rm -rf "$prefix"
+mkdir -p "$prefix"/{bin,debs,root}
+cd "$prefix"
+
+# What is installed need not be unpacked; the simulation of an installation says what is missing.
+missing=$(apt-get install --simulate --no-install-recommends "${packages[@]}" | awk '/^Inst/ { print $2 }')
+(
+    cd debs
+    # shellcheck disable=SC2086
+    apt-get download -qq $(printf '%s\n' "${packages[@]}" $missing | sort -u)
+)
+for deb in debs/*.deb; do
+    dpkg -x "$deb" root
+done
+rm -r debs
+
+# Only the wrapped programs see the libraries of the prefix, which may be moved.
+libraries=$(gcc -print-multiarch)
+wrap() {
+    local name=$1 options=${2:-}
+    cat >"bin/$name" <<END
+#!/bin/sh
+root=\$(dirname "\$(dirname "\$(readlink -f "\$0")")")/root
+LD_LIBRARY_PATH=\$root/usr/lib/$libraries:\$root/lib/$libraries exec "\$root/usr/bin/$name" $options "\$@"
+END
+    chmod +x "bin/$name"
+}
+wrap rustc
+wrap rustdoc
+wrap qemu-system-arm '-L "$root/usr/share/qemu"'
+for program in root/usr/bin/arm-none-eabi-*; do
+    wrap "${program##*/}"
+done
+
+cat >env.new <<'END'
+# The linker is the one of the installed Rust. This compiler calls itself stable and needs leave to build `core`.
+linker=$(echo "$(rustc --print sysroot)"/lib/rustlib/*/bin/rust-lld)
+bin=$(cd "$(dirname "${BASH_SOURCE[0]}")/bin" && pwd)
+export CARGO_TARGET_THUMBV6M_NONE_EABI_LINKER=$linker
+export CARGO_TARGET_THUMBV7M_NONE_EABI_LINKER=$linker
+export CARGO_TARGET_THUMBV7EM_NONE_EABIHF_LINKER=$linker
+export PATH=$bin:$PATH RUSTC=$bin/rustc RUSTDOC=$bin/rustdoc RUSTC_BOOTSTRAP=1
+unset bin linker
+END
+bin/rustc --version
+bin/qemu-system-arm --version | head -n 1
+# The last thing to be there: what has it, has all.
+mv env.new env.sh

@@ -137,7 +137,7 @@ impl Server {
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
                 Err(error) => return Err(error),
             };
-            let client = Client::new(stream)?;
+            let Ok(client) = Client::new(stream) else { continue }; // It has gone already.
             threads
                 .add_read("client", source(&client.stream), Self::on_client, Some(client))
                 .map_err(io::Error::other)?;

@@ -30,7 +30,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let exit = kpt.run(&mut pipe)?;
     println!("the loop has returned: {}", exit.as_str());
-    println!("{} messages sent, {} received in {DURATION:?}", pipe.sent, pipe.received);
+    let (sent, received) = (pipe.sent, pipe.received);
+    println!(
+        "{sent} messages sent in {DURATION:?}, {received} received, {} in the pipe",
+        sent - received
+    );
     Ok(())
 }
 

@@ -21,7 +21,7 @@ missing=$(apt-get install --simulate --no-install-recommends "${packages[@]}" | 
 (
     cd debs
     # shellcheck disable=SC2086
-    apt-get download -qq $(printf '%s\n' "${packages[@]}" $missing | sort -u)
+    apt-get download -qq -o APT::Sandbox::User=root $(printf '%s\n' "${packages[@]}" $missing | sort -u)
 )
 for deb in debs/*.deb; do
     dpkg -x "$deb" root

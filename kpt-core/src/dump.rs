@@ -3,11 +3,11 @@
 use core::fmt;
 
 use crate::decimal::Decimal;
+use crate::head::Head;
 use crate::id::Index;
 use crate::link::{Link, Links, Place};
 use crate::source::Kind;
 use crate::storage::Body;
-use crate::tables::Head;
 use crate::time::Instant;
 
 /// One line for each thread with id, kind, name, source, state and the time until it is due; then how many threads
@@ -53,7 +53,7 @@ impl Row<'_> {
         (!self.link.interest().is_none()).then(|| self.link.source().number())
     }
 
-    /// Microseconds until a timer is due; `None` for what is no timer, and for one that never is.
+    /// Microseconds until a timer is due, 0 if it is late; `None` for what is no timer, and for one that never is.
     fn due_in(&self, now: Instant) -> Option<u64> {
         let deadline = self.link.deadline();
         let is_reachable = self.link.kind == Kind::Timer && deadline != Instant::NEVER;

@@ -3,10 +3,11 @@
 use core::marker::PhantomData;
 
 use crate::error::Exit;
+use crate::head::Head;
 use crate::id::MAX_CAPACITY;
 use crate::poller::{Poller, Ready};
 use crate::storage::{Allocate, FixedStorage, Parts, Storage};
-use crate::tables::{Head, Tables};
+use crate::tables::Tables;
 use crate::threads::Threads;
 
 /// A loop that runs pseudo threads one at a time.
@@ -39,13 +40,20 @@ impl<P, S, A, const N: usize> EventLoop<P, S, A, FixedStorage<S, A, N>> {
     }
 }
 
+impl<P, S, A, const N: usize, W> EventLoop<P, S, A, FixedStorage<S, A, N, W>> {
+    /// The same with another structure for timers: `FixedLoop::with_timers(poller, Wheel::<16, 8>::new())`.
+    pub const fn with_timers(poller: P, timers: W) -> Self {
+        Self::from_parts(poller, FixedStorage::with_timers(timers))
+    }
+}
+
 impl<P: Poller + Default, S, A, T: Storage<S, A> + Allocate> EventLoop<P, S, A, T> {
     /// A loop for 1,024 threads.
     pub fn new() -> Self {
         Self::with_capacity(1_024)
     }
 
-    /// A loop for `threads` threads. It allocates here and never again.
+    /// A loop for `threads` threads, at most 16,777,215. It allocates here and never again.
     pub fn with_capacity(threads: usize) -> Self {
         Self::from_parts(P::default(), T::with_capacity(threads))
     }
@@ -80,17 +88,18 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
         }
     }
 
-    /// Runs one turn, for a program that has a loop of its own. `None` says that there is more to run;
-    /// what else it may say, `run` says.
+    /// Runs one turn, for a program that has a loop of its own. `None` says that there are threads left; what else it may
+    /// say, [`run`](Self::run) says.
     ///
-    /// 1. What an earlier `stop` left of a turn.
+    /// 1. What an earlier `stop`, or a wait that failed, has left.
     /// 2. Execute threads that are there, in the order of adding. If more are pending then, and fewer than
     ///    [`LOOK_EVERY`](Poller::LOOK_EVERY) hooks have run since the poller was last asked, the turn ends here.
     /// 3. The wait: until the nearest deadline, and not at all if something is pending.
     /// 4. Writers that are ready, then readers that are ready, in the order in which the poller found them.
     /// 5. Timers that were due when the wait ended, by deadline, equal ones in the order of adding.
     ///
-    /// What a hook adds or re-arms runs in a later turn. So a thread that is ready or due waits for less than
+    /// What a hook adds or re-arms never runs in the same step: execute threads wait for the next turn, all else for the
+    /// next wait (which is this turn's for a hook of steps 1 and 2). So a thread that is ready or due waits for less than
     /// `LOOK_EVERY` + 3 × `capacity` hooks of other threads, whatever they do.
     ///
     /// # Errors
@@ -109,7 +118,7 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
         let until = threads.tables.before_wait();
         let Self { poller, head, storage, .. } = self;
         let links = lend::<S, A, T>(storage).links;
-        head.looked();
+        head.has_asked();
         let now = poller.wait(
             until,
             &mut Ready::new(&mut |source, readiness| head.found(links, source, readiness)),

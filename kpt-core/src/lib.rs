@@ -22,6 +22,8 @@ mod time;
 mod when;
 
 // Tables: where threads are. Not generic over the application's types.
+mod head;
+mod interest;
 mod link;
 mod list;
 mod slots;
@@ -29,6 +31,7 @@ mod sorted;
 mod sources;
 mod tables;
 mod timers;
+mod verify;
 mod wheel;
 
 // The loop: who lends the tables, what hooks see, what a turn is.

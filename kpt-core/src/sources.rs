@@ -1,7 +1,7 @@
 //! Which threads wait for a source: a hash table with chains whose heads are lodged in the links.
 //!
-//! As many buckets as slots, so that a chain has one thread on average, whatever the numbers of the sources are;
-//! descriptors and interrupt lines, which count up from 0, spread evenly.
+//! As many buckets as slots, so that a chain has one thread on average. Descriptors and interrupt lines, which count up
+//! from 0, spread evenly; numbers that are chosen to collide would not.
 
 use crate::id::Index;
 use crate::link::{Link, Links};

@@ -1,38 +1,14 @@
 //! The loop without the application's types: every operation on threads but calling them.
 
+use crate::head::Head;
 use crate::id::{Index, ThreadId};
 use crate::link::{Link, Links, Place};
-use crate::list::List;
-use crate::poller::{Host, Unwatchable};
-use crate::slots::Slots;
+use crate::poller::Host;
 use crate::source::{Kind, Readiness, Source};
 use crate::sources;
 use crate::time::{Instant, Period};
 use crate::timers::Timers;
 use crate::when::When;
-
-/// The fixed part of a loop: the heads of its lists and a few numbers. All zero bytes when new.
-pub(crate) struct Head {
-    pub(crate) slots: Slots,
-    /// Readers and writers that the poller has not been told of.
-    new: List,
-    ready_to_write: List,
-    ready_to_read: List,
-    due: List,
-    pending: List,
-    /// The thread whose hook runs, or ran when it panicked.
-    running: Option<Index>,
-    turn: u32,
-    /// Hooks that were called since the poller was last asked.
-    hooks: u32,
-    /// How many times something was found on a source without threads.
-    pub(crate) strays: u32,
-    /// The latest that the clock said, rounded up: where a delay begins.
-    clock: Instant,
-    /// The latest that a wait returned, rounded down: which deadlines have passed.
-    time: Instant,
-    is_stopping: bool,
-}
 
 /// Why a registration is refused.
 pub(crate) enum Refusal {
@@ -48,103 +24,17 @@ pub(crate) struct Tables<'t> {
     pub(crate) host: &'t mut dyn Host,
 }
 
-impl Head {
-    pub(crate) const NEW: Self = Self {
-        slots: Slots::NEW,
-        new: List::EMPTY,
-        ready_to_write: List::EMPTY,
-        ready_to_read: List::EMPTY,
-        due: List::EMPTY,
-        pending: List::EMPTY,
-        running: None,
-        turn: 0,
-        hooks: 0,
-        strays: 0,
-        clock: Instant::ZERO,
-        time: Instant::ZERO,
-        is_stopping: false,
-    };
-
-    #[inline]
-    fn list_mut(&mut self, place: Place) -> Option<&mut List> {
-        match place {
-            Place::Vacant | Place::Watched | Place::GivenUp | Place::Timers => None,
-            Place::New | Place::Changed => Some(&mut self.new),
-            Place::ReadyToWrite => Some(&mut self.ready_to_write),
-            Place::ReadyToRead => Some(&mut self.ready_to_read),
-            Place::Due => Some(&mut self.due),
-            Place::Pending => Some(&mut self.pending),
-        }
-    }
-
-    #[inline]
-    fn enlist(&mut self, links: &mut [Link], index: Index, place: Place) {
-        links.edit(index, |link| link.place = place);
-        if let Some(list) = self.list_mut(place) {
-            list.push_back(links, index);
-        }
-    }
-
-    /// Takes the thread out of the list it is in, if any.
-    #[inline]
-    fn delist(&mut self, links: &mut [Link], index: Index) {
-        if let Some(list) = self.list_mut(links.at(index).place) {
-            list.remove(links, index);
-        }
-    }
-
-    /// The poller found something. Only threads that it watches get to know: not one that was added since.
-    pub(crate) fn found(&mut self, links: &mut [Link], source: Source, readiness: Readiness) {
-        let mut is_known = false;
-        for (kind, ready) in [(Kind::Write, Place::ReadyToWrite), (Kind::Read, Place::ReadyToRead)]
-        {
-            let Some(index) = sources::find(links, source, kind) else { continue };
-            is_known = true;
-            let seen = readiness.seen_by(links.at(index).interest());
-            let place = links.at(index).place;
-            if seen.is_none() || (place != Place::Watched && place != ready) {
-                continue;
-            }
-            links.edit(index, |link| link.readiness = link.readiness | seen);
-            if place == Place::Watched {
-                self.enlist(links, index, ready);
-            }
-        }
-        if !is_known {
-            self.strays = self.strays.saturating_add(1);
-        }
-    }
-
-    /// Ends the count of hooks that make the loop ask the poller.
-    pub(crate) fn looked(&mut self) {
-        self.hooks = 0;
-    }
-
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.is_stopping
-    }
-
-    pub(crate) fn set_stopping(&mut self, is_stopping: bool) {
-        self.is_stopping = is_stopping;
-    }
-
-    #[inline]
-    pub(crate) fn is_running(&self, index: Index) -> bool {
-        self.running == Some(index)
-    }
-}
-
 /// Adding, re-arming, ending.
 impl Tables<'_> {
     pub(crate) fn now(&mut self) -> Instant {
         // Not before what a wait has returned either: were the clock to go back, timers would begin in the past.
-        self.head.clock = self.head.clock.max(self.head.time).max(self.host.now());
-        self.head.clock
+        self.head.read_at = self.head.read_at.max(self.head.waited_until).max(self.host.now());
+        self.head.read_at
     }
 
     #[inline]
     pub(crate) fn register(&mut self, when: When) -> Result<Index, Refusal> {
-        if self.other_thread_of(when, None) {
+        if self.is_taken(when, None) {
             return Err(Refusal::Taken);
         }
         let now = self.now_for(when);
@@ -153,12 +43,12 @@ impl Tables<'_> {
         Ok(index)
     }
 
-    /// Whether the source of `when` has a thread of its kind that is not `but`.
+    /// Whether the source of `when` has a thread of its kind that is not `except`.
     #[inline]
-    fn other_thread_of(&self, when: When, but: Option<Index>) -> bool {
+    fn is_taken(&self, when: When, except: Option<Index>) -> bool {
         let Some(source) = when.source() else { return false };
         let found = sources::find(self.links, source, when.kind());
-        found.is_some() && found != but
+        found.is_some() && found != except
     }
 
     /// The time, if `when` needs it. Asked for before anything changes, since a poller may panic.
@@ -232,7 +122,7 @@ impl Tables<'_> {
         }
         self.head.delist(self.links, index);
         if kind == Kind::Timer {
-            let deadline = period.next(self.links.at(index).deadline(), self.head.time);
+            let deadline = period.next(self.links.at(index).deadline(), self.head.waited_until);
             self.arm_timer(index, deadline);
         } else {
             // The poller still watches the source, unless it found an error and may have let go of it.
@@ -248,7 +138,7 @@ impl Tables<'_> {
 
     /// Registers the running thread for something else.
     pub(crate) fn again_when(&mut self, index: Index, when: When) -> Result<(), Refusal> {
-        if self.other_thread_of(when, Some(index)) {
+        if self.is_taken(when, Some(index)) {
             return Err(Refusal::Taken);
         }
         let now = self.now_for(when);
@@ -275,7 +165,7 @@ impl Tables<'_> {
     }
 
     #[inline]
-    fn source_of(&self, index: Index) -> Option<Source> {
+    pub(crate) fn source_of(&self, index: Index) -> Option<Source> {
         let link = self.links.at(index);
         (!link.interest().is_none() && link.place != Place::GivenUp).then(|| link.source())
     }
@@ -307,7 +197,7 @@ impl Tables<'_> {
     fn release_other(&mut self, index: Index) {
         let was_told = self.links.at(index).place != Place::New;
         let source = self.source_of(index).filter(|_| was_told);
-        self.detach(index);
+        self.unlink_and_free(index);
         if let Some(source) = source {
             self.tell_removal(source);
         }
@@ -324,7 +214,7 @@ impl Tables<'_> {
                 sources::remove(self.links, index);
                 self.links.edit(index, |link| link.place = Place::GivenUp);
             } else {
-                self.detach(index);
+                self.unlink_and_free(index);
             }
         }
         if was_told {
@@ -333,7 +223,7 @@ impl Tables<'_> {
     }
 
     /// Takes a thread that is not among the timers out of all lists and frees its slot.
-    fn detach(&mut self, index: Index) {
+    fn unlink_and_free(&mut self, index: Index) {
         self.head.delist(self.links, index);
         if self.source_of(index).is_some() {
             sources::remove(self.links, index);
@@ -350,47 +240,6 @@ impl Tables<'_> {
         let Some(index) = self.head.running else { return false };
         self.release(index);
         true
-    }
-}
-
-/// What the poller is told.
-impl Tables<'_> {
-    /// Asks the poller to watch a source for all that its threads want.
-    fn tell(&mut self, source: Source) -> Result<(), Unwatchable> {
-        for kind in [Kind::Read, Kind::Write] {
-            let Some(index) = sources::find(self.links, source, kind) else { continue };
-            if matches!(self.links.at(index).place, Place::New | Place::Changed) {
-                self.head.delist(self.links, index);
-                self.links.edit(index, |link| link.place = Place::Watched);
-            }
-        }
-        self.host.modify(source, sources::interest(self.links, source))
-    }
-
-    /// A thread of the source has gone. If the poller can't watch the source for the other one, that one is told
-    /// with the next changes, and so it is when it runs just now and is re-armed.
-    fn tell_removal(&mut self, source: Source) {
-        if self.tell(source).is_ok() {
-            return;
-        }
-        for kind in [Kind::Read, Kind::Write] {
-            let Some(index) = sources::find(self.links, source, kind) else { continue };
-            if self.links.at(index).place == Place::Watched {
-                self.head.enlist(self.links, index, Place::Changed);
-            } else {
-                self.links.edit(index, |link| link.readiness = link.readiness | Readiness::ERROR);
-            }
-        }
-    }
-
-    /// Tells the poller of everything new. The threads of a source that it can't watch are ready with an error.
-    fn tell_new(&mut self) {
-        while let Some(index) = self.head.new.first() {
-            let source = self.links.at(index).source();
-            if self.tell(source).is_err() {
-                self.head.found(self.links, source, Readiness::ERROR);
-            }
-        }
     }
 }
 
@@ -412,7 +261,7 @@ impl Tables<'_> {
         if self.links.at(first).turn() == self.head.turn {
             return None;
         }
-        self.start(first)
+        self.begin_hook(first)
     }
 
     /// The next thread of those found ready or due: writers, readers, timers.
@@ -420,24 +269,24 @@ impl Tables<'_> {
         let head = &*self.head;
         let first =
             head.ready_to_write.first().or(head.ready_to_read.first()).or(head.due.first())?;
-        self.start(first)
+        self.begin_hook(first)
     }
 
     #[inline]
-    fn start(&mut self, index: Index) -> Option<Index> {
+    fn begin_hook(&mut self, index: Index) -> Option<Index> {
         self.head.running = Some(index);
-        self.head.hooks = self.head.hooks.saturating_add(1);
+        self.head.hooks_since_wait = self.head.hooks_since_wait.saturating_add(1);
         Some(index)
     }
 
     /// Whether the turn can end without asking the poller.
     pub(crate) fn can_skip_wait(&self, look_every: u32) -> bool {
-        !self.head.pending.is_empty() && self.head.hooks < look_every
+        !self.head.pending.is_empty() && self.head.hooks_since_wait < look_every
     }
 
     /// Tells the poller what is new, and says until when it may wait.
     pub(crate) fn before_wait(&mut self) -> Option<Instant> {
-        self.tell_new();
+        self.tell_changes();
         let head = &*self.head;
         if head.pending.is_empty()
             && head.ready_to_write.is_empty()
@@ -451,54 +300,10 @@ impl Tables<'_> {
 
     /// Marks the timers that are due at `now` as found.
     pub(crate) fn after_wait(&mut self, now: Instant) {
-        self.head.time = self.head.time.max(now);
-        self.timers.advance(self.links, self.head.time);
+        self.head.waited_until = self.head.waited_until.max(now);
+        self.timers.advance(self.links, self.head.waited_until);
         while let Some(index) = self.timers.pop(self.links) {
             self.head.enlist(self.links, index, Place::Due);
         }
-    }
-
-    /// Walks all tables and checks that they agree.
-    pub(crate) fn verify(&self) -> Result<(), &'static str> {
-        self.head.slots.verify(self.links)?;
-        let mut places = [0_usize; 10];
-        let mut with_source = 0_usize;
-        for index in self.head.slots.touched() {
-            let link = self.links.at(index);
-            if let Some(count) = places.get_mut(link.place as usize) {
-                *count = count.saturating_add(1);
-            }
-            if link.place != Place::Vacant && self.source_of(index).is_some() {
-                with_source = with_source.saturating_add(1);
-            }
-        }
-        let [_, _, _, timers, new, changed, rest @ ..] = places;
-        if timers != self.timers.verify(self.links)? {
-            return Err("the timers are not those of the timer structure");
-        }
-        if with_source != sources::verify(self.links)? {
-            return Err("a reader or writer is in no source's chain");
-        }
-        let head = &*self.head;
-        if head.new.verify(self.links)? != new.saturating_add(changed) {
-            return Err(
-                "the list for the poller does not hold the threads that say they are in it",
-            );
-        }
-        let lists = [head.ready_to_write, head.ready_to_read, head.due, head.pending];
-        for (list, count) in lists.iter().zip(rest) {
-            if list.verify(self.links)? != count {
-                return Err("a list does not hold the threads that say they are in it");
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What of a registration is kept for `again`.
-pub(crate) fn period_of(when: When) -> Period {
-    match when {
-        When::After(period) => Period::new(period),
-        _ => Period::NONE,
     }
 }

@@ -9,7 +9,7 @@ use crate::link::Links;
 use crate::source::{Kind, Source};
 use crate::sources;
 use crate::storage::Body;
-use crate::tables::{Refusal, Tables, period_of};
+use crate::tables::{Refusal, Tables};
 use crate::thread::Thread;
 use crate::time::Instant;
 use crate::when::When;
@@ -29,10 +29,10 @@ pub struct Threads<'t, S, A = ()> {
 }
 
 impl<S, A> Threads<'_, S, A> {
-    /// Adds a thread; its hook is called once, when `when` says, and not before the next turn.
+    /// Adds a thread; its hook is called once, when `when` says, and never before the hook that adds it has returned.
     ///
-    /// `name` is for logs and `dump`. Threads for the same moment run in the order of adding. O(1) (with a
-    /// [`SortedList`](crate::SortedList) O(n) for a timer).
+    /// `name` is for logs and `dump`. Threads for the same moment run in the order of adding. O(1) on average; for
+    /// a timer in a [`SortedList`](crate::SortedList) O(timers).
     ///
     /// # Errors
     /// [`AddError`] with the argument: the tables are full, or the source has a thread of that kind. The thread that
@@ -53,7 +53,7 @@ impl<S, A> Threads<'_, S, A> {
             debug_assert!(false, "slot {} has no body", index.position());
             return Err(AddError::Full(arg));
         };
-        *body = Body { name: Some(name), call: Some((hook, arg)), period: period_of(when) };
+        *body = Body { name: Some(name), call: Some((hook, arg)), period: when.period() };
         crate::log::trace!(
             "thread {} {}: added, {} {:?}",
             name,
@@ -141,7 +141,7 @@ impl<S, A> Threads<'_, S, A> {
     }
 
     /// Ends a thread before its hook is called, and gives back its argument. Found ready or due already, it does not
-    /// run. Any id may be given at any time. O(1).
+    /// run. Any id may be given at any time. O(1) on average, and for a reader or writer one call of the poller.
     ///
     /// If it was the reader or writer of a source, the poller has let go of that interest when this returns.
     ///
@@ -163,7 +163,7 @@ impl<S, A> Threads<'_, S, A> {
 
     /// Ends both threads of a source, also the one that runs, and gives back the arguments. When this returns, the
     /// poller does not watch the source, so that it may be closed, or registered anew. The one that runs has its slot
-    /// until its hook returns. O(1).
+    /// until its hook returns. O(1) on average, and one call of the poller.
     pub fn cancel_source(&mut self, source: Source) -> CancelledSource<A> {
         let [reader, writer] = [Kind::Read, Kind::Write].map(|kind| {
             sources::find(self.tables.links, source, kind).map_or(usize::MAX, Index::position)

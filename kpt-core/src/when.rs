@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::source::{Kind, Source};
-use crate::time::Instant;
+use crate::time::{Instant, Period};
 
 /// When a thread's hook is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub enum When {
     Writable(Source),
     /// This moment has come. One that has passed counts as now, behind what is due already.
     At(Instant),
-    /// So long has passed since this call; this is also the timer's period. `Duration::ZERO` is the next turn,
+    /// So long has passed since `add` or `again_when`; this is also the timer's period. `Duration::ZERO` is the next wait,
     /// `Duration::MAX` is never.
     After(#[cfg_attr(feature = "defmt", defmt(Debug2Format))] Duration),
     /// Its turn has come: once in the next turn.
@@ -38,6 +38,14 @@ impl When {
         match self {
             Self::Readable(source) | Self::Writable(source) => Some(source),
             Self::At(_) | Self::After(_) | Self::Now => None,
+        }
+    }
+
+    /// What of this is kept for `again`.
+    pub(crate) fn period(self) -> Period {
+        match self {
+            Self::After(period) => Period::new(period),
+            _ => Period::NONE,
         }
     }
 }

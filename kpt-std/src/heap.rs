@@ -5,8 +5,8 @@ use kpt_core::{Allocate, Body, Link, Parts, Storage, Wheel};
 /// The timers of a loop on a host: 6 levels of 64 slots, which span 19 hours before timers are kept in the far list.
 pub type HostWheel = Wheel<64, 6>;
 
-/// Memory for a number of threads that is known when the program runs: allocated once, about 60 bytes and an argument
-/// each on a 64-bit machine.
+/// Memory for a number of threads that is known when the program runs: allocated once, 64 bytes and an argument each on
+/// a 64-bit machine.
 pub struct HeapStorage<S, A> {
     links: Vec<Link>,
     bodies: Vec<Body<S, A>>,

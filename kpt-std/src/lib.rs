@@ -6,6 +6,7 @@ mod select;
 mod sys;
 
 pub use heap::{HeapStorage, HostWheel};
+pub use kpt_core;
 pub use kpt_core::*;
 pub use select::SelectPoller;
 
@@ -13,12 +14,17 @@ use std::os::fd::{AsFd, AsRawFd};
 
 /// A loop on select with tables on the heap: `new()` for 1,024 threads, or `with_capacity(n)`.
 ///
-/// `S` is the application's state, `A` the type of the threads' arguments.
+/// `S` is the application's state, `A` the type of the threads' arguments: an enum where threads have different ones.
+/// [`threads`](kpt_core::EventLoop::threads), [`run`](kpt_core::EventLoop::run) and
+/// [`turn`](kpt_core::EventLoop::turn) are methods of [`kpt_core::EventLoop`], which this is for select.
+///
+/// # Panics
+/// Both constructors, if there is not so much memory.
 pub type EventLoop<S, A = ()> = kpt_core::EventLoop<SelectPoller, S, A, HeapStorage<S, A>>;
 
 /// The source of a descriptor's events: of a socket, a pipe, a terminal, anything that select takes.
 ///
-/// The loop does not own the descriptor, and a [`Source`] does not keep it open: it is a number. Cancel the threads of
+/// For a raw number, `Source::new(fd as u32)`. The loop does not own the descriptor, and a [`Source`] does not keep it open: it is a number. Cancel the threads of
 /// a descriptor, or let them end, **before** it is closed:
 ///
 /// ```

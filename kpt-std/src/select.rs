@@ -31,6 +31,8 @@ const BITS: usize = Word::BITS as usize;
 /// copies and looks through the bitmaps up to the highest descriptor watched: for some tens or hundreds of descriptors
 /// that is as good as anything.
 ///
+/// The clock is `CLOCK_MONOTONIC`: nobody can set it, and it stands still while the machine is suspended.
+///
 /// Select knows two answers. A hang-up or an error comes as readable to the reader, and as writable to the writer
 /// where the kernel says that writing will not block; what it is, the read or write then says. A descriptor that
 /// can't be watched (closed, or beyond the limit) comes as [`ERROR`](Readiness::ERROR) to its own threads.

@@ -18,7 +18,7 @@ use crate::registers::Registers;
 
 /// The longest sleep in cycles. What shall last longer is slept in parts.
 pub const LONGEST: u64 = 1 << 24;
-/// Shorter than this is over before a sleep has begun.
+/// What is shorter is over before a sleep would have begun. The loop asks again until then.
 const SHORTEST: u64 = 100;
 
 // SAFETY: the registers of the core are there, and SysTick's are used here only.

@@ -1,7 +1,14 @@
 //! The sensor node of `examples/node` on a microcontroller without an operating system.
 //!
-//! Interrupts put what has happened into queues and set a line; hooks, the same as on Linux, take it out. Between the
-//! two the core sleeps.
+//! Interrupts put what has happened into queues and set a line; hooks, the same as on Linux, take it out. When there is
+//! nothing to do, the core sleeps.
+//!
+//! | file | what it has |
+//! |---|---|
+//! | this one | the loop in a static, interrupts, and what the hooks see of the machine |
+//! | `board.rs` | clock and sleep on any Cortex-M |
+//! | `machine/` | numbers and peripherals of each chip |
+//! | `examples/node/hooks.rs` | the application |
 
 #![no_std]
 #![no_main]
@@ -69,8 +76,8 @@ fn sleeps_needed(bytes: u32) -> u32 {
 
 /// The board, and somebody who presses its button when the script says so.
 ///
-/// That hangs on the same counter as all else, for a reason: with `sleep=off`, QEMU's clock may go on too far while the
-/// core sleeps, and then two timers do not agree.
+/// It hangs on the same counter as all else, and not on a timer of its own: QEMU's clock may jump too far while the core
+/// sleeps (7.2, with `sleep=off`), and then two timers do not agree.
 struct Bench {
     board: SysTickBoard,
     edges: u32,

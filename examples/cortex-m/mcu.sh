@@ -5,6 +5,7 @@
 # PREFIX (target/mcu-toolchain), once.
 set -euo pipefail
 cd "$(dirname "$0")"
+target_dir=${CARGO_TARGET_DIR:-$(cd ../.. && pwd)/target}
 
 is_installed() {
     local target
@@ -16,10 +17,11 @@ is_installed() {
 
 prefix=()
 if ! is_installed; then
-    prefix=("${1:-../../target/mcu-toolchain}")
+    prefix=("${1:-$target_dir/mcu-toolchain}")
     ./toolchain.sh "${prefix[@]}"
 fi
 node/run.sh "${prefix[@]}"
 if [ -x cost/measure.sh ]; then
-    cost/measure.sh "${prefix[@]}"
+    # Built with the same options as the node, so that `core` is there already.
+    CARGO_TARGET_DIR=$target_dir/firmware cost/measure.sh "${prefix[@]}"
 fi

@@ -26,8 +26,7 @@ pub fn run() -> Result<(), Box<dyn Error>> {
     node.add_threads(kpt.threads())?;
 
     let mut threads = kpt.threads();
-    let first_press =
-        When::At(node.start + script::edge(script::BOUNCES - 1).unwrap_or_default());
+    let first_press = When::At(node.start + script::edge(script::BOUNCES - 1).unwrap_or_default());
     threads.add("finger", first_press, on_press, Job::default())?;
     let command = When::At(node.start + script::COMMAND_AT);
     threads.add(

@@ -4,10 +4,11 @@ use core::marker::PhantomData;
 
 use crate::error::Exit;
 use crate::head::Head;
-use crate::id::MAX_CAPACITY;
+use crate::id::{Index, MAX_CAPACITY};
 use crate::poller::{Poller, Ready};
 use crate::storage::{Allocate, FixedStorage, Parts, Storage};
 use crate::tables::Tables;
+use crate::thread::Thread;
 use crate::threads::Threads;
 
 /// A loop that runs pseudo threads one at a time.
@@ -68,10 +69,15 @@ impl<P: Poller + Default, S, A, T: Storage<S, A> + Allocate> Default for EventLo
 impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
     /// The threads, to add to and to take from.
     pub fn threads(&mut self) -> Threads<'_, S, A> {
-        let Parts { links, bodies, timers } = lend(&mut self.storage);
-        let mut tables = Tables { head: &mut self.head, links, timers, host: &mut self.poller };
         // A thread is running here only if its hook has panicked: it has ended.
-        tables.settle();
+        self.settle();
+        self.view()
+    }
+
+    /// The same while a thread runs.
+    fn view(&mut self) -> Threads<'_, S, A> {
+        let Parts { links, bodies, timers } = lend(&mut self.storage);
+        let tables = Tables { head: &mut self.head, links, timers, host: &mut self.poller };
         Threads { tables, bodies }
     }
 
@@ -105,28 +111,69 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
     /// # Errors
     /// What the poller's wait says. All threads stay registered.
     pub fn turn(&mut self, state: &mut S) -> Result<Option<Exit>, P::Error> {
-        let mut threads = self.threads();
-        threads.tables.begin_turn();
-        threads.run_found(state);
-        threads.run_pending(state);
-        if let Some(exit) = threads.exit() {
+        self.settle();
+        self.head.begin_turn();
+        self.run_found(state);
+        self.run_pending(state);
+        if let Some(exit) = self.head.exit() {
             return Ok(Some(exit));
         }
-        if threads.tables.can_skip_wait(P::LOOK_EVERY) {
+        if self.head.can_skip_wait(P::LOOK_EVERY) {
             return Ok(None);
         }
-        let until = threads.tables.before_wait();
+        self.wait()?;
+        self.run_found(state);
+        Ok(self.head.exit())
+    }
+
+    /// Runs what was found ready or due.
+    fn run_found(&mut self, state: &mut S) {
+        while let Some(index) = self.head.next_found() {
+            self.call(state, index);
+        }
+    }
+
+    /// Runs the execute threads that are there.
+    fn run_pending(&mut self, state: &mut S) {
+        while let Some(index) = self.head.next_pending(lend(&mut self.storage).links) {
+            self.call(state, index);
+        }
+    }
+
+    fn call(&mut self, state: &mut S, index: Index) {
+        let threads = self.view();
+        let call = threads.bodies.get_mut(index.position()).and_then(|body| body.call.take());
+        debug_assert!(call.is_some(), "slot {} has no hook", index.position());
+        if let Some((hook, arg)) = call {
+            threads.log_error_of(index);
+            hook(state, Thread { threads, index, hook, arg });
+        }
+        self.settle();
+    }
+
+    /// Ends the thread whose hook was called last, if it has not re-armed it.
+    fn settle(&mut self) {
+        if let Some(index) = self.head.running {
+            let mut threads = self.view();
+            threads.tables.release(index);
+            crate::log::trace!("thread {}: ended", threads.name(index));
+        }
+    }
+
+    /// Tells the poller what is new, waits, and notes what is ready or due.
+    ///
+    /// Never inlined, so that it needs no stack while hooks run.
+    #[inline(never)]
+    fn wait(&mut self) -> Result<(), P::Error> {
+        let until = self.view().tables.before_wait();
         let Self { poller, head, storage, .. } = self;
         let links = lend::<S, A, T>(storage).links;
-        head.has_asked();
         let now = poller.wait(
             until,
             &mut Ready::new(&mut |source, readiness| head.found(links, source, readiness)),
         )?;
-        let mut threads = self.threads();
-        threads.tables.after_wait(now);
-        threads.run_found(state);
-        Ok(threads.exit())
+        self.view().tables.after_wait(now);
+        Ok(())
     }
 
     /// The poller.
@@ -140,16 +187,4 @@ fn lend<S, A, T: Storage<S, A>>(storage: &mut T) -> Parts<'_, S, A> {
     let Parts { links, bodies, timers } = storage.lend();
     let room = links.len().min(bodies.len()).min(MAX_CAPACITY);
     Parts { links: links.get_mut(..room).unwrap_or_default(), bodies, timers }
-}
-
-impl<S, A> Threads<'_, S, A> {
-    /// Whether the loop should return; `stop` is forgotten by that.
-    fn exit(&mut self) -> Option<Exit> {
-        let is_stopping = self.tables.head.is_stopping();
-        self.tables.head.set_stopping(false);
-        if is_stopping {
-            return Some(Exit::Stopped);
-        }
-        self.is_empty().then_some(Exit::Empty)
-    }
 }

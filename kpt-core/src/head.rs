@@ -1,5 +1,6 @@
 //! The fixed part of a loop: which lists there are, what was found, and a few numbers.
 
+use crate::error::Exit;
 use crate::id::Index;
 use crate::link::{Link, Links, Place};
 use crate::list::List;
@@ -60,7 +61,8 @@ impl Head {
         }
     }
 
-    #[inline]
+    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn enlist(&mut self, links: &mut [Link], index: Index, place: Place) {
         links.edit(index, |link| link.place = place);
         if let Some(list) = self.list_mut(place) {
@@ -69,7 +71,8 @@ impl Head {
     }
 
     /// Takes the thread out of the list it is in, if any.
-    #[inline]
+    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn delist(&mut self, links: &mut [Link], index: Index) {
         if let Some(list) = self.list_mut(links.at(index).place) {
             list.remove(links, index);
@@ -78,37 +81,85 @@ impl Head {
 
     /// The poller found something. Only threads that it watches get to know: not one that was added since.
     pub(crate) fn found(&mut self, links: &mut [Link], source: Source, readiness: Readiness) {
-        let mut is_known = false;
-        for (kind, ready) in [(Kind::Write, Place::ReadyToWrite), (Kind::Read, Place::ReadyToRead)]
-        {
-            let Some(index) = sources::find(links, source, kind) else { continue };
-            is_known = true;
-            let seen = readiness.seen_by(links.at(index).interest());
-            let place = links.at(index).place;
-            if seen.is_none() || (place != Place::Watched && place != ready) {
-                continue;
-            }
-            links.edit(index, |link| link.readiness = link.readiness | seen);
-            if place == Place::Watched {
-                self.enlist(links, index, ready);
-            }
-        }
-        if !is_known {
+        let has_writer = self.found_for(links, source, Kind::Write, readiness);
+        let has_reader = self.found_for(links, source, Kind::Read, readiness);
+        if !has_writer && !has_reader {
             self.strays = self.strays.saturating_add(1);
         }
     }
 
-    /// The poller is asked now: the count of hooks begins anew.
-    pub(crate) fn has_asked(&mut self) {
-        self.hooks_since_wait = 0;
-    }
-
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.is_stopping
+    /// The same for the source's thread of that kind. Whether there is one.
+    fn found_for(
+        &mut self,
+        links: &mut [Link],
+        source: Source,
+        kind: Kind,
+        readiness: Readiness,
+    ) -> bool {
+        let Some(index) = sources::find(links, source, kind) else { return false };
+        let ready = if kind == Kind::Write { Place::ReadyToWrite } else { Place::ReadyToRead };
+        let mut was_watched = false;
+        links.edit(index, |link| {
+            let seen = readiness.seen_by(link.interest());
+            if !seen.is_none() && (link.place == Place::Watched || link.place == ready) {
+                link.readiness = link.readiness | seen;
+                was_watched = link.place == Place::Watched;
+            }
+        });
+        if was_watched {
+            self.enlist(links, index, ready);
+        }
+        true
     }
 
     pub(crate) fn set_stopping(&mut self, is_stopping: bool) {
         self.is_stopping = is_stopping;
+    }
+
+    /// Whether the loop should return; `stop` is forgotten by that.
+    pub(crate) fn exit(&mut self) -> Option<Exit> {
+        if core::mem::take(&mut self.is_stopping) {
+            return Some(Exit::Stopped);
+        }
+        (self.slots.used() == 0).then_some(Exit::Empty)
+    }
+
+    /// From here on, execute threads that are added belong to the next turn.
+    pub(crate) fn begin_turn(&mut self) {
+        self.turn = self.turn.wrapping_add(1);
+    }
+
+    /// The next thread of those found ready or due: writers, readers, timers.
+    pub(crate) fn next_found(&mut self) -> Option<Index> {
+        let first =
+            self.ready_to_write.first().or(self.ready_to_read.first()).or(self.due.first())?;
+        self.begin_hook(first)
+    }
+
+    /// The next execute thread that was there when the turn began.
+    #[inline]
+    pub(crate) fn next_pending(&mut self, links: &[Link]) -> Option<Index> {
+        let first = self.pending.first()?;
+        if links.at(first).turn() == self.turn {
+            return None;
+        }
+        self.begin_hook(first)
+    }
+
+    /// The thread runs now, unless the loop is stopping.
+    #[inline]
+    fn begin_hook(&mut self, index: Index) -> Option<Index> {
+        if self.is_stopping {
+            return None;
+        }
+        self.running = Some(index);
+        self.hooks_since_wait = self.hooks_since_wait.saturating_add(1);
+        Some(index)
+    }
+
+    /// Whether the turn can end without asking the poller.
+    pub(crate) fn can_skip_wait(&self, look_every: u32) -> bool {
+        !self.pending.is_empty() && self.hooks_since_wait < look_every
     }
 
     #[inline]

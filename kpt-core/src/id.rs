@@ -57,38 +57,17 @@ impl Index {
 pub(crate) struct Generation(u64);
 
 impl Generation {
-    const LAST: u64 = (1 << GENERATION_BITS) - 1;
+    /// A slot that has had this one is retired.
+    pub(crate) const LAST: Self = Self((1 << GENERATION_BITS) - 1);
 
     #[inline]
     pub(crate) const fn number(self) -> u64 {
         self.0
     }
 
-    /// As a link stores it: the high byte and the low word.
-    #[inline]
-    pub(crate) const fn parts(self) -> (u8, u32) {
-        ((self.0 >> 32) as u8, self.0 as u32)
-    }
-
     #[inline]
     pub(crate) const fn from_parts(high: u8, low: u32) -> Self {
         Self((high as u64) << 32 | low as u64)
-    }
-
-    #[inline]
-    pub(crate) fn is_last(self) -> bool {
-        self.0 >= Self::LAST
-    }
-
-    /// The next one; the last one stays.
-    #[inline]
-    pub(crate) fn next(self) -> Self {
-        Self(self.0.wrapping_add(1).min(Self::LAST))
-    }
-
-    #[cfg(test)]
-    pub(crate) const fn last() -> Self {
-        Self(Self::LAST)
     }
 }
 
@@ -183,17 +162,10 @@ mod tests {
     #[test]
     fn an_id_holds_index_and_generation() {
         let index = Index::new(MAX_CAPACITY - 1).unwrap();
-        let id = ThreadId::new(index, Generation::last()).unwrap();
+        let id = ThreadId::new(index, Generation::LAST).unwrap();
         assert_eq!(id.index(), Some(index));
-        assert_eq!(id.generation(), Generation::last().number());
+        assert_eq!(id.generation(), Generation::LAST.number());
         assert_eq!(ThreadId::from_raw(id.to_raw()), Some(id));
         assert_eq!(ThreadId::from_raw(0), None);
-    }
-
-    #[test]
-    fn the_last_generation_stays() {
-        assert_eq!(Generation::from_parts(0, 0).next().number(), 1);
-        assert_eq!(Generation::last().next(), Generation::last());
-        assert!(Generation::last().is_last() && !Generation::from_parts(0, 0).is_last());
     }
 }

@@ -2,21 +2,25 @@
 
 use crate::link::{Links, Place};
 use crate::poller::Unwatchable;
-use crate::source::{Kind, Readiness, Source};
+use crate::source::{Interest, Kind, Readiness, Source};
 use crate::sources;
 use crate::tables::Tables;
 
 impl Tables<'_> {
     /// Asks the poller to watch a source for all that its threads want.
     fn tell(&mut self, source: Source) -> Result<(), Unwatchable> {
-        for kind in [Kind::Read, Kind::Write] {
-            let Some(index) = sources::find(self.links, source, kind) else { continue };
-            if matches!(self.links.at(index).place, Place::New | Place::Changed) {
-                self.head.delist(self.links, index);
-                self.links.edit(index, |link| link.place = Place::Watched);
-            }
+        let interest = self.told(source, Kind::Read) | self.told(source, Kind::Write);
+        self.host.modify(source, interest)
+    }
+
+    /// Marks the source's thread of that kind as watched. Returns what it wants.
+    fn told(&mut self, source: Source, kind: Kind) -> Interest {
+        let Some(index) = sources::find(self.links, source, kind) else { return Interest::NONE };
+        if matches!(self.links.at(index).place, Place::New | Place::Changed) {
+            self.head.delist(self.links, index);
+            self.links.edit(index, |link| link.place = Place::Watched);
         }
-        self.host.modify(source, sources::interest(self.links, source))
+        self.links.at(index).interest()
     }
 
     /// A thread of the source has gone. If the poller can't watch the source for the other one, that one is told
@@ -25,13 +29,12 @@ impl Tables<'_> {
         if self.tell(source).is_ok() {
             return;
         }
-        for kind in [Kind::Read, Kind::Write] {
-            let Some(index) = sources::find(self.links, source, kind) else { continue };
-            if self.links.at(index).place == Place::Watched {
-                self.head.enlist(self.links, index, Place::Changed);
-            } else {
-                self.links.edit(index, |link| link.readiness = link.readiness | Readiness::ERROR);
-            }
+        let find = |kind| sources::find(self.links, source, kind);
+        let Some(index) = find(Kind::Read).or_else(|| find(Kind::Write)) else { return };
+        if self.links.at(index).place == Place::Watched {
+            self.head.enlist(self.links, index, Place::Changed);
+        } else {
+            self.links.edit(index, |link| link.readiness = link.readiness | Readiness::ERROR);
         }
     }
 

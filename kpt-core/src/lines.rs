@@ -47,12 +47,11 @@ impl<const N: usize> Lines<N> {
         self.set.get(line.number() as usize)
     }
 
-    /// Those that are set, of those in the mask.
-    fn set_of(&self, mask: u32) -> impl Iterator<Item = Source> {
-        (0..N as u32)
-            .filter(move |&line| mask & line_bit(line) != 0)
-            .map(Source::new)
-            .filter(|&line| self.is_set(line))
+    /// Those that are set, a bit for each.
+    fn mask(&self) -> u32 {
+        (0_u32..).zip(&self.set).fold(0, |mask, (line, is_set)| {
+            if is_set.load(Ordering::Acquire) { mask | line_bit(line) } else { mask }
+        })
     }
 }
 
@@ -125,17 +124,16 @@ impl<B: Board, const N: usize> Poller for LinePoller<'_, B, N> {
         ready: &mut Ready<'_>,
     ) -> Result<Instant, Infallible> {
         loop {
-            let mut is_ready = false;
-            for line in self.lines.set_of(self.watched) {
-                ready.push(line, Readiness::READABLE);
-                is_ready = true;
+            let set = self.lines.mask() & self.watched;
+            for line in (0..N as u32).filter(|&line| set & line_bit(line) != 0) {
+                ready.push(Source::new(line), Readiness::READABLE);
             }
             let now = self.board.now();
-            if is_ready || until.is_some_and(|until| until <= now) {
+            if set != 0 || until.is_some_and(|until| until <= now) {
                 return Ok(now);
             }
             let (lines, watched) = (self.lines, self.watched);
-            self.board.sleep(until, &|| lines.set_of(watched).next().is_some());
+            self.board.sleep(until, &|| lines.mask() & watched != 0);
         }
     }
 }

@@ -113,9 +113,18 @@ impl Link {
         Generation::from_parts(self.generation_high, self.generation_low)
     }
 
+    /// The slot is given out once more. Only if it is not spent.
     #[inline]
-    pub(crate) fn set_generation(&mut self, generation: Generation) {
-        (self.generation_high, self.generation_low) = generation.parts();
+    pub(crate) fn count_tenant(&mut self) {
+        let (low, is_over) = self.generation_low.overflowing_add(1);
+        self.generation_low = low;
+        self.generation_high = self.generation_high.wrapping_add(is_over.into());
+    }
+
+    /// Whether the slot has had the last of its threads.
+    #[inline]
+    pub(crate) fn is_spent(&self) -> bool {
+        self.generation() == Generation::LAST
     }
 
     #[inline]
@@ -143,8 +152,10 @@ pub(crate) trait Links {
 
 static VACANT: Link = Link::VACANT;
 
+// On a small machine, a call is smaller than what these do, and they are in many places.
 impl Links for [Link] {
-    #[inline]
+    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn at(&self, index: Index) -> &Link {
         let link = self.get(index.position());
         debug_assert!(link.is_some(), "link {} of {}", index.position(), self.len());
@@ -153,10 +164,34 @@ impl Links for [Link] {
 
     #[inline]
     fn edit(&mut self, index: Index, change: impl FnOnce(&mut Link)) {
-        let link = self.get_mut(index.position());
-        debug_assert!(link.is_some(), "link {} is out of range", index.position());
-        if let Some(link) = link {
+        if let Some(link) = at_mut(self, index) {
             change(link);
         }
+    }
+}
+
+#[cfg_attr(target_pointer_width = "64", inline)]
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+fn at_mut(links: &mut [Link], index: Index) -> Option<&mut Link> {
+    let link = links.get_mut(index.position());
+    debug_assert!(link.is_some(), "link {} is out of range", index.position());
+    link
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_spent_when_its_generation_is_the_last() {
+        let mut link = Link { generation_low: u32::MAX, ..Link::VACANT };
+        assert!(!link.is_spent());
+        link.count_tenant();
+        assert_eq!(link.generation(), Generation::from_parts(1, 0));
+        link = Link { generation_low: u32::MAX - 1, generation_high: u8::MAX, ..Link::VACANT };
+        assert!(!link.is_spent());
+        link.count_tenant();
+        assert_eq!(link.generation(), Generation::LAST);
+        assert!(link.is_spent());
     }
 }

@@ -9,7 +9,9 @@ macro_rules! error {
         #[cfg(feature = "defmt")]
         defmt::error!($($arg),+);
         #[cfg(not(any(feature = "log", feature = "defmt")))]
-        { let _ = ($(&$arg),+); }
+        if false {
+            let _ = ($(&$arg),+);
+        }
     }};
 }
 
@@ -20,7 +22,9 @@ macro_rules! trace {
         #[cfg(feature = "defmt")]
         defmt::trace!($($arg),+);
         #[cfg(not(any(feature = "log", feature = "defmt")))]
-        { let _ = ($(&$arg),+); }
+        if false {
+            let _ = ($(&$arg),+);
+        }
     }};
 }
 

@@ -36,13 +36,13 @@ impl Slots {
     #[inline]
     pub(crate) fn take(&mut self, links: &mut [Link]) -> Option<Index> {
         let index = match self.freed {
-            Some(index) => {
-                self.freed = links.at(index).next;
-                index
-            }
+            Some(index) => index,
             None => self.take_unused(links)?,
         };
-        links.edit(index, |link| link.set_generation(link.generation().next()));
+        links.edit(index, |link| {
+            self.freed = link.next;
+            link.count_tenant();
+        });
         self.used = self.used.wrapping_add(1);
         Some(index)
     }
@@ -57,17 +57,15 @@ impl Slots {
     /// Takes back a slot that is in no list.
     #[inline]
     pub(crate) fn free(&mut self, links: &mut [Link], index: Index) {
-        let freed = self.freed;
-        let is_spent = links.at(index).generation().is_last();
         links.edit(index, |link| {
             link.place = Place::Vacant;
-            link.next = if is_spent { None } else { freed };
+            link.next = None;
+            if link.is_spent() {
+                self.retired = self.retired.wrapping_add(1);
+            } else {
+                link.next = self.freed.replace(index);
+            }
         });
-        if is_spent {
-            self.retired = self.retired.saturating_add(1);
-        } else {
-            self.freed = Some(index);
-        }
         self.used = self.used.wrapping_sub(1);
     }
 

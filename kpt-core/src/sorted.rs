@@ -63,6 +63,9 @@ impl Timers for SortedList {
     }
 
     fn verify(&self, links: &[Link]) -> Result<usize, &'static str> {
+        if !cfg!(debug_assertions) {
+            return Ok(0);
+        }
         let mut last = Instant::ZERO;
         for index in self.list.iter(links) {
             let deadline = links.at(index).deadline().max(self.position);

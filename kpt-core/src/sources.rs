@@ -5,7 +5,7 @@
 
 use crate::id::Index;
 use crate::link::{Link, Links};
-use crate::source::{Interest, Kind, Source};
+use crate::source::{Kind, Source};
 
 /// The link in which the head of the source's chain is lodged. `None` only if there are no links.
 fn bucket(links: &[Link], source: Source) -> Option<Index> {
@@ -15,25 +15,17 @@ fn bucket(links: &[Link], source: Source) -> Option<Index> {
     Index::new(position as usize).filter(|_| !links.is_empty())
 }
 
-/// The threads in the chain of `source`, those of other sources left out.
-pub(crate) fn threads_of(links: &[Link], source: Source) -> impl Iterator<Item = Index> {
-    let mut at = bucket(links, source).and_then(|bucket| links.at(bucket).bucket);
-    core::iter::from_fn(move || {
-        let index = at?;
-        at = links.at(index).chain();
-        Some(index)
-    })
-    .filter(move |&index| links.at(index).source() == source)
-}
-
 /// The source's reader or writer.
 pub(crate) fn find(links: &[Link], source: Source, kind: Kind) -> Option<Index> {
-    threads_of(links, source).find(|&index| links.at(index).kind == kind)
-}
-
-/// What the threads of the source want, all together.
-pub(crate) fn interest(links: &[Link], source: Source) -> Interest {
-    threads_of(links, source).fold(Interest::NONE, |sum, index| sum | links.at(index).interest())
+    let mut at = links.at(bucket(links, source)?).bucket;
+    while let Some(index) = at {
+        let link = links.at(index);
+        if link.source() == source && link.kind == kind {
+            break;
+        }
+        at = link.chain();
+    }
+    at
 }
 
 /// Takes in a reader or writer whose link holds its source.

@@ -6,7 +6,7 @@ use crate::link::{Link, Links, Place};
 use crate::poller::Host;
 use crate::source::{Kind, Readiness, Source};
 use crate::sources;
-use crate::time::{Instant, Period};
+use crate::time::{Instant, Period, micros};
 use crate::timers::Timers;
 use crate::when::When;
 
@@ -33,38 +33,49 @@ impl Tables<'_> {
     }
 
     #[inline]
-    pub(crate) fn register(&mut self, when: When) -> Result<Index, Refusal> {
+    pub(crate) fn register(&mut self, when: When) -> Result<(Index, Period), Refusal> {
         if self.is_taken(when, None) {
             return Err(Refusal::Taken);
         }
-        let now = self.now_for(when);
+        let (deadline, period) = self.times_of(when);
         let index = self.head.slots.take(self.links).ok_or(Refusal::Full)?;
-        self.arm(index, when, now);
-        Ok(index)
+        self.arm(index, when, deadline);
+        Ok((index, period))
     }
 
     /// Whether the source of `when` has a thread of its kind that is not `except`.
     #[inline]
     fn is_taken(&self, when: When, except: Option<Index>) -> bool {
-        let Some(source) = when.source() else { return false };
-        let found = sources::find(self.links, source, when.kind());
+        let (source, kind) = match when {
+            When::Readable(source) => (source, Kind::Read),
+            When::Writable(source) => (source, Kind::Write),
+            When::At(_) | When::After(_) | When::Now => return false,
+        };
+        let found = sources::find(self.links, source, kind);
         found.is_some() && found != except
     }
 
-    /// The time, if `when` needs it. Asked for before anything changes, since a poller may panic.
+    /// A timer's deadline and period. Asked for before anything changes, since a poller may panic.
     #[inline]
-    fn now_for(&mut self, when: When) -> Instant {
-        if let When::After(_) = when { self.now() } else { Instant::ZERO }
+    fn times_of(&mut self, when: When) -> (Instant, Period) {
+        match when {
+            When::At(deadline) => (deadline, Period::NONE),
+            When::After(delay) => {
+                let delay = micros(delay);
+                let deadline = self.now().as_micros().saturating_add(delay);
+                (Instant::from_micros(deadline), Period::from_micros(delay))
+            }
+            When::Readable(_) | When::Writable(_) | When::Now => (Instant::ZERO, Period::NONE),
+        }
     }
 
-    /// Puts a thread that is nowhere where `when` says, as seen from `now`.
+    /// Puts a thread that is nowhere where `when` says.
     #[inline]
-    fn arm(&mut self, index: Index, when: When, now: Instant) {
+    fn arm(&mut self, index: Index, when: When, deadline: Instant) {
         match when {
             When::Readable(source) => self.arm_source(index, Kind::Read, source),
             When::Writable(source) => self.arm_source(index, Kind::Write, source),
-            When::At(deadline) => self.arm_timer(index, deadline),
-            When::After(delay) => self.arm_timer(index, now.saturating_add(delay)),
+            When::At(_) | When::After(_) => self.arm_timer(index, deadline),
             When::Now => self.arm_pending(index),
         }
     }
@@ -102,52 +113,48 @@ impl Tables<'_> {
     /// Registers the running thread once more as it was; `false` if it is a timer without a period.
     #[inline]
     pub(crate) fn again(&mut self, index: Index, period: Period) -> bool {
-        if self.links.at(index).kind == Kind::Execute {
-            // It is the first of those that are pending, and goes behind the last without touching either.
-            self.head.pending.rotate(self.links);
-            let turn = self.head.turn;
-            self.links.edit(index, |link| link.set_turn(turn));
-        } else if !self.again_found(index, period) {
-            return false;
+        match self.links.at(index).kind {
+            Kind::Execute => {
+                // It is the first of those that are pending, and goes behind the last without touching either.
+                self.head.pending.rotate(self.links);
+                let turn = self.head.turn;
+                self.links.edit(index, |link| link.set_turn(turn));
+            }
+            Kind::Timer if period.is_none() => return false,
+            Kind::Timer => {
+                self.head.delist(self.links, index);
+                let deadline = period.next(self.links.at(index).deadline(), self.head.waited_until);
+                self.arm_timer(index, deadline);
+            }
+            Kind::Read | Kind::Write => {
+                self.head.delist(self.links, index);
+                let mut place = Place::Watched;
+                self.links.edit(index, |link| {
+                    // The poller still watches the source, unless it found an error and may have let go of it.
+                    if link.readiness.is_error() {
+                        place = Place::Changed;
+                    }
+                    link.readiness = Readiness::NONE;
+                });
+                self.head.enlist(self.links, index, place);
+            }
         }
         self.head.running = None;
         true
     }
 
-    /// The same for a thread that was found ready or due.
-    fn again_found(&mut self, index: Index, period: Period) -> bool {
-        let Link { kind, readiness, .. } = *self.links.at(index);
-        if kind == Kind::Timer && period.is_none() {
-            return false;
-        }
-        self.head.delist(self.links, index);
-        if kind == Kind::Timer {
-            let deadline = period.next(self.links.at(index).deadline(), self.head.waited_until);
-            self.arm_timer(index, deadline);
-        } else {
-            // The poller still watches the source, unless it found an error and may have let go of it.
-            self.links.edit(index, |link| link.readiness = Readiness::NONE);
-            self.head.enlist(
-                self.links,
-                index,
-                if readiness.is_error() { Place::Changed } else { Place::Watched },
-            );
-        }
-        true
-    }
-
-    /// Registers the running thread for something else.
-    pub(crate) fn again_when(&mut self, index: Index, when: When) -> Result<(), Refusal> {
+    /// Registers the running thread for something else. Returns its new period, if it has one.
+    pub(crate) fn again_when(&mut self, index: Index, when: When) -> Result<Period, Refusal> {
         if self.is_taken(when, Some(index)) {
             return Err(Refusal::Taken);
         }
-        let now = self.now_for(when);
+        let (deadline, period) = self.times_of(when);
         self.head.delist(self.links, index);
         let left = self.source_of(index);
         if left.is_some() {
             sources::remove(self.links, index);
         }
-        self.arm(index, when, now);
+        self.arm(index, when, deadline);
         if let Some(source) = left {
             if when.source() == left {
                 self.links.edit(index, |link| link.place = Place::Changed);
@@ -156,7 +163,7 @@ impl Tables<'_> {
             }
         }
         self.head.running = None;
-        Ok(())
+        Ok(period)
     }
 
     /// The id of the thread in that slot.
@@ -187,17 +194,16 @@ impl Tables<'_> {
     pub(crate) fn release(&mut self, index: Index) {
         if self.links.at(index).place == Place::Timers {
             self.timers.remove(self.links, index);
-            self.head.slots.free(self.links, index);
         } else {
             self.release_other(index);
         }
+        self.head.slots.free(self.links, index);
     }
 
-    /// The same for a thread that is not among the timers.
+    /// The same for a thread that is not among the timers, but for its slot.
     fn release_other(&mut self, index: Index) {
         let was_told = self.links.at(index).place != Place::New;
-        let source = self.source_of(index).filter(|_| was_told);
-        self.unlink_and_free(index);
+        let source = self.unlink(index).filter(|_| was_told);
         if let Some(source) = source {
             self.tell_removal(source);
         }
@@ -214,7 +220,8 @@ impl Tables<'_> {
                 sources::remove(self.links, index);
                 self.links.edit(index, |link| link.place = Place::GivenUp);
             } else {
-                self.unlink_and_free(index);
+                self.unlink(index);
+                self.head.slots.free(self.links, index);
             }
         }
         if was_told {
@@ -222,71 +229,26 @@ impl Tables<'_> {
         }
     }
 
-    /// Takes a thread that is not among the timers out of all lists and frees its slot.
-    fn unlink_and_free(&mut self, index: Index) {
+    /// Takes a thread that is not among the timers out of all lists. Returns its source.
+    fn unlink(&mut self, index: Index) -> Option<Source> {
         self.head.delist(self.links, index);
-        if self.source_of(index).is_some() {
-            sources::remove(self.links, index);
-        }
         if self.head.is_running(index) {
             self.head.running = None;
         }
-        self.head.slots.free(self.links, index);
-    }
-
-    /// Ends the running thread, if its hook did not re-arm it, and says whether it did.
-    #[inline]
-    pub(crate) fn settle(&mut self) -> bool {
-        let Some(index) = self.head.running else { return false };
-        self.release(index);
-        true
+        let source = self.source_of(index);
+        if source.is_some() {
+            sources::remove(self.links, index);
+        }
+        source
     }
 }
 
-/// A turn, step by step.
+/// The wait.
 impl Tables<'_> {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.head.slots.used() == 0
-    }
-
-    /// From here on, execute threads that are added belong to the next turn.
-    pub(crate) fn begin_turn(&mut self) {
-        self.head.turn = self.head.turn.wrapping_add(1);
-    }
-
-    /// The next execute thread that was there when the turn began.
-    #[inline]
-    pub(crate) fn next_pending(&mut self) -> Option<Index> {
-        let first = self.head.pending.first()?;
-        if self.links.at(first).turn() == self.head.turn {
-            return None;
-        }
-        self.begin_hook(first)
-    }
-
-    /// The next thread of those found ready or due: writers, readers, timers.
-    pub(crate) fn next_found(&mut self) -> Option<Index> {
-        let head = &*self.head;
-        let first =
-            head.ready_to_write.first().or(head.ready_to_read.first()).or(head.due.first())?;
-        self.begin_hook(first)
-    }
-
-    #[inline]
-    fn begin_hook(&mut self, index: Index) -> Option<Index> {
-        self.head.running = Some(index);
-        self.head.hooks_since_wait = self.head.hooks_since_wait.saturating_add(1);
-        Some(index)
-    }
-
-    /// Whether the turn can end without asking the poller.
-    pub(crate) fn can_skip_wait(&self, look_every: u32) -> bool {
-        !self.head.pending.is_empty() && self.head.hooks_since_wait < look_every
-    }
-
     /// Tells the poller what is new, and says until when it may wait.
     pub(crate) fn before_wait(&mut self) -> Option<Instant> {
         self.tell_changes();
+        self.head.hooks_since_wait = 0;
         let head = &*self.head;
         if head.pending.is_empty()
             && head.ready_to_write.is_empty()

@@ -5,7 +5,7 @@ use crate::id::{Index, ThreadId};
 use crate::link::{Link, Links};
 use crate::source::{Kind, Readiness, Source};
 use crate::threads::{Hook, Threads};
-use crate::time::{Instant, Period};
+use crate::time::Instant;
 use crate::when::When;
 
 /// The thread that runs. When its hook returns, it has ended, unless the hook has said [`again`](Self::again).
@@ -79,12 +79,13 @@ impl<'t, S, A> Thread<'t, S, A> {
         if !self.threads.tables.can_rearm(self.index) {
             return Err(self.refuse(AgainError::Ended));
         }
-        let period =
-            self.threads.bodies.get(self.index.position()).map_or(Period::NONE, |body| body.period);
-        if !self.threads.tables.again(self.index, period) {
-            return Err(self.refuse(AgainError::NoPeriod));
+        let Threads { tables, bodies } = &mut self.threads;
+        if let Some(body) = bodies.get_mut(self.index.position()) {
+            if !tables.again(self.index, body.period) {
+                return Err(self.refuse(AgainError::NoPeriod));
+            }
+            body.call = Some((self.hook, self.arg));
         }
-        self.put_back();
         Ok(())
     }
 
@@ -102,15 +103,15 @@ impl<'t, S, A> Thread<'t, S, A> {
         if !self.threads.tables.can_rearm(self.index) {
             return Err(self.refuse(AgainError::Ended));
         }
-        if self.threads.tables.again_when(self.index, when).is_err() {
+        let Ok(period) = self.threads.tables.again_when(self.index, when) else {
             return Err(self.refuse(AgainError::Taken));
+        };
+        if let Some(body) = self.threads.bodies.get_mut(self.index.position()) {
+            if !period.is_none() {
+                body.period = period;
+            }
+            body.call = Some((self.hook, self.arg));
         }
-        if let When::After(period) = when
-            && let Some(body) = self.threads.bodies.get_mut(self.index.position())
-        {
-            body.period = Period::new(period);
-        }
-        self.put_back();
         Ok(())
     }
 
@@ -127,12 +128,6 @@ impl<'t, S, A> Thread<'t, S, A> {
 impl<S, A> Thread<'_, S, A> {
     fn link(&self) -> &Link {
         self.threads.tables.links.at(self.index)
-    }
-
-    fn put_back(self) {
-        if let Some(body) = self.threads.bodies.get_mut(self.index.position()) {
-            body.call = Some((self.hook, self.arg));
-        }
     }
 
     fn refuse(self, error: impl FnOnce(A) -> AgainError<A>) -> AgainError<A> {

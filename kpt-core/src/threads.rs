@@ -44,8 +44,8 @@ impl<S, A> Threads<'_, S, A> {
         hook: Hook<S, A>,
         arg: A,
     ) -> Result<ThreadId, AddError<A>> {
-        let index = match self.tables.register(when) {
-            Ok(index) => index,
+        let (index, period) = match self.tables.register(when) {
+            Ok(registered) => registered,
             Err(refusal) => return Err(self.refuse(name, when, refusal, arg)),
         };
         let (Some(body), Some(id)) = (self.bodies.get_mut(index.position()), self.tables.id(index))
@@ -53,7 +53,7 @@ impl<S, A> Threads<'_, S, A> {
             debug_assert!(false, "slot {} has no body", index.position());
             return Err(AddError::Full(arg));
         };
-        *body = Body { name: Some(name), call: Some((hook, arg)), period: when.period() };
+        *body = Body { name: Some(name), call: Some((hook, arg)), period };
         crate::log::trace!(
             "thread {} {}: added, {} {:?}",
             name,
@@ -195,7 +195,7 @@ impl<S, A> Threads<'_, S, A> {
 
     /// Whether there is no thread.
     pub fn is_empty(&self) -> bool {
-        self.tables.is_empty()
+        self.len() == 0
     }
 
     /// How many threads there can be.
@@ -243,38 +243,9 @@ pub struct CancelledSource<A> {
     pub writer: Option<A>,
 }
 
-/// Calling hooks.
 impl<S, A> Threads<'_, S, A> {
-    /// Runs what was found ready or due.
-    pub(crate) fn run_found(&mut self, state: &mut S) {
-        while !self.tables.head.is_stopping() {
-            let Some(index) = self.tables.next_found() else { return };
-            self.call(state, index);
-        }
-    }
-
-    /// Runs the execute threads that are there.
-    pub(crate) fn run_pending(&mut self, state: &mut S) {
-        while !self.tables.head.is_stopping() {
-            let Some(index) = self.tables.next_pending() else { return };
-            self.call(state, index);
-        }
-    }
-
-    fn call(&mut self, state: &mut S, index: Index) {
-        let call = self.bodies.get_mut(index.position()).and_then(|body| body.call.take());
-        debug_assert!(call.is_some(), "slot {} has no hook", index.position());
-        if let Some((hook, arg)) = call {
-            self.log_error_of(index);
-            hook(state, Thread { threads: self.reborrow(), index, hook, arg });
-        }
-        if self.tables.settle() {
-            crate::log::trace!("thread {}: ended", self.name(index));
-        }
-    }
-
     /// Says that a source is broken before its thread gets to know, and perhaps says nothing.
-    fn log_error_of(&self, index: Index) {
+    pub(crate) fn log_error_of(&self, index: Index) {
         let link = self.tables.links.at(index);
         if !link.interest().is_none() && link.readiness.is_error() {
             let (name, id, source) =

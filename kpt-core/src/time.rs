@@ -51,8 +51,14 @@ impl Add<Duration> for Instant {
 
 /// Whole microseconds, rounded up; `u64::MAX` for what does not fit.
 pub(crate) fn micros(duration: Duration) -> u64 {
-    let fraction = u64::from(duration.subsec_nanos().div_ceil(1_000));
-    duration.as_secs().saturating_mul(1_000_000).saturating_add(fraction)
+    const MOST_SECONDS: u64 = u64::MAX / 1_000_000;
+    if duration.as_secs() > MOST_SECONDS {
+        return u64::MAX;
+    }
+    // A thousandth, rounded up: exact for 32 bits, and a Cortex-M0 has to call a large function for a division.
+    let fraction =
+        u64::from(duration.subsec_nanos()).wrapping_add(999).wrapping_mul(274_877_907) >> 38;
+    duration.as_secs().wrapping_mul(1_000_000).saturating_add(fraction)
 }
 
 /// A `u64` that needs no eight-byte alignment, so that a 32-bit machine's tables have no holes.
@@ -76,39 +82,43 @@ impl Wide {
 
 /// The time between two runs of a timer that re-arms itself, or none; none is all zero bytes.
 ///
-/// Stored as microseconds + 1, so that a body is no larger than it need be.
+/// Stored as microseconds + 1, so that a body is no larger than it need be. A period of `u64::MAX` microseconds is none
+/// as well, which nobody will know: such a timer is never due.
 #[derive(Clone, Copy)]
 pub(crate) struct Period(Wide);
 
 impl Period {
     pub(crate) const NONE: Self = Self(Wide::ZERO);
 
-    pub(crate) fn new(period: Duration) -> Self {
-        Self(Wide::new(micros(period).saturating_add(1)))
+    pub(crate) fn from_micros(micros: u64) -> Self {
+        Self(Wide::new(micros.wrapping_add(1)))
     }
 
     pub(crate) fn is_none(self) -> bool {
         self.0.get() == 0
     }
 
-    /// What `new` was given; a microsecond less if that was `u64::MAX`, and nobody will know.
+    /// What `from_micros` was given.
     fn micros(self) -> u64 {
-        self.0.get().saturating_sub(1)
+        self.0.get().wrapping_sub(1)
     }
 
     /// The first moment of the grid `last`, `last` + period, `last` + 2 periods, ... that is after `last` and not
     /// before `now`.
+    pub(crate) fn next(self, last: Instant, now: Instant) -> Instant {
+        let next = last.0.saturating_add(self.micros());
+        if next >= now.0 { Instant(next) } else { self.skip(next, now) }
+    }
+
+    /// The same after `missed`, which is on the grid and has passed.
     ///
     /// Without a division, which a 32-bit machine would have to call a large function for.
-    pub(crate) fn next(self, last: Instant, now: Instant) -> Instant {
+    #[cold]
+    fn skip(self, missed: u64, now: Instant) -> Instant {
         let period = self.micros();
-        let next = last.0.saturating_add(period);
-        if next >= now.0 {
-            return Instant(next);
-        }
-        match remainder(now.0.saturating_sub(next), period) {
+        match remainder(now.0.wrapping_sub(missed), period) {
             0 => now,
-            missed => Instant(now.0.saturating_add(period.saturating_sub(missed))),
+            late => Instant(now.0.saturating_add(period.wrapping_sub(late))),
         }
     }
 }
@@ -118,16 +128,18 @@ fn remainder(mut value: u64, divisor: u64) -> u64 {
     if divisor == 0 {
         return 0;
     }
-    let mut shift = divisor.leading_zeros().saturating_sub(value.leading_zeros());
+    let mut multiple = divisor;
+    while multiple <= value >> 1 {
+        multiple <<= 1;
+    }
     loop {
-        let multiple = divisor.wrapping_shl(shift);
         if value >= multiple {
             value = value.wrapping_sub(multiple);
         }
-        if shift == 0 {
+        if multiple == divisor {
             return value;
         }
-        shift = shift.wrapping_sub(1);
+        multiple >>= 1;
     }
 }
 
@@ -142,6 +154,15 @@ mod tests {
         {
             assert_eq!(micros(Duration::from_nanos(nanos)), expected, "{nanos} ns");
         }
+        for nanos in (0..1_000_000_000).step_by(999).chain(999_990_000..1_000_000_000) {
+            assert_eq!(
+                micros(Duration::new(7, nanos)),
+                7_000_000 + u64::from(nanos.div_ceil(1_000))
+            );
+        }
+        let most = Duration::from_micros(u64::MAX - 1);
+        assert_eq!(micros(most), u64::MAX - 1);
+        assert_eq!(micros(most + Duration::from_secs(1)), u64::MAX);
         assert_eq!(micros(Duration::MAX), u64::MAX);
         assert_eq!(Instant::from_micros(7) + Duration::MAX, Instant::NEVER);
     }
@@ -175,7 +196,7 @@ mod tests {
 
     #[test]
     fn the_next_period_is_on_the_grid_and_not_before_now() {
-        let period = Period::new(Duration::from_micros(10));
+        let period = Period::from_micros(10);
         for (last, now, expected) in [
             (100, 100, 110),
             (100, 109, 110),
@@ -187,7 +208,7 @@ mod tests {
             let next = period.next(Instant(last), Instant(now));
             assert_eq!(next, Instant(expected), "last {last} now {now}");
         }
-        assert_eq!(Period::new(Duration::ZERO).next(Instant(5), Instant(9)), Instant(9));
-        assert_eq!(Period::new(Duration::MAX).next(Instant(5), Instant(9)), Instant::NEVER);
+        assert_eq!(Period::from_micros(0).next(Instant(5), Instant(9)), Instant(9));
+        assert_eq!(Period::from_micros(u64::MAX).next(Instant(5), Instant(9)), Instant::NEVER);
     }
 }

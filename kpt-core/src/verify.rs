@@ -20,7 +20,7 @@ impl Tables<'_> {
             }
         }
         let [_, _, _, timers, new, changed, rest @ ..] = places;
-        if timers != self.timers.verify(self.links)? {
+        if cfg!(debug_assertions) && timers != self.timers.verify(self.links)? {
             return Err("the timers are not those of the timer structure");
         }
         if with_source != sources::verify(self.links)? {

@@ -240,6 +240,9 @@ impl<const SLOTS: usize, const LEVELS: usize> Timers for Wheel<SLOTS, LEVELS> {
     }
 
     fn verify(&self, links: &[Link]) -> Result<usize, &'static str> {
+        if !cfg!(debug_assertions) {
+            return Ok(0);
+        }
         let mut count =
             self.verify_list(links, Home::Due)?.saturating_add(self.verify_list(links, Home::Far)?);
         for level in 0..LEVELS as u32 {

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::source::{Kind, Source};
-use crate::time::{Instant, Period};
+use crate::time::Instant;
 
 /// When a thread's hook is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,14 +38,6 @@ impl When {
         match self {
             Self::Readable(source) | Self::Writable(source) => Some(source),
             Self::At(_) | Self::After(_) | Self::Now => None,
-        }
-    }
-
-    /// What of this is kept for `again`.
-    pub(crate) fn period(self) -> Period {
-        match self {
-            Self::After(period) => Period::new(period),
-            _ => Period::NONE,
         }
     }
 }

@@ -1,14 +1,15 @@
 //! How fast the tables are, side by side with rivals in one run: `./ci.sh speed`.
 //!
 //! - Timers: cancel one and add another through the public API while a number of them is pending, against a
-//!   `BinaryHeap` with lazy cancel whose entries carry hook and argument, as most loops have it.
+//!   `BinaryHeap` with lazy cancel whose entries carry hook and argument, as most loops have it; and, to be seen and
+//!   without a limit, against a heap with a slab, which is hard to beat.
 //! - Execute threads: a ring of threads that re-arm themselves, against a queue of function pointers.
 //!
 //! Machines are noisy, so both sides run in turns, and the best round of each is compared. Ratios above their limit
 //! end it with status 1.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BinaryHeap, HashSet, VecDeque};
 use std::hint::black_box;
 use std::time::Instant as Stopwatch;
 
@@ -32,9 +33,9 @@ fn main() {
             continue;
         }
         is_good &=
-            compare(&name, &mut KptTimers::new(pending), &mut MapTimers::new(pending), limit);
+            compare(&name, &mut KptTimers::new(pending), &mut LazyTimers::new(pending), limit);
         compare(
-            &format!("  against a heap with a slab"),
+            "  the same against a heap with a slab",
             &mut KptTimers::new(pending),
             &mut SlabTimers::new(pending),
             f64::INFINITY,
@@ -85,7 +86,7 @@ impl Random {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
-        (u128::from(self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)) * u128::from(bound)) >> 64) as u64
     }
 }
 
@@ -133,22 +134,48 @@ impl Contender for KptTimers {
 
 type Call = (fn(&mut (), u32), u32);
 
-/// The timers of all who write their own with what std has: a heap of deadlines, and a map from id to hook and argument.
-/// Cancelling takes the call out of the map, gives it back, and leaves the heap's entry, which is passed over when it
-/// comes up. When more than half of the entries are dead, they are cleared out.
-struct MapTimers {
-    heap: BinaryHeap<Reverse<(u64, u64)>>,
-    calls: HashMap<u64, Call>,
+/// The timers of all who write their own with what std has: a heap whose entries carry hook and argument, and a set of the
+/// ids that were cancelled, whose entries are passed over when they come up. When more than half of the entries are dead,
+/// they are cleared out. It can't give an argument back.
+struct LazyTimers {
+    heap: BinaryHeap<Entry>,
+    cancelled: HashSet<u64>,
     ids: Vec<u64>,
     random: Random,
     last_id: u64,
 }
 
-impl MapTimers {
+struct Entry {
+    deadline: u64,
+    id: u64,
+    call: Call,
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.deadline, other.id).cmp(&(self.deadline, self.id))
+    }
+}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Entry {}
+
+impl LazyTimers {
     fn new(pending: usize) -> Self {
         let mut timers = Self {
             heap: BinaryHeap::with_capacity(2 * pending + 1),
-            calls: HashMap::with_capacity(pending + 1),
+            cancelled: HashSet::with_capacity(pending + 1),
             ids: Vec::new(),
             random: Random(1),
             last_id: 0,
@@ -163,33 +190,34 @@ impl MapTimers {
 
     fn add(&mut self, deadline: u64, call: Call) -> u64 {
         self.last_id += 1;
-        self.heap.push(Reverse((deadline, self.last_id)));
-        self.calls.insert(self.last_id, call);
+        self.heap.push(Entry { deadline, id: self.last_id, call });
         self.last_id
     }
 
-    fn cancel(&mut self, id: u64) -> Option<u32> {
-        let (_, arg) = self.calls.remove(&id)?;
+    fn cancel(&mut self, id: u64) {
+        self.cancelled.insert(id);
         if self.heap.len() > 2 * self.ids.len() {
-            self.heap.retain(|Reverse((_, id))| self.calls.contains_key(id));
+            self.heap.retain(|entry| !self.cancelled.contains(&entry.id));
+            self.cancelled.clear();
         }
-        Some(arg)
     }
 }
 
-impl Contender for MapTimers {
+impl Contender for LazyTimers {
     fn run(&mut self, times: usize) {
         for _ in 0..times {
             let victim = self.random.below(self.ids.len() as u64) as usize;
             let deadline = 1 + self.random.below(HORIZON);
-            black_box(self.cancel(self.ids[victim]).expect("it is pending"));
+            self.cancel(self.ids[victim]);
             self.ids[victim] = self.add(deadline, (|_, _| {}, victim as u32));
         }
+        black_box(self.heap.peek().map(|next| next.call));
     }
 }
 
-/// The same with a slab in place of the map: an id is a slot and its generation, and a dead entry of the heap is one
-/// whose generation has passed. The best that a heap can do.
+/// The same with a slab for hooks and arguments: an id is a slot and its generation, and a dead entry of the heap is one
+/// whose generation has passed. It gives arguments back, and is about the best that a heap can do; shown beside, without
+/// a limit.
 struct SlabTimers {
     heap: BinaryHeap<Reverse<(u64, u64, Id)>>,
     slab: Vec<(u32, Option<Call>)>,

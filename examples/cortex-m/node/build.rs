@@ -21,5 +21,6 @@ fn main() {
     );
     fs::write(folder.join("memory.x"), memory).unwrap();
     println!("cargo::rustc-link-search={}", folder.display());
+    println!("cargo::rustc-link-arg-bins=-Tdefmt.x");
     println!("cargo::rerun-if-changed=build.rs");
 }

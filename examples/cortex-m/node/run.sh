@@ -9,7 +9,8 @@ cd "$(dirname "$0")"
 root=$(cd ../../.. && pwd)
 target_dir=${CARGO_TARGET_DIR:-$root/target}
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+select=
+trap 'rm -rf "$work"; [ -z "$select" ] || kill "$select" 2>/dev/null || :' EXIT
 
 fail() {
     echo "$*" >&2
@@ -26,7 +27,7 @@ with_toolchain() (
 
 build_for_host() {
     (cd "$root" && cargo build --quiet --release --locked --target-dir "$target_dir" -p kpt-examples --example node)
-    (cd ../decode && cargo build --quiet --release --locked --target-dir "$target_dir/decode")
+    (cd ../decode && cargo build --quiet --locked --target-dir "$target_dir/decode")
 }
 
 build_firmware() {
@@ -45,11 +46,11 @@ emulate() {
         -icount shift=5,sleep=off -semihosting-config enable=on,target=native -kernel "$firmware" \
         </dev/null >"$work/log" 2>"$work/errors" || {
         local status=$?
-        "$target_dir/decode/release/kpt-decode" "$firmware" <"$work/log" | tail -n 3 >&2
+        "$target_dir/decode/debug/kpt-decode" "$firmware" <"$work/log" | tail -n 3 >&2
         cat "$work/errors" >&2
         fail "$firmware on $machine: exit status $status"
     }
-    "$target_dir/decode/release/kpt-decode" "$firmware" <"$work/log"
+    "$target_dir/decode/debug/kpt-decode" "$firmware" <"$work/log"
 }
 
 trace_of() {
@@ -61,15 +62,22 @@ by_thread() {
     sort --stable --key=2,2 "$1"
 }
 
-run_node_on_host() {
-    local node=$target_dir/release/examples/node
-    timeout 60 "$node" --on select >"$work/select" 2>"$work/select-console" &
-    timeout 60 "$node" --on sim >"$work/sim" 2>"$work/sim-console"
+# Takes 12 seconds, in which firmware can be built.
+start_node_on_select() {
+    timeout 60 "$target_dir/release/examples/node" --on select >"$work/select" 2>"$work/select-console" &
+    select=$!
+}
+
+run_node_in_simulator() {
+    "$target_dir/release/examples/node" --on sim >"$work/sim" 2>"$work/sim-console"
     [ "$(grep -c ' sample read ' "$work/sim")" = 1000 ] || fail "sim: not 1,000 samples"
     grep -q '^9990000 sample read ' "$work/sim" || fail "sim: the last sample was not due after 9,990 ms"
-    wait $! || fail "select: exit status $?"
+}
+
+finish_node_on_select() {
+    wait "$select" || fail "select: exit status $?"
     diff <(by_thread "$work/sim") <(by_thread "$work/select") >&2 || fail "select and sim differ"
-    echo "node on select: $(wc -l <"$work/select") lines, for each thread the same as in the simulator"
+    echo "node on select: for each thread the same lines as in the simulator"
 }
 
 run_node_on() {
@@ -85,7 +93,8 @@ run_node_on() {
 }
 
 build_for_host
-run_node_on_host
+start_node_on_select
+run_node_in_simulator
 while read -r machine target; do
     with_toolchain build_firmware "$target"
     firmware=$target_dir/firmware/$target/release
@@ -96,3 +105,4 @@ mps2-an386 thumbv7em-none-eabihf
 lm3s6965evb thumbv7m-none-eabi
 microbit thumbv6m-none-eabi
 END
+finish_node_on_select

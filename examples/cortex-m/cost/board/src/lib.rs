@@ -176,12 +176,8 @@ pub struct Counts {
 
 impl Counts {
     /// Not at all.
-    pub const NEW: Self = Self {
-        ticks: Count::ZERO,
-        signals: Count::ZERO,
-        shots: Count::ZERO,
-        yields: Count::ZERO,
-    };
+    pub const NEW: Self =
+        Self { ticks: Count::ZERO, signals: Count::ZERO, shots: Count::ZERO, yields: Count::ZERO };
 }
 
 /// Ends the program after the last tick of all groups: says how much stack was used, and fails unless each job has run

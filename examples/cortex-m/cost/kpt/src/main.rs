@@ -28,15 +28,21 @@ fn main() -> ! {
     static mut LOOP: Loop = Loop::new(LinePoller::new(&LINES, Clock));
     static mut STATE: Jobs = Jobs { counts: [Counts::NEW; GROUPS], ticks: 0 };
     start();
-    let mut threads = LOOP.threads();
+    add_jobs(LOOP);
+    let _ = LOOP.run(STATE);
+    fail()
+}
+
+/// Never inlined, so that it needs no stack while the loop runs.
+#[inline(never)]
+fn add_jobs(kpt: &mut Loop) {
+    let mut threads = kpt.threads();
     macro_rules! add {
         ($group:ident, $number:literal) => {
             must($group::add(&mut threads));
         };
     }
     for_each_group!(add);
-    let _ = LOOP.run(STATE);
-    fail()
 }
 
 macro_rules! group {

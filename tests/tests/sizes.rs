@@ -5,10 +5,8 @@ use std::mem::size_of;
 use std::sync::Mutex;
 
 use kpt_core::{
-    Body, EventLoop, FixedLoop, FixedStorage, Instant, Interest, Link, Poller, Ready, SortedList,
-    Source,
+    Body, FixedLoop, Instant, Interest, Link, Poller, Ready, SortedList, Source, Unwatchable, Wheel,
 };
-use kpt_core::{Unwatchable, Wheel};
 use kpt_std::HostWheel;
 use kpt_tests::sys::is_in_bss;
 
@@ -59,10 +57,10 @@ fn the_tables_are_as_small_as_the_readme_says() {
 
 #[test]
 fn a_new_loop_is_all_zero_bytes() {
+    type WheelLoop = FixedLoop<NoPoller, App, 8, u32, Wheel<16, 8>>;
     // The mutex is zero bytes as well, and makes the static one that can't be put into read-only memory.
     static SORTED: Mutex<FixedLoop<NoPoller, App, 8>> = Mutex::new(FixedLoop::new(NoPoller));
-    static WHEEL: Mutex<EventLoop<NoPoller, App, u32, FixedStorage<App, u32, 8, Wheel<16, 8>>>> =
-        Mutex::new(EventLoop::from_parts(NoPoller, FixedStorage::with_timers(Wheel::new())));
+    static WHEEL: Mutex<WheelLoop> = Mutex::new(WheelLoop::with_timers(NoPoller, Wheel::new()));
     static NOT_ZERO: Mutex<u8> = Mutex::new(1);
     assert!(is_in_bss(&SORTED));
     assert!(is_in_bss(&WHEEL));

@@ -76,6 +76,7 @@ run_node_in_simulator() {
 
 finish_node_on_select() {
     wait "$select" || fail "select: exit status $?"
+    select=
     diff <(by_thread "$work/sim") <(by_thread "$work/select") >&2 || fail "select and sim differ"
     echo "node on select: for each thread the same lines as in the simulator"
 }

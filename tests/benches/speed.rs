@@ -17,7 +17,7 @@ use kpt_core::sim::{SimPoller, World};
 use kpt_core::{Allocate, EventLoop, Instant, Thread, ThreadId, When};
 use kpt_std::HeapStorage;
 
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 60;
 
 /// Deadlines lie up to 100 s ahead.
 const HORIZON: u64 = 100_000_000;

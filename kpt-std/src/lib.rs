@@ -2,13 +2,19 @@
 
 mod clock;
 mod heap;
+mod log;
 mod select;
 mod sys;
+mod task;
 
 pub use heap::{HeapStorage, HostWheel};
 pub use kpt_core;
 pub use kpt_core::*;
 pub use select::SelectPoller;
+pub use task::{
+    Child, Parent, ProtocolError, Rung, SendError, Spawner, StartError, TaskConfig, TaskEvent,
+    TaskExit, TaskHandle, TaskStatus, Tasks,
+};
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -20,12 +26,12 @@ use std::os::fd::{AsFd, AsRawFd};
 ///
 /// # Panics
 /// Both constructors, if there is not so much memory.
-pub type EventLoop<S, A = ()> = kpt_core::EventLoop<SelectPoller, S, A, HeapStorage<S, A>>;
+pub type EventLoop<S, A = ()> = kpt_core::EventLoop<Tasks<SelectPoller>, S, A, HeapStorage<S, A>>;
 
 /// The source of a descriptor's events: of a socket, a pipe, a terminal, anything that select takes.
 ///
-/// For a raw number, `Source::new(fd as u32)`. The loop does not own the descriptor, and a [`Source`] does not keep it open: it is a number. Cancel the threads of
-/// a descriptor, or let them end, **before** it is closed:
+/// For a raw number, `Source::new(fd as u32)`. The loop does not own the descriptor, and a [`Source`] does not keep it
+/// open: it is a number. Cancel the threads of a descriptor, or let them end, **before** it is closed:
 ///
 /// ```
 /// # use kpt_std::{EventLoop, source};
@@ -45,8 +51,8 @@ pub type EventLoop<S, A = ()> = kpt_core::EventLoop<SelectPoller, S, A, HeapStor
 /// reader to it is [`AddError::Taken`].
 ///
 /// Use non-blocking descriptors: readiness may be spurious, and a hook that blocks makes all others wait. kpt sets no
-/// flags itself, since `O_NONBLOCK` is shared with every process that has the same file open. Writing to a socket or pipe
-/// whose reader has gone raises `SIGPIPE`; Rust programs ignore that signal from the start, so that the write says
+/// flags itself, since `O_NONBLOCK` is shared with every process that has the same file open. Writing to a socket or
+/// pipe whose reader has gone raises `SIGPIPE`; Rust programs ignore that signal from the start, so that the write says
 /// `BrokenPipe`. kpt leaves signals as they are.
 pub fn source(fd: &impl AsFd) -> Source {
     // A descriptor that is borrowed is not negative.

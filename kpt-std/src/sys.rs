@@ -3,9 +3,15 @@
 //! Each function here is safe to call with any arguments.
 
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 use std::time::Duration;
 
-use libc::{c_int, c_ulong};
+use kpt_core::{Interest, Readiness};
+use libc::{c_int, c_ulong, pid_t};
+
+use crate::task::Ended;
 
 /// One word of a select bitmap: the kernel reads and writes whole `unsigned long`s.
 pub type Word = c_ulong;
@@ -76,4 +82,324 @@ pub fn monotonic_now() -> Duration {
     // has this clock.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
     Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+/// Which of the two processes this is, after a fork.
+pub enum Forked {
+    Parent { child: pid_t },
+    Child,
+}
+
+/// Forks, unless the process has more than one OS thread (`None`).
+pub fn fork() -> io::Result<Option<Forked>> {
+    if !is_single_threaded()? {
+        return Ok(None);
+    }
+    // SAFETY: the child is a copy of a process with one thread, this one, as was just asked: no lock is held by a thread
+    // that the child lacks, so all code may run in it.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Some(Forked::Child)),
+        child => Ok(Some(Forked::Parent { child })),
+    }
+}
+
+/// The folder of the process's threads has a link for each, and two more: one call, where reading the number from
+/// `status` takes three and a lot of formatting.
+fn is_single_threaded() -> io::Result<bool> {
+    match std::fs::metadata("/proc/self/task")?.nlink() {
+        3 => Ok(true),
+        4.. => Ok(false),
+        // Some kernel that does not count its links.
+        _ => Ok(std::fs::read_dir("/proc/self/task")?.count() == 1),
+    }
+}
+
+/// The number of this process.
+pub fn process_id() -> pid_t {
+    // SAFETY: the call has no arguments and can't fail.
+    unsafe { libc::getpid() }
+}
+
+/// Ends the process at once: nothing is dropped, flushed or called.
+pub fn exit_now(code: c_int) -> ! {
+    // SAFETY: the call does not return and touches no memory.
+    unsafe { libc::_exit(code) }
+}
+
+/// Writes out what C code has buffered in its streams.
+pub fn flush_c_streams() {
+    // SAFETY: a null pointer means all streams.
+    unsafe { libc::fflush(std::ptr::null_mut()) };
+}
+
+/// Has `handler` called when the process ends by `exit`. Says nothing if the C library has no room for it.
+pub fn at_exit(handler: extern "C" fn()) {
+    // SAFETY: the handler is a function, so it is there as long as the process.
+    unsafe { libc::atexit(handler) };
+}
+
+/// A child process, and the descriptor that means it and no other, where the kernel has such.
+pub struct Process {
+    pid: pid_t,
+    descriptor: Option<OwnedFd>,
+}
+
+impl Process {
+    /// Of a child that nobody has waited for.
+    pub fn new(pid: pid_t) -> Self {
+        // SAFETY: the call takes two numbers and no pointer.
+        let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+        let descriptor = c_int::try_from(descriptor).ok().filter(|&descriptor| descriptor >= 0);
+        // SAFETY: the descriptor is new, so nobody else owns it.
+        let descriptor = descriptor.map(|descriptor| unsafe { OwnedFd::from_raw_fd(descriptor) });
+        Self { pid, descriptor }
+    }
+
+    pub fn pid(&self) -> pid_t {
+        self.pid
+    }
+
+    /// Readable when the process has ended.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.descriptor.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Gives up the descriptor.
+    pub fn take_descriptor(&mut self) -> Option<OwnedFd> {
+        self.descriptor.take()
+    }
+
+    /// How the process has ended; `None` if it has not. Once it has been said, the number may mean another process.
+    ///
+    /// `ECHILD` says that somebody else was told.
+    pub fn reap(&self, is_blocking: bool) -> io::Result<Option<Ended>> {
+        let (what, number) = match &self.descriptor {
+            Some(descriptor) => (libc::P_PIDFD, descriptor.as_raw_fd()),
+            None => (libc::P_PID, self.pid),
+        };
+        let options = libc::WEXITED | if is_blocking { 0 } else { libc::WNOHANG };
+        // SAFETY: all zero bytes are a valid siginfo, and the answer "nothing has ended".
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        loop {
+            // SAFETY: `info` is a valid place for a siginfo, borrowed until the call returns.
+            let result =
+                check(unsafe { libc::waitid(what, number as libc::id_t, &mut info, options) });
+            match result {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+                Ok(_) => break,
+            }
+        }
+        // SAFETY: waitid has filled in these two, or they are the zeros from above.
+        let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+        let is_code = info.si_code == libc::CLD_EXITED;
+        Ok((pid != 0).then_some(if is_code { Ended::Code(status) } else { Ended::Signal(status) }))
+    }
+
+    /// Sends a signal, which does nothing if the process has ended. Not after it has been reaped.
+    pub fn signal(&self, signal: c_int) {
+        match &self.descriptor {
+            Some(descriptor) => {
+                let no_info = std::ptr::null::<libc::siginfo_t>();
+                let descriptor = descriptor.as_raw_fd();
+                // SAFETY: the descriptor is open, as it is owned; a null pointer means a signal as of `kill`.
+                unsafe {
+                    libc::syscall(libc::SYS_pidfd_send_signal, descriptor, signal, no_info, 0);
+                }
+            }
+            // SAFETY: kill touches no memory of this process. The number is that of a child that has not been reaped,
+            // so it is not 0, -1 or that of a group.
+            None => unsafe {
+                libc::kill(self.pid, signal);
+            },
+        }
+    }
+}
+
+/// While this is there, the OS thread gets no signals.
+pub struct SignalsBlocked {
+    before: libc::sigset_t,
+}
+
+impl SignalsBlocked {
+    pub fn new() -> Self {
+        // SAFETY: all zero bytes are a valid set, and sigfillset makes it that of all signals.
+        let (mut all, mut before): (libc::sigset_t, libc::sigset_t) =
+            unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+        // SAFETY: both sets are valid, and borrowed until the calls return, which can't fail with these arguments.
+        unsafe {
+            libc::sigfillset(&mut all);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+        }
+        Self { before }
+    }
+}
+
+impl Drop for SignalsBlocked {
+    fn drop(&mut self) {
+        // SAFETY: `before` was filled in by the same call; the old mask is not asked for.
+        unsafe {
+            libc::pthread_sigmask(libc::SIG_SETMASK, &self.before, std::ptr::null_mut());
+        }
+    }
+}
+
+/// For a forked process: no handler of the parent's is called in it, and no signal is blocked. What the parent ignores stays
+/// ignored, but for the signals that end a task or tell of its own tasks.
+pub fn reset_signals() {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: all zero bytes are a valid sigaction: no flags, an empty mask, the default handler.
+        let default: libc::sigaction = unsafe { std::mem::zeroed() };
+        let mut action = default;
+        // SAFETY: `action` is a valid place for a sigaction, borrowed until the call returns. A number that is no
+        // signal is an error.
+        let result = unsafe { libc::sigaction(signal, std::ptr::null(), &mut action) };
+        let is_needed = matches!(signal, libc::SIGTERM | libc::SIGCONT | libc::SIGCHLD);
+        let is_ignored = action.sa_sigaction == libc::SIG_IGN && !is_needed;
+        if result == 0 && action.sa_sigaction != libc::SIG_DFL && !is_ignored {
+            // SAFETY: `default` is valid and borrowed until the call returns; the old action is not asked for.
+            unsafe { libc::sigaction(signal, &default, std::ptr::null_mut()) };
+        }
+    }
+    // SAFETY: an empty set is all zero bytes on Linux; it is valid, and borrowed until the call returns.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+    }
+}
+
+/// The parent of this process, as far as `on_parent_death` is concerned, and the timer that it starts.
+static PARENT: AtomicI32 = AtomicI32::new(0);
+static LAST_TIMER: AtomicPtr<libc::c_void> = AtomicPtr::new(std::ptr::null_mut());
+
+/// After the death of its parent, a process has so much time to end by itself.
+const ORPHAN_GRACE_SECONDS: libc::time_t = 1;
+
+/// Has this process killed one second after `parent` has died: a net for those that don't notice. Uses `SIGRTMAX`.
+///
+/// # Errors
+/// The parent has died already, or what the system says.
+pub fn die_after(parent: pid_t) -> io::Result<()> {
+    // SAFETY: all zero bytes are a valid sigevent.
+    let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
+    event.sigev_notify = libc::SIGEV_SIGNAL;
+    event.sigev_signo = libc::SIGKILL;
+    let mut timer = std::ptr::null_mut();
+    // SAFETY: `event` is valid and `timer` a place for a timer, both borrowed until the call returns.
+    check(unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &mut event, &mut timer) })?;
+    PARENT.store(parent, Ordering::Relaxed);
+    LAST_TIMER.store(timer, Ordering::Relaxed);
+    let handler: extern "C" fn(c_int) = on_parent_death;
+    // SAFETY: all zero bytes are a valid sigaction.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler as libc::sighandler_t;
+    action.sa_flags = libc::SA_RESTART;
+    // SAFETY: `action` is valid and borrowed until the call returns; what its handler does may be done in one.
+    check(unsafe { libc::sigaction(libc::SIGRTMAX(), &action, std::ptr::null_mut()) })?;
+    // SAFETY: PR_SET_PDEATHSIG takes a number and no pointer.
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGRTMAX() as libc::c_ulong) })?;
+    // SAFETY: the call has no arguments and can't fail.
+    if unsafe { libc::getppid() } != parent {
+        return Err(io::Error::other("the parent has died"));
+    }
+    Ok(())
+}
+
+/// The signal also comes when the OS thread that forked has ended, and the parent lives on: then it means nothing.
+extern "C" fn on_parent_death(_: c_int) {
+    // SAFETY: the call has no arguments and can't fail.
+    if unsafe { libc::getppid() } == PARENT.load(Ordering::Relaxed) {
+        return;
+    }
+    let time = libc::timespec { tv_sec: ORPHAN_GRACE_SECONDS, tv_nsec: 0 };
+    let once =
+        libc::itimerspec { it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 }, it_value: time };
+    let timer = LAST_TIMER.load(Ordering::Relaxed);
+    // SAFETY: `die_after` has made the timer before it installed this handler, and it is never deleted. `once` is valid
+    // and borrowed until the call returns. The call may be made in a signal handler, and does not fail, so that it
+    // leaves errno alone.
+    unsafe { libc::timer_settime(timer, 0, &once, std::ptr::null_mut()) };
+}
+
+/// Sends what the socket takes now. Never blocks if the socket doesn't, and never raises `SIGPIPE`.
+pub fn send(socket: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    let socket = socket.as_fd().as_raw_fd();
+    // SAFETY: the kernel reads `bytes`, which are borrowed until the call returns.
+    let sent =
+        unsafe { libc::send(socket, bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// What `poll` is asked about one descriptor, and what it answers.
+pub struct Question {
+    pub descriptor: RawFd,
+    pub interest: Interest,
+    pub found: Readiness,
+}
+
+/// Waits until one of the descriptors is ready, or the time is up, or a signal came.
+pub fn poll(questions: &mut [Question], timeout: Option<Duration>) -> io::Result<()> {
+    let mut asked: Vec<libc::pollfd> = questions.iter().map(to_pollfd).collect();
+    let timeout = timeout.map_or(-1, |timeout| {
+        c_int::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(c_int::MAX)
+    });
+    // SAFETY: the kernel reads and writes `asked.len()` pollfds, which are borrowed until the call returns.
+    let result =
+        check(unsafe { libc::poll(asked.as_mut_ptr(), asked.len() as libc::nfds_t, timeout) });
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+        Err(_) => return Ok(()),
+        Ok(_) => {}
+    }
+    for (question, asked) in questions.iter_mut().zip(asked) {
+        let mut found = Readiness::NONE;
+        for (bits, readiness) in [
+            (libc::POLLIN, Readiness::READABLE),
+            (libc::POLLOUT, Readiness::WRITABLE),
+            (libc::POLLHUP, Readiness::HANGUP),
+            (libc::POLLERR | libc::POLLNVAL, Readiness::ERROR),
+        ] {
+            if asked.revents & bits != 0 {
+                found = found | readiness;
+            }
+        }
+        question.found = found;
+    }
+    Ok(())
+}
+
+fn to_pollfd(question: &Question) -> libc::pollfd {
+    let readable = if question.interest.is_readable() { libc::POLLIN } else { 0 };
+    let writable = if question.interest.is_writable() { libc::POLLOUT } else { 0 };
+    libc::pollfd { fd: question.descriptor, events: readable | writable, revents: 0 }
+}
+
+/// Closes all descriptors but 0, 1, 2 and `kept`, and keeps their numbers: each becomes a path to nothing that can be
+/// read, written or waited for, so that an object that still owns the number can do no harm to another file.
+pub fn close_all_but(kept: &[RawFd]) -> io::Result<()> {
+    let nothing = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_PATH | libc::O_CLOEXEC)
+        .open("/dev/null")?;
+    let nothing = nothing.as_raw_fd();
+    let names: Vec<_> =
+        std::fs::read_dir("/proc/self/fd")?.flatten().map(|entry| entry.file_name()).collect();
+    let numbers = names.iter().filter_map(|name| name.to_str()?.parse::<RawFd>().ok());
+    for number in
+        numbers.filter(|number| *number > 2 && *number != nothing && !kept.contains(number))
+    {
+        // Not the one that the folder itself was read with, which is closed by now.
+        if is_open(number) {
+            // SAFETY: both numbers are plain numbers. The file that `number` meant is closed; all objects that own that
+            // number are the parent's, and go on owning an open descriptor.
+            unsafe { libc::dup3(nothing, number, libc::O_CLOEXEC) };
+        }
+    }
+    Ok(())
+}
+
+fn check(result: c_int) -> io::Result<c_int> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

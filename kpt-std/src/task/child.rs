@@ -1,0 +1,239 @@
+//! The other side: what a task is made of, and how its process runs and leaves.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::error::Error;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::panic::{self, AssertUnwindSafe};
+
+use kpt_core::{Exit, Source, Threads};
+
+use super::config::TaskConfig;
+use super::error::SendError;
+use super::exit::TaskEvent;
+use super::frame::Kind;
+use super::peer::{News, Peer};
+use super::peers::{self, SharedPeers};
+use super::spawner::flush_output;
+use crate::EventLoop;
+use crate::sys;
+
+/// So many messages are handed over before the threads get their turn.
+const MESSAGES_PER_TURN: usize = 64;
+
+/// What the exit code of a task is when it panicked, as of any Rust program.
+const PANICKED: i32 = 101;
+
+/// The exit code of a task that could not run, or not go on.
+const FAILED: i32 = 1;
+
+/// The application's part of a task: its state, with a loop of its own.
+///
+/// The task ends, and leaves with exit code 0, when its parent says `stop` or has gone (after `pre_stop`), when one of its
+/// hooks says `stop`, and when it has hung up and no thread is left.
+pub trait Child: Sized {
+    /// The type of its threads' arguments.
+    type Arg;
+
+    /// Called before its loop runs; adds its threads.
+    ///
+    /// # Errors
+    /// The task ends: its parent gets to know by [`TaskStatus::Failed`](super::TaskStatus::Failed).
+    fn pre_run(&mut self, threads: Threads<'_, Self, Self::Arg>) -> Result<(), Box<dyn Error>> {
+        let _ = threads;
+        Ok(())
+    }
+
+    /// Called for each message of the parent, in the order of sending, between the turns of its loop.
+    fn on_message(&mut self, message: Vec<u8>, threads: Threads<'_, Self, Self::Arg>) {
+        let _ = (message, threads);
+    }
+
+    /// Called when the parent wants it to end or has gone. The task leaves when this returns, and what it has sent is
+    /// there.
+    fn pre_stop(&mut self, threads: Threads<'_, Self, Self::Arg>) {
+        let _ = threads;
+    }
+}
+
+/// The way from a task to its parent.
+#[derive(Clone)]
+pub struct Parent {
+    peers: SharedPeers,
+    source: Source,
+    has_hung_up: std::rc::Rc<Cell<bool>>,
+}
+
+impl Parent {
+    /// Writable when any message finds room: for a write thread that sends what was refused. Its messages come to
+    /// [`Child::on_message`].
+    pub fn source(&self) -> Source {
+        self.source
+    }
+
+    /// Queues a message for the parent, and sends what the channel takes at once. Never blocks. What is queued when the
+    /// task ends is sent before it leaves, also by a panic or `std::process::exit`.
+    ///
+    /// # Errors
+    /// [`SendError`]: it is not queued.
+    pub fn send(&self, message: &[u8]) -> Result<(), SendError> {
+        self.with(|peer| peer.send(message)).unwrap_or(Err(SendError::Closed))
+    }
+
+    /// Says that no more messages are wanted: sending is `Closed` for the parent from then on, those on the way are
+    /// dropped. The task then ends when it has no threads left. It is still stopped by its parent, and by its death.
+    pub fn hang_up(&self) {
+        if !self.has_hung_up.replace(true) {
+            self.with(Peer::hang_up);
+        }
+    }
+
+    fn with<R>(&self, work: impl FnOnce(&mut Peer) -> R) -> Option<R> {
+        self.peers.borrow_mut().with(self.source, work)
+    }
+
+    /// Sends what is queued. Blocks until the parent has read it or is gone.
+    fn flush(&self) {
+        // Somebody may have called `exit` from where the peers were in use; nothing can be done for him.
+        if let Ok(mut peers) = self.peers.try_borrow_mut() {
+            peers.with(self.source, Peer::flush);
+        }
+    }
+
+    fn say_last(&self, kind: Kind, text: &str) {
+        if let Ok(mut peers) = self.peers.try_borrow_mut() {
+            peers.with(self.source, |peer| peer.send_control(kind, text));
+        }
+    }
+}
+
+thread_local! {
+    /// The parent of this process, if it is a task.
+    static PARENT: RefCell<Option<Parent>> = const { RefCell::new(None) };
+    /// What the last panic said.
+    static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// In the new process: runs the task to its end, and leaves.
+pub fn run_and_exit<C: Child>(
+    parent: libc::pid_t,
+    config: TaskConfig,
+    socket: UnixStream,
+    parents_end: UnixStream,
+    build: impl FnOnce(Parent) -> C,
+) -> ! {
+    // Nothing of the parent's may be unwound or dropped, whatever happens.
+    let code = panic::catch_unwind(AssertUnwindSafe(|| {
+        drop(parents_end);
+        become_task(parent, &config, &socket)?;
+        run(config, socket, build)
+    }));
+    let code = match code {
+        Ok(Ok(())) => 0,
+        Ok(Err(error)) => {
+            last_words(Kind::Failed, &error.to_string());
+            FAILED
+        }
+        Err(payload) => {
+            let text = PANIC.take();
+            last_words(Kind::Panicked, &text);
+            forget(payload);
+            PANICKED
+        }
+    };
+    let _ = panic::catch_unwind(flush_output);
+    PARENT.with_borrow(|parent| parent.iter().for_each(Parent::flush));
+    sys::exit_now(code)
+}
+
+/// Dropping what a panic carries can panic.
+fn forget(payload: Box<dyn Any + Send>) {
+    std::mem::forget(payload);
+}
+
+/// Lets go of what was the parent's, before anything of the application runs.
+fn become_task(
+    parent: libc::pid_t,
+    config: &TaskConfig,
+    socket: &UnixStream,
+) -> Result<(), Box<dyn Error>> {
+    peers::disown_all();
+    PARENT.take();
+    if let Some(kept) = &config.kept {
+        let mut kept = kept.clone();
+        kept.push(socket.as_raw_fd());
+        sys::close_all_but(&kept)?;
+    }
+    sys::reset_signals();
+    sys::die_after(parent)?;
+    sys::at_exit(at_exit);
+    keep_words_of_panics();
+    Ok(())
+}
+
+/// `std::process::exit` has been called, or the C function.
+extern "C" fn at_exit() {
+    let _ = panic::catch_unwind(|| {
+        PARENT.with_borrow(|parent| parent.iter().for_each(Parent::flush));
+    });
+}
+
+/// A panic is printed as before, and what it says is kept for the parent.
+fn keep_words_of_panics() {
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        PANIC.set(info.to_string());
+        if cfg!(panic = "abort") {
+            last_words(Kind::Panicked, &info.to_string());
+        }
+        print(info);
+    }));
+}
+
+fn last_words(kind: Kind, text: &str) {
+    PARENT.with_borrow(|parent| {
+        if let Some(parent) = parent {
+            parent.say_last(kind, text);
+            parent.flush();
+        }
+    });
+}
+
+/// The task's loop.
+fn run<C: Child>(
+    config: TaskConfig,
+    socket: UnixStream,
+    build: impl FnOnce(Parent) -> C,
+) -> Result<(), Box<dyn Error>> {
+    let mut kpt = EventLoop::<C, C::Arg>::with_capacity(config.threads);
+    let peers = kpt.poller().peers().clone();
+    let source = peers.borrow_mut().insert(Peer::new(&config, socket, None), true);
+    let parent = Parent { peers, source, has_hung_up: Default::default() };
+    PARENT.set(Some(parent.clone()));
+    let mut state = build(parent.clone());
+    state.pre_run(kpt.threads())?;
+    parent.with(|peer| peer.send_control(Kind::Ready, ""));
+    loop {
+        for _ in 0..MESSAGES_PER_TURN {
+            match parent.with(Peer::receive).flatten() {
+                Some(News::Event(TaskEvent::Message(_))) if parent.has_hung_up.get() => {}
+                Some(News::Event(TaskEvent::Message(message))) => {
+                    state.on_message(message, kpt.threads());
+                }
+                Some(News::Stop | News::Gone) => {
+                    state.pre_stop(kpt.threads());
+                    return Ok(());
+                }
+                Some(News::Event(TaskEvent::Exit(_))) | None => break,
+            }
+        }
+        match kpt.turn(&mut state)? {
+            None => {}
+            Some(Exit::Stopped) => return Ok(()),
+            Some(Exit::Empty) if parent.has_hung_up.get() => return Ok(()),
+            // No thread is left, but the parent may say something.
+            Some(Exit::Empty) => parent.peers.borrow_mut().drive(None)?,
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Tasks: forked processes with a loop of their own, and a channel of messages to their parent.
+//!
+//! From the bottom: [`frame`] (messages as bytes) and [`life`] (how a task is ended) know neither descriptors nor
+//! processes; [`peer`] is one end of a channel, [`peers`] all those of a loop; [`tasks`] is the poller that drives them;
+//! [`spawner`] and [`handle`] are what the parent has, [`child`] is what runs in the new process.
+
+mod child;
+mod config;
+mod error;
+mod exit;
+mod frame;
+mod handle;
+mod life;
+mod peer;
+mod peers;
+mod spawner;
+mod tasks;
+
+pub use child::{Child, Parent};
+pub use config::TaskConfig;
+pub use error::{SendError, StartError};
+pub use exit::{TaskEvent, TaskExit, TaskStatus};
+pub use frame::ProtocolError;
+pub use handle::TaskHandle;
+pub use life::Rung;
+pub use spawner::Spawner;
+pub use tasks::Tasks;
+
+pub(crate) use life::Ended;

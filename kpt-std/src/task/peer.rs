@@ -1,0 +1,455 @@
+//! One end of a channel, and of the parent's end the process at the other: what is done with them when something is
+//! ready or due. It knows no poller and no other channel.
+
+use std::io::{ErrorKind, Read};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use kpt_core::{Instant, Interest, Readiness};
+
+use super::config::TaskConfig;
+use super::error::SendError;
+use super::exit::{TaskEvent, TaskExit, TaskStatus};
+use super::frame::{Frame, Inbox, Kind, Outbox, ProtocolError, Refused, Sender};
+use super::life::{Action, Ended, Life};
+use crate::sys::{self, Process};
+
+/// Where the kernel has no descriptor for a process, it is asked this often.
+const REAP_PERIOD: Duration = Duration::from_millis(20);
+
+/// One end of a channel.
+pub struct Peer {
+    /// `None` when nothing more can come or go.
+    socket: Option<UnixStream>,
+    inbox: Inbox,
+    outbox: Outbox,
+    /// Nothing more goes: the other side has closed, hung up, or is to end.
+    is_closed: bool,
+    error: Option<ProtocolError>,
+    /// What threads want of the source.
+    pub interest: Interest,
+    /// What the poller inside was told to watch the socket for.
+    pub told: Interest,
+    /// Whether the poller inside was told to watch the process.
+    pub is_process_told: bool,
+    /// Of the parent's end: the child.
+    pub task: Option<Task>,
+    /// Descriptors that the poller may still watch; closed when it has been told.
+    pub retired: Vec<OwnedFd>,
+}
+
+/// What a parent knows of its child, in addition to the channel.
+pub struct Task {
+    name: String,
+    pub grace: Duration,
+    process: Process,
+    life: Life,
+    /// Its last words.
+    words: Option<TaskStatus>,
+    is_reported: bool,
+    reap_at: Instant,
+}
+
+/// What the other side of a channel has to say.
+pub enum News {
+    Event(TaskEvent),
+    /// To a child: the parent wants it to end.
+    Stop,
+    /// To a child: its parent has gone.
+    Gone,
+}
+
+impl Peer {
+    /// An end of the channel to the other side, which is a task if a process is given.
+    pub fn new(config: &TaskConfig, socket: UnixStream, process: Option<Process>) -> Self {
+        let from = if process.is_some() { Sender::Child } else { Sender::Parent };
+        Self {
+            socket: Some(socket),
+            inbox: Inbox::new(from, config.max_message, config.queue),
+            outbox: Outbox::new(config.max_message, config.queue),
+            is_closed: false,
+            error: None,
+            interest: Interest::NONE,
+            told: Interest::NONE,
+            is_process_told: false,
+            task: process.map(|process| Task {
+                name: config.name.clone(),
+                grace: config.grace,
+                process,
+                life: Life::new(),
+                words: None,
+                is_reported: false,
+                reap_at: Instant::ZERO,
+            }),
+            retired: Vec::new(),
+        }
+    }
+
+    /// The descriptor of the channel.
+    pub fn socket(&self) -> Option<RawFd> {
+        self.socket.as_ref().map(AsRawFd::as_raw_fd)
+    }
+
+    /// The descriptor of the process, as long as it has not ended.
+    pub fn process(&self) -> Option<RawFd> {
+        let task = self.task.as_ref().filter(|task| task.life.ended().is_none())?;
+        task.process.descriptor().map(|descriptor| descriptor.as_raw_fd())
+    }
+
+    /// What to watch the socket for.
+    pub fn wanted(&self) -> Interest {
+        if self.socket.is_none() {
+            return Interest::NONE;
+        }
+        let read = if self.inbox.has_room() { Interest::READABLE } else { Interest::NONE };
+        let write =
+            if self.outbox.unsent().is_empty() { Interest::NONE } else { Interest::WRITABLE };
+        read | write
+    }
+
+    /// What the source is, as a thread would find it.
+    pub fn readiness(&self) -> Readiness {
+        let has_message = self.inbox.peek().is_some();
+        let is_gone = self.task.is_none() && self.socket.is_none();
+        let readable = has_message || is_gone || self.has_exit();
+        let writable = self.is_closed || self.outbox.has_room();
+        let mut readiness = Readiness::NONE;
+        if readable {
+            readiness = readiness | Readiness::READABLE;
+        }
+        if writable {
+            readiness = readiness | Readiness::WRITABLE;
+        }
+        readiness
+    }
+}
+
+/// What users do.
+impl Peer {
+    /// Queues a message, and sends what goes at once.
+    pub fn send(&mut self, message: &[u8]) -> Result<(), SendError> {
+        if self.is_closed {
+            return Err(SendError::Closed);
+        }
+        self.outbox.push_message(message).map_err(|refused| match refused {
+            Refused::Full => SendError::Full,
+            Refused::TooLong => SendError::TooLong,
+        })?;
+        self.write();
+        Ok(())
+    }
+
+    /// Queues one of the other frames, and sends what goes at once.
+    pub fn send_control(&mut self, kind: Kind, text: &str) {
+        if !self.is_closed {
+            self.outbox.push_control(kind, text);
+            self.write();
+        }
+    }
+
+    /// The next thing that the other side says.
+    pub fn receive(&mut self) -> Option<News> {
+        self.handle_controls();
+        if let Some(Frame { kind, payload }) = self.inbox.pop() {
+            self.handle_controls();
+            return Some(match kind {
+                Kind::Stop => News::Stop,
+                _ => News::Event(TaskEvent::Message(payload)),
+            });
+        }
+        if self.task.is_none() {
+            return self.socket.is_none().then_some(News::Gone);
+        }
+        if !self.has_exit() {
+            return None;
+        }
+        let is_truncated = self.inbox.is_partial();
+        let protocol_error = self.error;
+        let task = self.task.as_mut()?;
+        task.is_reported = true;
+        let exit = task.exit(is_truncated, protocol_error);
+        task.log(&exit);
+        Some(News::Event(TaskEvent::Exit(exit)))
+    }
+
+    /// How the task ended, if it has, whether or not that has been received.
+    pub fn exit(&self) -> Option<TaskExit> {
+        let task = self.task.as_ref()?;
+        let is_over = task.life.ended().is_some() && self.socket.is_none();
+        is_over.then(|| task.exit(self.inbox.is_partial(), self.error))
+    }
+
+    /// Forgets all that came and was not received.
+    pub fn discard(&mut self) {
+        while let Some(frame) = self.inbox.pop() {
+            self.on_control(&frame);
+        }
+    }
+
+    /// Ends the task; see [`Life::stop`].
+    pub fn stop(&mut self, now: Instant, grace: Duration) {
+        if let Some(task) = &mut self.task {
+            let action = task.life.stop(now, grace);
+            self.act(action);
+            self.is_closed = true;
+        }
+    }
+
+    /// Ends the task now.
+    pub fn kill(&mut self) {
+        if let Some(task) = &mut self.task {
+            let action = task.life.kill();
+            self.act(action);
+            self.is_closed = true;
+        }
+    }
+
+    /// Nothing more shall be sent to this side.
+    pub fn hang_up(&mut self) {
+        self.send_control(Kind::HangUp, "");
+    }
+}
+
+/// What happens.
+impl Peer {
+    /// The socket is ready: reads once and writes once, so that no channel keeps the others waiting.
+    pub fn on_socket(&mut self, scratch: &mut [u8]) {
+        self.write();
+        self.read(scratch);
+    }
+
+    /// The process has ended, or it is time to ask whether it has.
+    pub fn on_process(&mut self, scratch: &mut [u8]) {
+        let Some(task) = &mut self.task else { return };
+        if task.life.ended().is_none()
+            && let Some(ended) = task.reap(false)
+        {
+            task.life.on_ended(ended);
+            self.is_closed = true;
+            self.outbox.clear();
+            let descriptor = task.process.take_descriptor();
+            self.retired.extend(descriptor.filter(|_| self.is_process_told));
+            self.read_rest(scratch);
+        }
+    }
+
+    /// Does what is due.
+    pub fn on_time(&mut self, now: Instant, scratch: &mut [u8]) {
+        while let Some(action) = self.task.as_mut().and_then(|task| task.life.on_time(now)) {
+            self.act(Some(action));
+        }
+        if self.reap_at().is_some_and(|at| at <= now) {
+            self.on_process(scratch);
+            if let Some(task) = &mut self.task {
+                task.reap_at = now + REAP_PERIOD;
+            }
+        }
+    }
+
+    /// When something is due.
+    pub fn deadline(&self) -> Option<Instant> {
+        let ladder = self.task.as_ref().and_then(|task| task.life.deadline());
+        [ladder, self.reap_at()].into_iter().flatten().min()
+    }
+
+    /// When to ask whether the process has ended, if nothing else says so.
+    fn reap_at(&self) -> Option<Instant> {
+        let task = self.task.as_ref()?;
+        let is_asked = task.life.ended().is_none() && task.process.descriptor().is_none();
+        is_asked.then_some(task.reap_at)
+    }
+
+    /// Once the process has ended, reads what it has left, as far as there is room.
+    pub fn read_rest(&mut self, scratch: &mut [u8]) {
+        let has_ended = self.task.as_ref().is_some_and(|task| task.life.ended().is_some());
+        while has_ended && self.socket.is_some() && self.inbox.has_room() {
+            self.read(scratch);
+        }
+    }
+
+    /// A task that says what no task says is ended.
+    pub fn stop_if_broken(&mut self, now: Instant) {
+        if self.error.is_some()
+            && let Some(task) = &self.task
+            && task.life.rung().is_none()
+        {
+            self.stop(now, task.grace);
+        }
+    }
+
+    /// Waits until all that is queued has been sent, or nobody will read it.
+    pub fn flush(&mut self) {
+        while let Some(descriptor) = self.socket()
+            && !self.outbox.unsent().is_empty()
+        {
+            self.write();
+            let interest = Interest::WRITABLE;
+            let question = sys::Question { descriptor, interest, found: Readiness::NONE };
+            if self.outbox.unsent().is_empty() || sys::poll(&mut [question], None).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn write(&mut self) {
+        let Some(socket) = &self.socket else { return };
+        if self.outbox.unsent().is_empty() {
+            return;
+        }
+        match sys::send(socket, self.outbox.unsent()) {
+            Ok(count) => self.outbox.mark_sent(count),
+            Err(error) if is_not_now(error.kind()) => {}
+            // The other side has gone. What it sent before is still to be read.
+            Err(_) => {
+                self.outbox.clear();
+                self.is_closed = true;
+            }
+        }
+    }
+
+    fn read(&mut self, scratch: &mut [u8]) {
+        let Some(mut socket) = self.socket.as_ref().filter(|_| self.inbox.has_room()) else {
+            return;
+        };
+        match socket.read(scratch) {
+            Ok(count) if count > 0 => {
+                if let Err(error) = self.inbox.feed(&scratch[..count]) {
+                    self.error = Some(error);
+                    self.close();
+                }
+                self.handle_controls();
+            }
+            // A process that has ended has written all that it ever will, even if somebody else holds its end.
+            Err(error) if is_not_now(error.kind()) => {
+                let ended = self.task.as_ref().and_then(|task| task.life.ended());
+                if ended.is_some() && error.kind() == ErrorKind::WouldBlock {
+                    self.close();
+                }
+            }
+            Ok(_) | Err(_) => self.close(),
+        }
+    }
+
+    /// Nothing comes and goes any more.
+    fn close(&mut self) {
+        self.is_closed = true;
+        self.outbox.clear();
+        let socket = self.socket.take().filter(|_| !self.told.is_none());
+        self.retired.extend(socket.map(OwnedFd::from));
+    }
+
+    /// Takes what is no message from the front of the queue. A child's stop is left there, to be received in its turn.
+    fn handle_controls(&mut self) {
+        while self.inbox.peek().is_some_and(|kind| !matches!(kind, Kind::Message | Kind::Stop)) {
+            if let Some(frame) = self.inbox.pop() {
+                self.on_control(&frame);
+            }
+        }
+    }
+
+    fn on_control(&mut self, frame: &Frame) {
+        let text = || String::from_utf8_lossy(&frame.payload).into_owned();
+        match (frame.kind, &mut self.task) {
+            (Kind::Ready, Some(task)) => task.life.on_ready(),
+            (Kind::Failed, Some(task)) => task.words = Some(TaskStatus::Failed(text())),
+            (Kind::Panicked, Some(task)) => task.words = Some(TaskStatus::Panicked(text())),
+            (Kind::HangUp, _) => self.is_closed = true,
+            _ => {}
+        }
+    }
+
+    fn act(&mut self, action: Option<Action>) {
+        let Some(action) = action else { return };
+        if action == Action::Ask {
+            return self.send_control(Kind::Stop, "");
+        }
+        if let Some(task) = &self.task {
+            task.signal(action);
+        }
+    }
+
+    /// Whether the exit event can be received.
+    fn has_exit(&self) -> bool {
+        let is_reported = self.task.as_ref().is_none_or(|task| task.is_reported);
+        !is_reported && self.inbox.peek().is_none() && self.exit().is_some()
+    }
+
+    /// Kills what still runs, and waits for its end.
+    pub fn kill_and_wait(&mut self) {
+        self.kill();
+        let Some(task) = &mut self.task else { return };
+        if task.life.ended().is_none()
+            && let Some(ended) = task.reap(true)
+        {
+            task.life.on_ended(ended);
+        }
+    }
+
+    /// In a child of this process: this channel is the parent's, and not to be touched.
+    pub fn disown(&mut self) {
+        self.socket = None;
+        self.is_closed = true;
+        self.outbox.clear();
+        self.inbox.clear();
+        self.retired.clear();
+        if let Some(task) = &mut self.task {
+            task.process.take_descriptor();
+            task.life.on_ended(Ended::Unknown);
+            task.is_reported = true;
+        }
+    }
+}
+
+impl Task {
+    /// The number of the process.
+    fn pid(&self) -> i32 {
+        self.process.pid()
+    }
+
+    fn log(&self, exit: &TaskExit) {
+        if exit.stopped.is_some() || exit.status == TaskStatus::Code(0) {
+            crate::log::trace!("task {} {}: {}", self.name, self.pid(), exit);
+        } else {
+            crate::log::error!("task {} {}: {}", self.name, self.pid(), exit);
+        }
+    }
+
+    fn reap(&self, is_blocking: bool) -> Option<Ended> {
+        self.process.reap(is_blocking).unwrap_or(Some(Ended::Unknown))
+    }
+
+    fn signal(&self, action: Action) {
+        match action {
+            Action::Ask => {}
+            Action::Terminate => {
+                self.process.signal(libc::SIGTERM);
+                self.process.signal(libc::SIGCONT);
+            }
+            Action::Kill => self.process.signal(libc::SIGKILL),
+        }
+    }
+
+    fn exit(&self, is_truncated: bool, protocol_error: Option<ProtocolError>) -> TaskExit {
+        let status = match (self.life.ended(), &self.words) {
+            // A panic ends with SIGABRT where it does not unwind.
+            (Some(Ended::Signal(signal)), words) if words.is_none() || signal != libc::SIGABRT => {
+                TaskStatus::Signal(signal)
+            }
+            (_, Some(words)) => words.clone(),
+            (Some(Ended::Code(code)), None) => TaskStatus::Code(code),
+            (_, None) => TaskStatus::Unknown,
+        };
+        TaskExit {
+            status,
+            stopped: self.life.rung(),
+            has_started: self.life.has_started(),
+            is_truncated,
+            protocol_error,
+        }
+    }
+}
+
+fn is_not_now(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}

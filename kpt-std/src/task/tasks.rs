@@ -1,0 +1,86 @@
+//! A poller around another one that also drives the channels to tasks and to the parent.
+
+use kpt_core::{Instant, Interest, Poller, Ready, Source, Unwatchable};
+
+use super::peers::{self, SharedPeers};
+use super::spawner::Spawner;
+
+/// A poller that does what `P` does, and drives tasks: inside its `wait`, queued messages go out, others come in, tasks
+/// that shall end are ended, and those that have are reaped.
+///
+/// Each task is one source, [`TaskHandle::source`](super::TaskHandle::source), and so is the
+/// [`Parent`](super::Parent) in a task. Such a source is readable when there is something to receive, and writable when a
+/// message of any allowed length finds room. Tasks don't keep a loop alive; only threads do.
+///
+/// While there is no task, a wait costs what it costs `P`. Each task that has something to read, to write, or has ended
+/// takes one call for it, and what is written is at most what the socket takes, what is read at most 64 KiB: no task keeps
+/// the others waiting.
+pub struct Tasks<P> {
+    inner: P,
+    peers: SharedPeers,
+}
+
+impl<P> Tasks<P> {
+    /// Around `inner`, with no tasks.
+    pub fn new(inner: P) -> Self {
+        Self { inner, peers: peers::shared() }
+    }
+
+    /// Starts tasks that this poller drives. May be cloned, and given to the application's state.
+    pub fn spawner(&self) -> Spawner {
+        Spawner::of(self.peers.clone())
+    }
+
+    pub(super) fn peers(&self) -> &SharedPeers {
+        &self.peers
+    }
+}
+
+impl<P: Default> Default for Tasks<P> {
+    fn default() -> Self {
+        Self::new(P::default())
+    }
+}
+
+impl<P: Poller> Poller for Tasks<P> {
+    type Error = P::Error;
+
+    const LOOK_EVERY: u32 = P::LOOK_EVERY;
+
+    fn now(&mut self) -> Instant {
+        self.inner.now()
+    }
+
+    fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable> {
+        if peers::is_channel(source) {
+            return self.peers.borrow_mut().set_interest(source, interest);
+        }
+        self.inner.modify(source, interest)
+    }
+
+    fn wait(&mut self, until: Option<Instant>, ready: &mut Ready<'_>) -> Result<Instant, P::Error> {
+        let mut peers = self.peers.borrow_mut();
+        if peers.is_empty() {
+            return self.inner.wait(until, ready);
+        }
+        let inner = &mut self.inner;
+        // A channel that can't be watched, for lack of descriptors, would be noticed by nobody: see `until` below.
+        let until = peers.before_wait(until, &mut |source, interest| {
+            let _ = inner.modify(source, interest);
+        });
+        let mut sink = |source, readiness| {
+            if !peers.found(source, readiness) {
+                ready.push(source, readiness);
+            }
+        };
+        let now = inner.wait(until, &mut Ready::new(&mut sink))?;
+        peers.after_wait(now, ready);
+        Ok(now)
+    }
+}
+
+impl<P> Drop for Tasks<P> {
+    fn drop(&mut self) {
+        self.peers.borrow_mut().forget_poller();
+    }
+}

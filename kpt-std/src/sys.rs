@@ -127,12 +127,6 @@ pub fn exit_now(code: c_int) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Writes out what C code has buffered in its streams.
-pub fn flush_c_streams() {
-    // SAFETY: a null pointer means all streams.
-    unsafe { libc::fflush(std::ptr::null_mut()) };
-}
-
 /// Has `handler` called when the process ends by `exit`. Says nothing if the C library has no room for it.
 pub fn at_exit(handler: extern "C" fn()) {
     // SAFETY: the handler is a function, so it is there as long as the process.

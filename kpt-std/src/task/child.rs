@@ -6,6 +6,7 @@ use std::error::Error;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::Once;
 
 use kpt_core::{Exit, Source, Threads};
 
@@ -103,14 +104,14 @@ impl Parent {
 
     fn say_last(&self, kind: Kind, text: &str) {
         if let Ok(mut peers) = self.peers.try_borrow_mut() {
-            peers.with(self.source, |peer| peer.send_control(kind, text));
+            peers.with(self.source, |peer| peer.queue_control(kind, text));
         }
     }
 }
 
 thread_local! {
-    /// The parent of this process, if it is a task.
-    static PARENT: RefCell<Option<Parent>> = const { RefCell::new(None) };
+    /// The parent of this process, if it is a task. It is there until the process has gone.
+    static PARENT: Cell<Option<&'static Parent>> = const { Cell::new(None) };
     /// What the last panic said.
     static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
 }
@@ -143,7 +144,7 @@ pub fn run_and_exit<C: Child>(
         }
     };
     let _ = panic::catch_unwind(flush_output);
-    PARENT.with_borrow(|parent| parent.iter().for_each(Parent::flush));
+    flush_parent();
     sys::exit_now(code)
 }
 
@@ -159,7 +160,7 @@ fn become_task(
     socket: &UnixStream,
 ) -> Result<(), Box<dyn Error>> {
     peers::disown_all();
-    PARENT.take();
+    PARENT.set(None);
     if let Some(kept) = &config.kept {
         let mut kept = kept.clone();
         kept.push(socket.as_raw_fd());
@@ -167,16 +168,19 @@ fn become_task(
     }
     sys::reset_signals();
     sys::die_after(parent)?;
-    sys::at_exit(at_exit);
     keep_words_of_panics();
     Ok(())
 }
 
-/// `std::process::exit` has been called, or the C function.
+/// Has a process that ends by `std::process::exit` send what is queued, should it be a task. Done before the first fork,
+/// once for the process and all that it forks.
+pub fn prepare_exit() {
+    static IS_DONE: Once = Once::new();
+    IS_DONE.call_once(|| sys::at_exit(at_exit));
+}
+
 extern "C" fn at_exit() {
-    let _ = panic::catch_unwind(|| {
-        PARENT.with_borrow(|parent| parent.iter().for_each(Parent::flush));
-    });
+    let _ = panic::catch_unwind(flush_parent);
 }
 
 /// A panic is printed as before, and what it says is kept for the parent.
@@ -192,12 +196,16 @@ fn keep_words_of_panics() {
 }
 
 fn last_words(kind: Kind, text: &str) {
-    PARENT.with_borrow(|parent| {
-        if let Some(parent) = parent {
-            parent.say_last(kind, text);
-            parent.flush();
-        }
-    });
+    if let Some(parent) = PARENT.get() {
+        parent.say_last(kind, text);
+        parent.flush();
+    }
+}
+
+fn flush_parent() {
+    if let Some(parent) = PARENT.get() {
+        parent.flush();
+    }
 }
 
 /// The task's loop.
@@ -210,10 +218,10 @@ fn run<C: Child>(
     let peers = kpt.poller().peers().clone();
     let source = peers.borrow_mut().insert(Peer::new(&config, socket, None), true);
     let parent = Parent { peers, source, has_hung_up: Default::default() };
-    PARENT.set(Some(parent.clone()));
+    PARENT.set(Some(Box::leak(Box::new(parent.clone()))));
     let mut state = build(parent.clone());
     state.pre_run(kpt.threads())?;
-    parent.with(|peer| peer.send_control(Kind::Ready, ""));
+    parent.with(|peer| peer.queue_control(Kind::Ready, ""));
     loop {
         for _ in 0..MESSAGES_PER_TURN {
             match parent.with(Peer::receive).flatten() {

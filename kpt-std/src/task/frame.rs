@@ -134,10 +134,6 @@ impl Outbox {
     }
 
     fn push(&mut self, kind: Kind, payload: &[u8]) {
-        if self.sent > self.bytes.len() / 2 {
-            self.bytes.drain(..self.sent);
-            self.sent = 0;
-        }
         // Neither is longer than 16 MiB.
         let length = payload.len() as u32;
         self.bytes.push(kind as u8);
@@ -153,8 +149,10 @@ impl Outbox {
     /// So many bytes of `unsent` have been sent.
     pub fn mark_sent(&mut self, count: usize) {
         self.sent = self.bytes.len().min(self.sent + count);
-        if self.sent == self.bytes.len() {
-            self.clear();
+        // What is moved is less than what has been sent since the last time.
+        if self.sent >= self.bytes.len() / 2 {
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
         }
     }
 
@@ -241,16 +239,22 @@ impl Inbox {
     /// The header is whole.
     fn begin(&mut self, [kind, length @ ..]: [u8; HEADER]) -> Result<(), ProtocolError> {
         let length = u32::from_le_bytes(length);
-        let kind = self.expected(kind).ok_or(ProtocolError::Unexpected { kind });
-        let kind = kind.inspect_err(|&error| self.error = Some(error))?;
-        if length as usize > self.longest(kind) {
-            let error = ProtocolError::TooLong { length };
-            self.error = Some(error);
-            return Err(error);
-        }
+        let kind = match self.expected(kind) {
+            None => return self.refuse(ProtocolError::Unexpected { kind }),
+            Some(kind) if length as usize > self.longest(kind) => {
+                return self.refuse(ProtocolError::TooLong { length });
+            }
+            Some(kind) => kind,
+        };
         self.partial = Partial::Payload { kind, length: length as usize, bytes: Vec::new() };
         self.finish();
         Ok(())
+    }
+
+    fn refuse(&mut self, error: ProtocolError) -> Result<(), ProtocolError> {
+        self.partial = Partial::NOTHING;
+        self.error = Some(error);
+        Err(error)
     }
 
     /// Takes the frame over, if it is whole.

@@ -1,1 +1,221 @@
+//! Every life there is, of a few steps, under virtual time.
 
+use super::*;
+
+/// What happens to a task.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Ready,
+    Stop(Duration),
+    Kill,
+    Ended(Ended),
+}
+
+/// One step of two lives.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// To the first or the second.
+    Event(usize, Event),
+    /// For both.
+    Pass(Duration),
+}
+
+const MICRO: Duration = Duration::from_micros(1);
+
+const EVENTS: [Event; 9] = [
+    Event::Ready,
+    Event::Stop(Duration::ZERO),
+    Event::Stop(Duration::from_micros(4)),
+    Event::Stop(Duration::from_micros(10)),
+    Event::Stop(Duration::MAX),
+    Event::Kill,
+    Event::Ended(Ended::Code(3)),
+    Event::Ended(Ended::Signal(9)),
+    Event::Ended(Ended::Unknown),
+];
+
+/// What has happened to a task, and what it was answered, from its start. It keeps no state, and works everything out
+/// from that each time.
+#[derive(Default)]
+struct Twin {
+    events: Vec<(Instant, Event)>,
+    answers: Vec<Action>,
+}
+
+impl Twin {
+    fn ended(&self) -> Option<Ended> {
+        self.events.iter().find_map(|&(_, event)| match event {
+            Event::Ended(ended) => Some(ended),
+            _ => None,
+        })
+    }
+
+    /// The first moment at which a stop has used up its grace, or half of it.
+    fn end_of_grace(&self, part: u32) -> Option<Instant> {
+        let ends = self.events.iter().filter_map(|&(time, event)| match event {
+            Event::Stop(grace) => Some(time + grace / part),
+            _ => None,
+        });
+        ends.min()
+    }
+
+    fn has_said(&self, action: Action) -> bool {
+        self.answers.contains(&action)
+    }
+
+    /// What must be said to the last event.
+    fn expected(&self) -> Option<Action> {
+        let &(_, event) = self.events.last()?;
+        match event {
+            _ if self.ended().is_some() => None,
+            Event::Stop(_) => self.answers.is_empty().then_some(Action::Ask),
+            Event::Kill => Some(Action::Kill),
+            Event::Ready | Event::Ended(_) => None,
+        }
+    }
+
+    /// What is due next, and when.
+    fn next(&self) -> Option<(Instant, Action)> {
+        if self.ended().is_some() || self.has_said(Action::Kill) {
+            return None;
+        }
+        let is_terminated = self.has_said(Action::Terminate);
+        let (part, action) = if is_terminated { (1, Action::Kill) } else { (2, Action::Terminate) };
+        Some((self.end_of_grace(part)?, action))
+    }
+
+    fn rung(&self) -> Option<Rung> {
+        let said = self.answers.iter().map(|answer| match answer {
+            Action::Ask => Rung::Asked,
+            Action::Terminate => Rung::Terminated,
+            Action::Kill => Rung::Killed,
+        });
+        said.max()
+    }
+}
+
+/// A life, and its twin.
+#[derive(Default)]
+struct Pair {
+    twin: Twin,
+}
+
+impl Pair {
+    fn happen(&mut self, life: &mut Life, now: Instant, event: Event) {
+        self.twin.events.push((now, event));
+        let answer = match event {
+            Event::Ready => {
+                life.on_ready();
+                None
+            }
+            Event::Stop(grace) => life.stop(now, grace),
+            Event::Kill => life.kill(),
+            Event::Ended(ended) => {
+                life.on_ended(ended);
+                None
+            }
+        };
+        assert_eq!(answer, self.twin.expected());
+        self.twin.answers.extend(answer);
+    }
+
+    fn pass(&mut self, life: &mut Life, now: Instant) {
+        loop {
+            let expected = self.twin.next().filter(|&(due, _)| due <= now);
+            let answer = life.on_time(now);
+            assert_eq!(answer, expected.map(|(_, action)| action));
+            let Some(answer) = answer else { return };
+            self.twin.answers.push(answer);
+        }
+    }
+
+    fn check(&self, before: &Life, life: &Life) {
+        let Twin { events, answers } = &self.twin;
+        let has_started = events.iter().any(|(_, event)| matches!(event, Event::Ready));
+        assert_eq!(life.has_started(), has_started);
+        assert_eq!(life.ended(), self.twin.ended());
+        assert_eq!(life.deadline(), self.twin.next().map(|(due, _)| due));
+        assert_eq!(life.rung(), self.twin.rung());
+        assert!(before.rung() <= life.rung(), "the rung only climbs");
+        if before.rung() == life.rung()
+            && let (Some(before), Some(after)) = (before.deadline(), life.deadline())
+        {
+            assert!(after <= before, "the deadline grows");
+        }
+        assert!(life.terminate_at <= before.terminate_at && life.kill_at <= before.kill_at);
+        // Ask, Terminate, Kill: each at most once, in that order, and only the kills that were asked for come again.
+        let order = |action: &Action| match action {
+            Action::Ask => 0,
+            Action::Terminate => 1,
+            Action::Kill => 2,
+        };
+        assert!(answers.is_sorted_by_key(order));
+        let count = |wanted| answers.iter().filter(|&&answer| answer == wanted).count();
+        assert!(count(Action::Ask) <= 1 && count(Action::Terminate) <= 1);
+        assert!(count(Action::Terminate) <= count(Action::Ask));
+        let kills = events.iter().filter(|(_, event)| matches!(event, Event::Kill)).count();
+        assert!(count(Action::Kill) <= kills + 1);
+    }
+}
+
+/// Two lives on one clock, and every way to go on from there for so many steps.
+fn go_on(steps: &[Step], lives: [Life; 2], pairs: &mut [Pair; 2], now: Instant, left: u32) -> u64 {
+    let mut count = 1;
+    if left == 0 {
+        return count;
+    }
+    for &step in steps {
+        let mut lives_now = lives;
+        let lengths = pairs.each_ref().map(|Pair { twin }| (twin.events.len(), twin.answers.len()));
+        let now = if let Step::Pass(time) = step { now + time } else { now };
+        for (at, (life, pair)) in lives_now.iter_mut().zip(pairs.iter_mut()).enumerate() {
+            match step {
+                Step::Event(whose, event) if whose == at => pair.happen(life, now, event),
+                Step::Event(..) => continue,
+                Step::Pass(_) => pair.pass(life, now),
+            }
+            pair.check(&lives[at], life);
+        }
+        count += go_on(steps, lives_now, pairs, now, left - 1);
+        for (Pair { twin }, (events, answers)) in pairs.iter_mut().zip(lengths) {
+            twin.events.truncate(events);
+            twin.answers.truncate(answers);
+        }
+    }
+    count
+}
+
+fn all_lives(events: &[Event], passes: &[u32], length: u32) -> u64 {
+    let of = |whose| events.iter().map(move |&event| Step::Event(whose, event));
+    let passes = passes.iter().map(|&micros| Step::Pass(MICRO * micros));
+    let steps: Vec<_> = of(0).chain(of(1)).chain(passes).collect();
+    go_on(&steps, [Life::new(); 2], &mut Default::default(), Instant::from_micros(100), length)
+}
+
+/// All that can happen to two tasks in five steps.
+#[test]
+fn two_short_lives_end_as_they_should() {
+    let count = all_lives(&EVENTS, &[0, 1, 2, 5], 5);
+    assert_eq!(count, (0..=5).map(|length| 22_u64.pow(length)).sum());
+}
+
+/// The same for seven steps of those that matter for the ladder.
+#[test]
+fn two_ladders_do_not_mix() {
+    let events = [EVENTS[2], EVENTS[3], Event::Kill, EVENTS[6]];
+    let count = all_lives(&events, &[2, 5], 7);
+    assert_eq!(count, (0..=7).map(|length| 10_u64.pow(length)).sum());
+}
+
+/// A grace that no clock can hold is for ever, and a later one that is shorter still counts.
+#[test]
+fn no_grace_is_too_long() {
+    let mut life = Life::new();
+    assert_eq!(life.stop(Instant::from_micros(5), Duration::MAX), Some(Action::Ask));
+    assert_eq!(life.on_time(Instant::from_micros(u64::MAX - 1)), None);
+    assert_eq!(life.stop(Instant::from_micros(7), MICRO * 2), None);
+    assert_eq!(life.on_time(Instant::from_micros(7)), None);
+    assert_eq!(life.on_time(Instant::from_micros(9)), Some(Action::Terminate));
+    assert_eq!(life.on_time(Instant::from_micros(9)), Some(Action::Kill));
+    assert_eq!(life.on_time(Instant::from_micros(9)), None);
+}

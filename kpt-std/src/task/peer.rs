@@ -39,6 +39,20 @@ pub struct Peer {
     pub retired: Vec<OwnedFd>,
 }
 
+/// Where reads put what they bring. Memory is taken at the first use, as many a task never reads.
+#[derive(Default)]
+pub struct Scratch(Vec<u8>);
+
+impl Scratch {
+    /// One read brings no more than this.
+    const SIZE: usize = 64 << 10;
+
+    fn bytes(&mut self) -> &mut [u8] {
+        self.0.resize(Self::SIZE, 0);
+        &mut self.0
+    }
+}
+
 /// What a parent knows of its child, in addition to the channel.
 pub struct Task {
     name: String,
@@ -140,11 +154,10 @@ impl Peer {
         Ok(())
     }
 
-    /// Queues one of the other frames, and sends what goes at once.
-    pub fn send_control(&mut self, kind: Kind, text: &str) {
+    /// Queues one of the other frames. It is sent in the next wait, or with the next message.
+    pub fn queue_control(&mut self, kind: Kind, text: &str) {
         if !self.is_closed {
             self.outbox.push_control(kind, text);
-            self.write();
         }
     }
 
@@ -207,20 +220,20 @@ impl Peer {
 
     /// Nothing more shall be sent to this side.
     pub fn hang_up(&mut self) {
-        self.send_control(Kind::HangUp, "");
+        self.queue_control(Kind::HangUp, "");
     }
 }
 
 /// What happens.
 impl Peer {
     /// The socket is ready: reads once and writes once, so that no channel keeps the others waiting.
-    pub fn on_socket(&mut self, scratch: &mut [u8]) {
+    pub fn on_socket(&mut self, scratch: &mut Scratch) {
         self.write();
         self.read(scratch);
     }
 
     /// The process has ended, or it is time to ask whether it has.
-    pub fn on_process(&mut self, scratch: &mut [u8]) {
+    pub fn on_process(&mut self, scratch: &mut Scratch) {
         let Some(task) = &mut self.task else { return };
         if task.life.ended().is_none()
             && let Some(ended) = task.reap(false)
@@ -235,7 +248,7 @@ impl Peer {
     }
 
     /// Does what is due.
-    pub fn on_time(&mut self, now: Instant, scratch: &mut [u8]) {
+    pub fn on_time(&mut self, now: Instant, scratch: &mut Scratch) {
         while let Some(action) = self.task.as_mut().and_then(|task| task.life.on_time(now)) {
             self.act(Some(action));
         }
@@ -261,7 +274,7 @@ impl Peer {
     }
 
     /// Once the process has ended, reads what it has left, as far as there is room.
-    pub fn read_rest(&mut self, scratch: &mut [u8]) {
+    pub fn read_rest(&mut self, scratch: &mut Scratch) {
         let has_ended = self.task.as_ref().is_some_and(|task| task.life.ended().is_some());
         while has_ended && self.socket.is_some() && self.inbox.has_room() {
             self.read(scratch);
@@ -308,10 +321,11 @@ impl Peer {
         }
     }
 
-    fn read(&mut self, scratch: &mut [u8]) {
+    fn read(&mut self, scratch: &mut Scratch) {
         let Some(mut socket) = self.socket.as_ref().filter(|_| self.inbox.has_room()) else {
             return;
         };
+        let scratch = scratch.bytes();
         match socket.read(scratch) {
             Ok(count) if count > 0 => {
                 if let Err(error) = self.inbox.feed(&scratch[..count]) {
@@ -362,7 +376,8 @@ impl Peer {
     fn act(&mut self, action: Option<Action>) {
         let Some(action) = action else { return };
         if action == Action::Ask {
-            return self.send_control(Kind::Stop, "");
+            self.queue_control(Kind::Stop, "");
+            return self.write();
         }
         if let Some(task) = &self.task {
             task.signal(action);

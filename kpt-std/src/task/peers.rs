@@ -8,15 +8,12 @@ use std::rc::{Rc, Weak};
 
 use kpt_core::{Instant, Interest, Readiness, Ready, Source, Unwatchable};
 
-use super::peer::Peer;
+use super::peer::{Peer, Scratch};
 use crate::clock;
 use crate::sys;
 
 /// Sources from here on are channels. Descriptors are far below.
 const FIRST: u32 = 1 << 31;
-
-/// One read brings no more than this.
-const SCRATCH_BYTES: usize = 64 << 10;
 
 /// The channels of a loop, shared by its poller, its spawners and the handles. Used by one OS thread, and by nobody while
 /// the application's code runs.
@@ -24,7 +21,7 @@ pub type SharedPeers = Rc<RefCell<Peers>>;
 
 /// See [`SharedPeers`].
 pub struct Peers {
-    by_number: BTreeMap<u32, Entry>,
+    by_number: BTreeMap<u32, Box<Entry>>,
     /// The channel's number, by descriptor; 0 for none.
     by_descriptor: Vec<u32>,
     /// The channels to look at before the next wait.
@@ -32,7 +29,7 @@ pub struct Peers {
     /// The channels that have something to do at a time.
     timed: Vec<u32>,
     next: u32,
-    scratch: Box<[u8]>,
+    scratch: Scratch,
 }
 
 struct Entry {
@@ -57,7 +54,7 @@ pub fn shared() -> SharedPeers {
         touched: Vec::new(),
         timed: Vec::new(),
         next: FIRST,
-        scratch: Box::default(),
+        scratch: Scratch::default(),
     }));
     ALL.with_borrow_mut(|all| {
         all.retain(|peers| peers.strong_count() > 0);
@@ -87,9 +84,6 @@ pub fn is_channel(source: Source) -> bool {
 impl Peers {
     /// Takes in a channel. It is kept until it is over and `release` has been said.
     pub fn insert(&mut self, peer: Peer, is_awaited: bool) -> Source {
-        if self.scratch.is_empty() {
-            self.scratch = vec![0; SCRATCH_BYTES].into();
-        }
         while self.by_number.contains_key(&self.next) {
             self.next = self.next.wrapping_add(1).max(FIRST);
         }
@@ -103,7 +97,7 @@ impl Peers {
             self.by_descriptor[descriptor] = number;
         }
         let entry = Entry { peer, is_touched: false, is_timed: false, is_owned: true, is_awaited };
-        self.by_number.insert(number, entry);
+        self.by_number.insert(number, Box::new(entry));
         self.touch(number);
         Source::new(number)
     }

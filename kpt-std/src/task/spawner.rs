@@ -51,6 +51,7 @@ impl Spawner {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         theirs.set_nonblocking(true)?;
+        child::prepare_exit();
         flush_output();
         let parent = sys::process_id();
         let signals = SignalsBlocked::new();
@@ -78,5 +79,4 @@ impl Default for Spawner {
 pub(super) fn flush_output() {
     let _ = std::io::stdout().flush();
     let _ = std::io::stderr().flush();
-    sys::flush_c_streams();
 }

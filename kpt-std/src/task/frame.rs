@@ -150,7 +150,7 @@ impl Outbox {
     pub fn mark_sent(&mut self, count: usize) {
         self.sent = self.bytes.len().min(self.sent + count);
         // What is moved is less than what has been sent since the last time.
-        if self.sent >= self.bytes.len() / 2 {
+        if self.sent > self.bytes.len() / 2 {
             self.bytes.drain(..self.sent);
             self.sent = 0;
         }

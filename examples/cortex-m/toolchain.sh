@@ -7,8 +7,11 @@ set -euo pipefail
 prefix=${1:?usage: ./toolchain.sh PREFIX}
 [ -e "$prefix/env.sh" ] && exit
 
+oldest=$(awk -F '"' '$1 == "rust-version = " { print $2 }' "$(dirname "$0")/../../Cargo.toml")
 packages=(rustc-web libstd-rust-web-dev rust-web-src qemu-system-arm binutils-arm-none-eabi)
-if ! apt-cache show "${packages[@]}" >/dev/null 2>&1; then
+# Debian's newer compilers come as security updates, which an old list of packages does not have.
+candidate=$(apt-cache policy rustc-web | awk '$1 == "Candidate:" { print $2 }')
+if dpkg --compare-versions "${candidate:-0}" lt "$oldest" || ! apt-cache show "${packages[@]}" >/dev/null 2>&1; then
     apt-get update
 fi
 

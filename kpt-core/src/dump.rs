@@ -10,14 +10,15 @@ use crate::source::Kind;
 use crate::storage::Body;
 use crate::time::Instant;
 
-/// One line for each thread with id, kind, name, source, state and the time until it is due; then how many threads
-/// there are, can be, and have been at most. From [`Threads::dump`](crate::Threads::dump).
+/// One line for each thread with id, kind, name, source, state and the time until it is due, or how late it is; then
+/// how many threads there are, can be, and have been at most. From [`Threads::dump`](crate::Threads::dump).
 ///
 /// ```text
 /// id          kind     name             source  state    due in
 /// 0.1         timer    tick             -       waiting  1.999873 s
 /// 1.3         read     client           5       ready    -
-/// 2 of 64 threads, at most 3 so far
+/// 2.1         timer    flush            -       ready    late 0.001234 s
+/// 3 of 64 threads, at most 4 so far
 /// ```
 pub struct Dump<'d, S, A> {
     pub(crate) head: &'d Head,
@@ -32,6 +33,15 @@ struct Row<'d> {
     link: &'d Link,
     name: &'d str,
     is_running: bool,
+}
+
+/// When a thread is due, in microseconds from now.
+enum Due {
+    /// It is no timer.
+    No,
+    Never,
+    In(u64),
+    Late(u64),
 }
 
 impl Row<'_> {
@@ -53,11 +63,17 @@ impl Row<'_> {
         (!self.link.interest().is_none()).then(|| self.link.source().number())
     }
 
-    /// Microseconds until a timer is due, 0 if it is late; `None` for what is no timer, and for one that never is.
-    fn due_in(&self, now: Instant) -> Option<u64> {
+    fn due(&self, now: Instant) -> Due {
         let deadline = self.link.deadline();
-        let is_reachable = self.link.kind == Kind::Timer && deadline != Instant::NEVER;
-        is_reachable.then(|| deadline.as_micros().saturating_sub(now.as_micros()))
+        if self.link.kind != Kind::Timer {
+            Due::No
+        } else if deadline == Instant::NEVER {
+            Due::Never
+        } else if deadline < now {
+            Due::Late(now.as_micros().saturating_sub(deadline.as_micros()))
+        } else {
+            Due::In(deadline.as_micros().saturating_sub(now.as_micros()))
+        }
     }
 }
 
@@ -85,9 +101,14 @@ impl<S, A> Dump<'_, S, A> {
         let source = row.source().map(|number| Decimal::new(u64::from(number)));
         write_column(f, &[source.as_ref().map_or("-", Decimal::as_str)], 8)?;
         write_column(f, &[row.state()], 9)?;
-        match row.due_in(self.now) {
-            None => f.write_str(if row.link.kind == Kind::Timer { "never\n" } else { "-\n" }),
-            Some(micros) => write_seconds(f, micros),
+        match row.due(self.now) {
+            Due::No => f.write_str("-\n"),
+            Due::Never => f.write_str("never\n"),
+            Due::In(micros) => write_seconds(f, micros),
+            Due::Late(micros) => {
+                f.write_str("late ")?;
+                write_seconds(f, micros)
+            }
         }
     }
 }
@@ -147,18 +168,22 @@ impl<S, A> defmt::Format for Dump<'_, S, A> {
             let position = row.index.position();
             let generation = row.link.generation().number();
             let (kind, state) = (row.link.kind.as_str(), row.state());
-            let (source, due_in) = (row.source(), row.due_in(self.now));
             defmt::write!(
                 f,
-                "{=usize}.{=u64} {=str} {=str} source {} {=str} due in {} us\n",
+                "{=usize}.{=u64} {=str} {=str} source {} {=str} ",
                 position,
                 generation,
                 kind,
                 row.name,
-                source,
-                state,
-                due_in
+                row.source(),
+                state
             );
+            match row.due(self.now) {
+                Due::No => defmt::write!(f, "-\n"),
+                Due::Never => defmt::write!(f, "never\n"),
+                Due::In(micros) => defmt::write!(f, "due in {=u64} us\n", micros),
+                Due::Late(micros) => defmt::write!(f, "late {=u64} us\n", micros),
+            }
         }
         let slots = &self.head.slots;
         let capacity = slots.capacity(self.links);

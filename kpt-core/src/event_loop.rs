@@ -94,8 +94,8 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
         }
     }
 
-    /// Runs one turn, for a program that has a loop of its own. `None` says that there are threads left; what else it may
-    /// say, [`run`](Self::run) says.
+    /// Runs one turn, for a program that has a loop of its own. `None` says that there are threads left; what else it
+    /// may say, [`run`](Self::run) says.
     ///
     /// 1. What an earlier `stop`, or a wait that failed, has left.
     /// 2. Execute threads that are there, in the order of adding. If more are pending then, and fewer than
@@ -104,9 +104,9 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
     /// 4. Writers that are ready, then readers that are ready, in the order in which the poller found them.
     /// 5. Timers that were due when the wait ended, by deadline, equal ones in the order of adding.
     ///
-    /// What a hook adds or re-arms never runs in the same step: execute threads wait for the next turn, all else for the
-    /// next wait (which is this turn's for a hook of steps 1 and 2). So a thread that is ready or due waits for less than
-    /// `LOOK_EVERY` + 3 × `capacity` hooks of other threads, whatever they do.
+    /// What a hook adds or re-arms never runs in the same step: execute threads wait for the next turn, all else for
+    /// the next wait (which is this turn's for a hook of steps 1 and 2). So a thread that is ready or due waits for
+    /// less than `LOOK_EVERY` + 3 × `capacity` hooks of other threads, whatever they do.
     ///
     /// # Errors
     /// What the poller's wait says. All threads stay registered.
@@ -115,14 +115,10 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
         self.head.begin_turn();
         self.run_found(state);
         self.run_pending(state);
-        if let Some(exit) = self.head.exit() {
-            return Ok(Some(exit));
+        if !self.head.is_over() && !self.head.can_skip_wait(P::LOOK_EVERY) {
+            self.wait()?;
+            self.run_found(state);
         }
-        if self.head.can_skip_wait(P::LOOK_EVERY) {
-            return Ok(None);
-        }
-        self.wait()?;
-        self.run_found(state);
         Ok(self.head.exit())
     }
 
@@ -141,6 +137,7 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
     }
 
     fn call(&mut self, state: &mut S, index: Index) {
+        self.head.begin_hook(index);
         let threads = self.view();
         let call = threads.bodies.get_mut(index.position()).and_then(|body| body.call.take());
         debug_assert!(call.is_some(), "slot {} has no hook", index.position());

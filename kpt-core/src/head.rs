@@ -116,7 +116,12 @@ impl Head {
         self.is_stopping = is_stopping;
     }
 
-    /// Whether the loop should return; `stop` is forgotten by that.
+    /// Whether the loop should return.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_stopping || self.slots.used() == 0
+    }
+
+    /// Why the loop should return, if it should; `stop` is forgotten by that.
     pub(crate) fn exit(&mut self) -> Option<Exit> {
         if core::mem::take(&mut self.is_stopping) {
             return Some(Exit::Stopped);
@@ -130,31 +135,26 @@ impl Head {
     }
 
     /// The next thread of those found ready or due: writers, readers, timers.
-    pub(crate) fn next_found(&mut self) -> Option<Index> {
-        let first =
-            self.ready_to_write.first().or(self.ready_to_read.first()).or(self.due.first())?;
-        self.begin_hook(first)
+    pub(crate) fn next_found(&self) -> Option<Index> {
+        let found = self.ready_to_write.first().or(self.ready_to_read.first());
+        found.or(self.due.first()).filter(|_| !self.is_stopping)
     }
 
     /// The next execute thread that was there when the turn began.
     #[inline]
-    pub(crate) fn next_pending(&mut self, links: &[Link]) -> Option<Index> {
+    pub(crate) fn next_pending(&self, links: &[Link]) -> Option<Index> {
         let first = self.pending.first()?;
-        if links.at(first).turn() == self.turn {
+        if self.is_stopping || links.at(first).turn() == self.turn {
             return None;
         }
-        self.begin_hook(first)
+        Some(first)
     }
 
-    /// The thread runs now, unless the loop is stopping.
+    /// The thread runs now.
     #[inline]
-    fn begin_hook(&mut self, index: Index) -> Option<Index> {
-        if self.is_stopping {
-            return None;
-        }
+    pub(crate) fn begin_hook(&mut self, index: Index) {
         self.running = Some(index);
         self.hooks_since_wait = self.hooks_since_wait.saturating_add(1);
-        Some(index)
     }
 
     /// Whether the turn can end without asking the poller.

@@ -26,11 +26,15 @@ impl Tables<'_> {
     /// A thread of the source has gone. If the poller can't watch the source for the other one, that one is told
     /// with the next changes, and so it is when it runs just now and is re-armed.
     pub(crate) fn tell_removal(&mut self, source: Source) {
-        if self.tell(source).is_ok() {
-            return;
+        if self.tell(source).is_err() {
+            self.refused(source, Kind::Read);
+            self.refused(source, Kind::Write);
         }
-        let find = |kind| sources::find(self.links, source, kind);
-        let Some(index) = find(Kind::Read).or_else(|| find(Kind::Write)) else { return };
+    }
+
+    /// The poller has let go of the source's thread of that kind.
+    fn refused(&mut self, source: Source, kind: Kind) {
+        let Some(index) = sources::find(self.links, source, kind) else { return };
         if self.links.at(index).place == Place::Watched {
             self.head.enlist(self.links, index, Place::Changed);
         } else {

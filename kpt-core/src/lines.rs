@@ -61,11 +61,16 @@ impl<const N: usize> Default for Lines<N> {
     }
 }
 
-/// What a [`LinePoller`] needs of a board: a clock, and a way to sleep.
-pub trait Board {
+/// What a [`LinePoller`] needs of a board: `N` lines, a clock, and a way to sleep.
+pub trait Board<const N: usize> {
     /// The time between two ticks of the clock in microseconds, rounded up; 1 for a clock that counts microseconds or
     /// faster.
     const TICK_MICROS: u32 = 1;
+
+    /// The lines that the interrupt handlers set. Always the same.
+    ///
+    /// The poller keeps no reference to them, so that a static loop is all zero bytes.
+    fn lines(&self) -> &'static Lines<N>;
 
     /// The time of the last tick. MUST NOT go back.
     fn now(&mut self) -> Instant;
@@ -78,18 +83,17 @@ pub trait Board {
     fn sleep(&mut self, until: Option<Instant>, is_awake: &dyn Fn() -> bool);
 }
 
-/// Waits for [`Lines`]. A line that is set is readable; nothing is writable.
-pub struct LinePoller<'l, B, const N: usize> {
-    lines: &'l Lines<N>,
+/// Waits for the [`Lines`] of a board. A line that is set is readable; nothing is writable.
+pub struct LinePoller<B, const N: usize> {
     board: B,
     /// The lines that somebody waits for.
     watched: u32,
 }
 
-impl<'l, B: Board, const N: usize> LinePoller<'l, B, N> {
-    /// A poller of these lines on this board.
-    pub const fn new(lines: &'l Lines<N>, board: B) -> Self {
-        Self { lines, board, watched: 0 }
+impl<B: Board<N>, const N: usize> LinePoller<B, N> {
+    /// A poller of this board's lines; of zero bytes, if the board is.
+    pub const fn new(board: B) -> Self {
+        Self { board, watched: 0 }
     }
 
     /// The board.
@@ -98,7 +102,7 @@ impl<'l, B: Board, const N: usize> LinePoller<'l, B, N> {
     }
 }
 
-impl<B: Board, const N: usize> Poller for LinePoller<'_, B, N> {
+impl<B: Board<N>, const N: usize> Poller for LinePoller<B, N> {
     type Error = Infallible;
 
     fn now(&mut self) -> Instant {
@@ -108,14 +112,14 @@ impl<B: Board, const N: usize> Poller for LinePoller<'_, B, N> {
     fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable> {
         let bit = if (source.number() as usize) < N { line_bit(source.number()) } else { 0 };
         self.watched &= !bit;
-        if interest.is_readable() {
-            self.watched |= bit;
+        if interest.is_none() {
+            return Ok(());
         }
-        if interest.is_none() || (bit != 0 && !interest.is_writable()) {
-            Ok(())
-        } else {
-            Err(Unwatchable)
+        if bit == 0 || interest.is_writable() {
+            return Err(Unwatchable);
         }
+        self.watched |= bit;
+        Ok(())
     }
 
     fn wait(
@@ -123,8 +127,9 @@ impl<B: Board, const N: usize> Poller for LinePoller<'_, B, N> {
         until: Option<Instant>,
         ready: &mut Ready<'_>,
     ) -> Result<Instant, Infallible> {
+        let (lines, watched) = (self.board.lines(), self.watched);
         loop {
-            let set = self.lines.mask() & self.watched;
+            let set = lines.mask() & watched;
             for line in (0..N as u32).filter(|&line| set & line_bit(line) != 0) {
                 ready.push(Source::new(line), Readiness::READABLE);
             }
@@ -132,7 +137,6 @@ impl<B: Board, const N: usize> Poller for LinePoller<'_, B, N> {
             if set != 0 || until.is_some_and(|until| until <= now) {
                 return Ok(now);
             }
-            let (lines, watched) = (self.lines, self.watched);
             self.board.sleep(until, &|| lines.mask() & watched != 0);
         }
     }
@@ -145,19 +149,24 @@ fn line_bit(line: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::boxed::Box;
     use std::vec::Vec;
 
     const LINE: Source = Source::new(2);
 
     /// A clock that runs only in sleep, and an interrupt that comes at a moment.
-    struct Bench<'l> {
-        lines: &'l Lines<4>,
+    struct Bench {
+        lines: &'static Lines<4>,
         now: u64,
         interrupt: Option<u64>,
         sleeps: u32,
     }
 
-    impl Board for Bench<'_> {
+    impl Board<4> for Bench {
+        fn lines(&self) -> &'static Lines<4> {
+            self.lines
+        }
+
         fn now(&mut self) -> Instant {
             Instant::from_micros(self.now)
         }
@@ -177,7 +186,7 @@ mod tests {
         }
     }
 
-    fn wait(poller: &mut LinePoller<'_, Bench<'_>, 4>, until: u64) -> (u64, Vec<Source>) {
+    fn wait(poller: &mut LinePoller<Bench, 4>, until: u64) -> (u64, Vec<Source>) {
         let mut found = Vec::new();
         let mut push = |source, _| found.push(source);
         let now =
@@ -185,36 +194,32 @@ mod tests {
         (now.as_micros(), found)
     }
 
+    /// A poller on lines of its own.
+    fn poller(interrupt: Option<u64>) -> LinePoller<Bench, 4> {
+        let lines = Box::leak(Box::new(Lines::new()));
+        LinePoller::new(Bench { lines, now: 0, interrupt, sleeps: 0 })
+    }
+
     #[test]
     fn a_wait_goes_on_where_the_timer_is_too_short() {
-        let lines = Lines::new();
-        let mut poller =
-            LinePoller::new(&lines, Bench { lines: &lines, now: 0, interrupt: None, sleeps: 0 });
+        let mut poller = poller(None);
         assert_eq!(wait(&mut poller, 3_500), (3_500, Vec::new()));
         assert_eq!(poller.board.sleeps, 4);
     }
 
     #[test]
     fn a_line_is_ready_until_it_is_cleared() {
-        let lines = Lines::new();
-        let mut poller = LinePoller::new(
-            &lines,
-            Bench { lines: &lines, now: 0, interrupt: Some(700), sleeps: 0 },
-        );
+        let mut poller = poller(Some(700));
         poller.modify(LINE, Interest::READABLE).unwrap();
         assert_eq!(wait(&mut poller, 3_500), (700, Vec::from([LINE])));
         assert_eq!(wait(&mut poller, 3_500), (700, Vec::from([LINE])));
-        lines.clear(LINE);
+        poller.board.lines.clear(LINE);
         assert_eq!(wait(&mut poller, 3_500), (3_500, Vec::new()));
     }
 
     #[test]
     fn lines_that_nobody_watches_wake_nobody() {
-        let lines = Lines::new();
-        let mut poller = LinePoller::new(
-            &lines,
-            Bench { lines: &lines, now: 0, interrupt: Some(700), sleeps: 0 },
-        );
+        let mut poller = poller(Some(700));
         assert_eq!(wait(&mut poller, 2_000), (2_000, Vec::new()));
         poller.modify(LINE, Interest::READABLE).unwrap();
         assert_eq!(wait(&mut poller, 2_000), (2_000, Vec::from([LINE])));
@@ -224,14 +229,15 @@ mod tests {
 
     #[test]
     fn only_reading_a_line_that_is_there_can_be_watched() {
-        let lines = Lines::<4>::new();
-        let mut poller =
-            LinePoller::new(&lines, Bench { lines: &lines, now: 0, interrupt: None, sleeps: 0 });
+        let mut poller = poller(None);
         assert_eq!(poller.modify(LINE, Interest::WRITABLE), Err(Unwatchable));
+        assert_eq!(poller.modify(LINE, Interest::READABLE), Ok(()));
+        assert_eq!(poller.modify(LINE, Interest::READABLE | Interest::WRITABLE), Err(Unwatchable));
+        assert_eq!(poller.watched, 0);
         assert_eq!(poller.modify(Source::new(4), Interest::READABLE), Err(Unwatchable));
         assert_eq!(poller.modify(Source::new(u32::MAX), Interest::READABLE), Err(Unwatchable));
         assert_eq!(poller.modify(Source::new(u32::MAX), Interest::NONE), Ok(()));
-        lines.set(Source::new(77));
-        assert!(!lines.is_set(Source::new(77)));
+        poller.board.lines.set(Source::new(77));
+        assert!(!poller.board.lines.is_set(Source::new(77)));
     }
 }

@@ -88,8 +88,12 @@ impl Link {
         Index::from_word((self.key.get() >> 32) as u32)
     }
 
-    pub(crate) fn set_source(&mut self, source: Source) {
-        self.key = Wide::new(u64::from(source.number()));
+    /// The thread waits for something else from now on: a source's number, a deadline, or the turn after this one.
+    #[inline]
+    pub(crate) fn wait_for(&mut self, kind: Kind, key: u64) {
+        self.kind = kind;
+        self.key = Wide::new(key);
+        self.readiness = Readiness::NONE;
     }
 
     pub(crate) fn set_chain(&mut self, next: Option<Index>) {

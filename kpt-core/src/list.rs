@@ -32,24 +32,23 @@ impl List {
         let Some(first) = self.first else {
             return self.start(links, index);
         };
-        self.insert_before(links, first, index);
+        self.squeeze_in(links, first, index);
     }
 
-    /// Puts `index` behind `before`, or in front of all if there is none.
-    pub(crate) fn insert_after(&mut self, links: &mut [Link], before: Option<Index>, index: Index) {
-        let Some(first) = self.first else {
-            return self.start(links, index);
+    /// Puts `index` in front of `next`, which is in this list, or behind all if there is none.
+    pub(crate) fn insert(&mut self, links: &mut [Link], next: Option<Index>, index: Index) {
+        let Some(next) = next else {
+            return self.push_back(links, index);
         };
-        let next = before.and_then(|before| links.at(before).next).unwrap_or(first);
-        self.insert_before(links, next, index);
-        if before.is_none() {
+        self.squeeze_in(links, next, index);
+        if self.first == Some(next) {
             self.first = Some(index);
         }
     }
 
     /// Puts `index` between `next` and the one before it, in the circle.
     #[inline]
-    fn insert_before(&mut self, links: &mut [Link], next: Index, index: Index) {
+    fn squeeze_in(&mut self, links: &mut [Link], next: Index, index: Index) {
         let mut previous = None;
         links.edit(next, |link| previous = link.previous.replace(index));
         links.edit(index, |link| {

@@ -30,17 +30,17 @@ pub trait Poller {
     /// - MUST have ended the watch when a call with `NONE` returns: the source may be closed right after.
     ///
     /// # Errors
-    /// [`Unwatchable`] if the poller can't watch this source for that; then it does not watch it at all. Its threads run with [`ERROR`](Readiness::ERROR);
-    /// a poller may as well return `Ok` and report `ERROR` from `wait`.
+    /// [`Unwatchable`] if the poller can't watch this source for that; then it does not watch it at all. Its threads
+    /// run with [`ERROR`](Readiness::ERROR); a poller may as well return `Ok` and report `ERROR` from `wait`.
     fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable>;
 
-    /// Waits until a source is ready or `until` has come (`None`: for ever), pushes what is ready, and returns the time,
-    /// rounded **down** to a whole microsecond (or tick), so that no timer runs early.
+    /// Waits until a source is ready or `until` has come (`None`: for ever), pushes what is ready, and returns the
+    /// time, rounded **down** to a whole microsecond (or tick), so that no timer runs early.
     ///
     /// - MUST return at once when `until` has passed, and look at the sources all the same.
     /// - MUST report readiness as long as it lasts (level-triggered), hang-up and error to any interest.
-    /// - MUST round its timeout up, and not take a signal for an error. `until` is a moment, so that a wait cut short, and
-    ///   begun anew by the poller or by the loop, ends no later.
+    /// - MUST round its timeout up, and not take a signal for an error. `until` is a moment, so that a wait cut short,
+    ///   and begun anew by the poller or by the loop, ends no later.
     /// - MAY return early with nothing, now and then, whether or not something is ready; the next wait or the one after
     ///   finds it.
     /// - MAY push a source more than once, and one that is not watched or not ready.

@@ -30,11 +30,13 @@ impl Default for SortedList {
 impl Timers for SortedList {
     fn insert(&mut self, links: &mut [Link], timer: Index) {
         let deadline = links.at(timer).deadline().max(self.position);
+        let mut next = None;
         let mut before = self.list.last(links);
         while let Some(index) = before.filter(|&index| links.at(index).deadline() > deadline) {
-            before = if self.list.first() == Some(index) { None } else { links.at(index).previous };
+            next = before;
+            before = if self.list.first() == before { None } else { links.at(index).previous };
         }
-        self.list.insert_after(links, before, timer);
+        self.list.insert(links, next, timer);
     }
 
     fn remove(&mut self, links: &mut [Link], timer: Index) {

@@ -28,17 +28,17 @@ pub(crate) fn find(links: &[Link], source: Source, kind: Kind) -> Option<Index> 
     at
 }
 
-/// Takes in a reader or writer whose link holds its source.
-pub(crate) fn insert(links: &mut [Link], index: Index) {
-    let Some(bucket) = bucket(links, links.at(index).source()) else { return };
+/// Takes in a reader or writer of `source`.
+pub(crate) fn insert(links: &mut [Link], source: Source, index: Index) {
+    let Some(bucket) = bucket(links, source) else { return };
     let first = links.at(bucket).bucket;
     links.edit(index, |link| link.set_chain(first));
     links.edit(bucket, |link| link.bucket = Some(index));
 }
 
-/// Gives up a reader or writer.
-pub(crate) fn remove(links: &mut [Link], index: Index) {
-    let Some(bucket) = bucket(links, links.at(index).source()) else { return };
+/// Gives up a reader or writer of `source`.
+pub(crate) fn remove(links: &mut [Link], source: Source, index: Index) {
+    let Some(bucket) = bucket(links, source) else { return };
     let after = links.at(index).chain();
     let mut at = links.at(bucket).bucket;
     if at == Some(index) {

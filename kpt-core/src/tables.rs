@@ -37,9 +37,9 @@ impl Tables<'_> {
         if self.is_taken(when, None) {
             return Err(Refusal::Taken);
         }
-        let (deadline, period) = self.times_of(when);
+        let (kind, key, period) = self.plan(when);
         let index = self.head.slots.take(self.links).ok_or(Refusal::Full)?;
-        self.arm(index, when, deadline);
+        self.arm(index, kind, key);
         Ok((index, period))
     }
 
@@ -55,59 +55,38 @@ impl Tables<'_> {
         found.is_some() && found != except
     }
 
-    /// A timer's deadline and period. Asked for before anything changes, since a poller may panic.
+    /// What `when` comes down to in a link, and a timer's period. Asked for before anything changes, since a poller
+    /// may panic.
     #[inline]
-    fn times_of(&mut self, when: When) -> (Instant, Period) {
+    fn plan(&mut self, when: When) -> (Kind, u64, Period) {
         match when {
-            When::At(deadline) => (deadline, Period::NONE),
+            When::Readable(source) => (Kind::Read, u64::from(source.number()), Period::NONE),
+            When::Writable(source) => (Kind::Write, u64::from(source.number()), Period::NONE),
+            When::At(deadline) => (Kind::Timer, deadline.as_micros(), Period::NONE),
             When::After(delay) => {
                 let delay = micros(delay);
                 let deadline = self.now().as_micros().saturating_add(delay);
-                (Instant::from_micros(deadline), Period::from_micros(delay))
+                (Kind::Timer, deadline, Period::from_micros(delay))
             }
-            When::Readable(_) | When::Writable(_) | When::Now => (Instant::ZERO, Period::NONE),
+            When::Now => (Kind::Execute, u64::from(self.head.turn), Period::NONE),
         }
     }
 
-    /// Puts a thread that is nowhere where `when` says.
+    /// Puts a thread that is nowhere among those that wait for the same.
     #[inline]
-    fn arm(&mut self, index: Index, when: When, deadline: Instant) {
-        match when {
-            When::Readable(source) => self.arm_source(index, Kind::Read, source),
-            When::Writable(source) => self.arm_source(index, Kind::Write, source),
-            When::At(_) | When::After(_) => self.arm_timer(index, deadline),
-            When::Now => self.arm_pending(index),
+    fn arm(&mut self, index: Index, kind: Kind, key: u64) {
+        self.links.edit(index, |link| link.wait_for(kind, key));
+        match kind {
+            Kind::Read | Kind::Write => {
+                sources::insert(self.links, Source::new(key as u32), index);
+                self.head.enlist(self.links, index, Place::New);
+            }
+            Kind::Timer => {
+                self.links.edit(index, |link| link.place = Place::Timers);
+                self.timers.insert(self.links, index);
+            }
+            Kind::Execute => self.head.enlist(self.links, index, Place::Pending),
         }
-    }
-
-    fn arm_source(&mut self, index: Index, kind: Kind, source: Source) {
-        self.links.edit(index, |link| {
-            link.kind = kind;
-            link.set_source(source);
-            link.readiness = Readiness::NONE;
-        });
-        sources::insert(self.links, index);
-        self.head.enlist(self.links, index, Place::New);
-    }
-
-    #[inline]
-    fn arm_pending(&mut self, index: Index) {
-        let turn = self.head.turn;
-        self.links.edit(index, |link| {
-            link.kind = Kind::Execute;
-            link.set_turn(turn);
-        });
-        self.head.enlist(self.links, index, Place::Pending);
-    }
-
-    #[inline]
-    fn arm_timer(&mut self, index: Index, deadline: Instant) {
-        self.links.edit(index, |link| {
-            link.kind = Kind::Timer;
-            link.place = Place::Timers;
-            link.set_deadline(deadline);
-        });
-        self.timers.insert(self.links, index);
     }
 
     /// Registers the running thread once more as it was; `false` if it is a timer without a period.
@@ -124,7 +103,7 @@ impl Tables<'_> {
             Kind::Timer => {
                 self.head.delist(self.links, index);
                 let deadline = period.next(self.links.at(index).deadline(), self.head.waited_until);
-                self.arm_timer(index, deadline);
+                self.arm(index, Kind::Timer, deadline.as_micros());
             }
             Kind::Read | Kind::Write => {
                 self.head.delist(self.links, index);
@@ -148,13 +127,13 @@ impl Tables<'_> {
         if self.is_taken(when, Some(index)) {
             return Err(Refusal::Taken);
         }
-        let (deadline, period) = self.times_of(when);
+        let (kind, key, period) = self.plan(when);
         self.head.delist(self.links, index);
         let left = self.source_of(index);
-        if left.is_some() {
-            sources::remove(self.links, index);
+        if let Some(source) = left {
+            sources::remove(self.links, source, index);
         }
-        self.arm(index, when, deadline);
+        self.arm(index, kind, key);
         if let Some(source) = left {
             if when.source() == left {
                 self.links.edit(index, |link| link.place = Place::Changed);
@@ -209,15 +188,15 @@ impl Tables<'_> {
         }
     }
 
-    /// Ends the reader and the writer of a source, which may have neither. The one that runs keeps its slot.
-    pub(crate) fn release_source(&mut self, source: Source) {
+    /// Ends the reader and the writer of a source, and says which slots they had. The one that runs keeps its slot.
+    pub(crate) fn release_source(&mut self, source: Source) -> [Option<Index>; 2] {
+        let found = [Kind::Read, Kind::Write].map(|kind| sources::find(self.links, source, kind));
         let mut was_told = false;
-        for kind in [Kind::Read, Kind::Write] {
-            let Some(index) = sources::find(self.links, source, kind) else { continue };
+        for index in found.into_iter().flatten() {
             was_told |= self.links.at(index).place != Place::New;
             if self.head.is_running(index) {
                 self.head.delist(self.links, index);
-                sources::remove(self.links, index);
+                sources::remove(self.links, source, index);
                 self.links.edit(index, |link| link.place = Place::GivenUp);
             } else {
                 self.unlink(index);
@@ -227,6 +206,7 @@ impl Tables<'_> {
         if was_told {
             self.tell_removal(source);
         }
+        found
     }
 
     /// Takes a thread that is not among the timers out of all lists. Returns its source.
@@ -236,8 +216,8 @@ impl Tables<'_> {
             self.head.running = None;
         }
         let source = self.source_of(index);
-        if source.is_some() {
-            sources::remove(self.links, index);
+        if let Some(source) = source {
+            sources::remove(self.links, source, index);
         }
         source
     }

@@ -60,12 +60,12 @@ impl<'t, S, A> Thread<'t, S, A> {
     /// Registers the thread once more as it is: same id, same argument, and for a reader or writer no system call.
     ///
     /// A timer's next deadline is its last one plus its period; periods that have passed by the turn's wait are
-    /// skipped. So it does not drift, and does not catch up in a storm. With a period of zero it is due again at once, and runs after the next wait.
-    /// O(1); a timer as when it was added.
+    /// skipped. So it does not drift, and does not catch up in a storm. With a period of zero it is due again at once,
+    /// and runs after the next wait. O(1); a timer as when it was added.
     ///
-    /// What [`try_again`](Self::try_again) refuses, this logs, and the thread ends. It is never refused for want of room:
-    /// the slot is the thread's own until the hook returns. A reader that goes on without having read, or without looking
-    /// for [`ERROR`](Readiness::ERROR), is called in each turn.
+    /// What [`try_again`](Self::try_again) refuses, this logs, and the thread ends. It is never refused for want of
+    /// room: the slot is the thread's own until the hook returns. A reader that goes on without having read, or without
+    /// looking for [`ERROR`](Readiness::ERROR), is called in each turn.
     pub fn again(self) {
         let _ = self.try_again();
     }
@@ -90,8 +90,7 @@ impl<'t, S, A> Thread<'t, S, A> {
     }
 
     /// Registers the thread for something else: another delay (which becomes its period), a moment, another source, or
-    /// writing in place of reading. It keeps id, name, hook and argument. As
-    /// expensive as adding it.
+    /// writing in place of reading. It keeps id, name, hook and argument. As expensive as adding it.
     ///
     /// Only `After` sets the period. So a timer that should make up for what it missed says
     /// `thread.again_when(When::At(deadline + period))`, and may say `again` afterwards.

@@ -6,8 +6,7 @@ use crate::dump::Dump;
 use crate::error::{AddError, Stale};
 use crate::id::{Index, ThreadId};
 use crate::link::Links;
-use crate::source::{Kind, Source};
-use crate::sources;
+use crate::source::Source;
 use crate::storage::Body;
 use crate::tables::{Refusal, Tables};
 use crate::thread::Thread;
@@ -165,13 +164,10 @@ impl<S, A> Threads<'_, S, A> {
     /// poller does not watch the source, so that it may be closed, or registered anew. The one that runs has its slot
     /// until its hook returns. O(1) on average, and one call of the poller.
     pub fn cancel_source(&mut self, source: Source) -> CancelledSource<A> {
-        let [reader, writer] = [Kind::Read, Kind::Write].map(|kind| {
-            sources::find(self.tables.links, source, kind).map_or(usize::MAX, Index::position)
-        });
-        self.tables.release_source(source);
+        let [reader, writer] = self.tables.release_source(source);
         crate::log::trace!("threads of source {}: cancelled", source.number());
-        let mut take_arg = |position| {
-            let (_, arg) = self.bodies.get_mut::<usize>(position)?.call.take()?;
+        let mut take_arg = |index: Option<Index>| {
+            let (_, arg) = self.bodies.get_mut(index?.position())?.call.take()?;
             Some(arg)
         };
         CancelledSource { reader: take_arg(reader), writer: take_arg(writer) }
@@ -221,6 +217,21 @@ impl<S, A> Threads<'_, S, A> {
         self.bodies.get(index.position()).and_then(|body| body.name).unwrap_or("")
     }
 
+    /// Logs that the thread's source is broken, if it is: its hook need not look for that.
+    pub(crate) fn log_error_of(&self, index: Index) {
+        let link = self.tables.links.at(index);
+        if !link.interest().is_none() && link.readiness.is_error() {
+            let (name, id, source) =
+                (self.name(index), self.tables.id(index), link.source().number());
+            crate::log::error!(
+                "thread {} {:?}: source {} is broken or can't be watched",
+                name,
+                id,
+                source
+            );
+        }
+    }
+
     /// The same view for a shorter time.
     pub(crate) fn reborrow(&mut self) -> Threads<'_, S, A> {
         let tables = Tables {
@@ -241,21 +252,4 @@ pub struct CancelledSource<A> {
     pub reader: Option<A>,
     /// The write thread's.
     pub writer: Option<A>,
-}
-
-impl<S, A> Threads<'_, S, A> {
-    /// Says that a source is broken before its thread gets to know, and perhaps says nothing.
-    pub(crate) fn log_error_of(&self, index: Index) {
-        let link = self.tables.links.at(index);
-        if !link.interest().is_none() && link.readiness.is_error() {
-            let (name, id, source) =
-                (self.name(index), self.tables.id(index), link.source().number());
-            crate::log::error!(
-                "thread {} {:?}: source {} is broken or can't be watched",
-                name,
-                id,
-                source
-            );
-        }
-    }
 }

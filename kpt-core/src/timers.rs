@@ -12,7 +12,8 @@ use crate::time::Instant;
 /// - take a deadline that is not after the position as one that is due now, behind those that are due already;
 /// - hand timers out by deadline, equal ones in the order of `insert`;
 /// - never hand out one with the deadline [`Instant::NEVER`];
-/// - be all zero bytes when new, and neither allocate nor panic, whatever the deadlines. Only timers that are in here are removed.
+/// - be all zero bytes when new, and neither allocate nor panic, whatever the deadlines. Only timers that are in here
+///   are removed.
 pub trait Timers {
     /// Takes in a timer that is not in here. Its deadline is in its link and does not change while it is in here.
     fn insert(&mut self, links: &mut [Link], timer: Index);

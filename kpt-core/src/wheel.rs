@@ -25,13 +25,13 @@ const SEARCHED: usize = 64;
 
 /// A wheel of `LEVELS` levels with `SLOTS` slots each; `SLOTS` is a power of two from 2 to 64.
 ///
-/// It spans `SLOTS` to the power of `LEVELS` microseconds; timers beyond that are in a list that is gone through once in
-/// each span in which one of them is due.
+/// It spans `SLOTS` to the power of `LEVELS` microseconds; timers beyond that are in a list that is gone through once
+/// in each span in which one of them is due.
 ///
 /// `insert`, `remove` and `pop` are O(1). `advance` moves each timer down at most `LEVELS` times in its life.
-/// `next_deadline` looks at up to 64 timers, and is exact while the next slot holds no more; with more, it may say the start
-/// of that slot, which is earlier. The timers have then moved down a level, so this happens at most once for each level,
-/// and far timers add one such wake-up when the nearest of them has been removed.
+/// `next_deadline` looks at up to 64 timers, and is exact while the next slot holds no more; with more, it may say the
+/// start of that slot, which is earlier. The timers have then moved down a level, so this happens at most once for each
+/// level, and far timers add one such wake-up when the nearest of them has been removed.
 ///
 /// Its size is 4 bytes for each slot (2 on 16- and 32-bit targets), 8 for each level and 40 more.
 pub struct Wheel<const SLOTS: usize, const LEVELS: usize> {
@@ -301,3 +301,6 @@ fn reachable(deadline: u64) -> Option<Instant> {
 #[cfg(test)]
 #[path = "wheel_tests.rs"]
 mod tests;
+#[cfg(test)]
+#[path = "wheel_twin_tests.rs"]
+mod twin_tests;

@@ -15,8 +15,8 @@ pub enum When {
     Writable(Source),
     /// This moment has come. One that has passed counts as now, behind what is due already.
     At(Instant),
-    /// So long has passed since `add` or `again_when`; this is also the timer's period. `Duration::ZERO` is the next wait,
-    /// `Duration::MAX` is never.
+    /// So long has passed since `add` or `again_when`; this is also the timer's period. `Duration::ZERO` is the next
+    /// wait, `Duration::MAX` is never.
     After(#[cfg_attr(feature = "defmt", defmt(Debug2Format))] Duration),
     /// Its turn has come: once in the next turn.
     Now,

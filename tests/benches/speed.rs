@@ -32,12 +32,16 @@ fn main() {
         if !name.contains(&wanted) {
             continue;
         }
-        is_good &=
-            compare(&name, &mut KptTimers::new(pending), &mut LazyTimers::new(pending), limit);
+        is_good &= compare(
+            &name,
+            &mut KptTimers::new(pending),
+            &mut RivalTimers::<LazyHeap>::new(pending),
+            limit,
+        );
         compare(
             "  the same against a heap with a slab",
             &mut KptTimers::new(pending),
-            &mut SlabTimers::new(pending),
+            &mut RivalTimers::<SlabHeap>::new(pending),
             f64::INFINITY,
         );
     }
@@ -134,14 +138,51 @@ impl Contender for KptTimers {
 
 type Call = (fn(&mut (), u32), u32);
 
-/// The timers of all who write their own with what std has: a heap whose entries carry hook and argument, and a set of the
-/// ids that were cancelled, whose entries are passed over when they come up. When more than half of the entries are dead,
-/// they are cleared out. It can't give an argument back.
-struct LazyTimers {
+/// A rival: a heap of deadlines.
+trait Heap {
+    type Id: Copy;
+
+    fn with_capacity(timers: usize) -> Self;
+    fn add(&mut self, deadline: u64, call: Call) -> Self::Id;
+    fn cancel(&mut self, id: Self::Id);
+    /// What comes up next, so that no compiler takes the calls for unused.
+    fn peek(&self) -> Option<Call>;
+}
+
+struct RivalTimers<H: Heap> {
+    heap: H,
+    ids: Vec<H::Id>,
+    random: Random,
+}
+
+impl<H: Heap> RivalTimers<H> {
+    fn new(pending: usize) -> Self {
+        let (mut heap, mut random) = (H::with_capacity(pending), Random(1));
+        let ids =
+            (0..pending).map(|_| heap.add(1 + random.below(HORIZON), (|_, _| {}, 0))).collect();
+        Self { heap, ids, random }
+    }
+}
+
+impl<H: Heap> Contender for RivalTimers<H> {
+    fn run(&mut self, times: usize) {
+        for _ in 0..times {
+            let victim = self.random.below(self.ids.len() as u64) as usize;
+            let deadline = 1 + self.random.below(HORIZON);
+            self.heap.cancel(self.ids[victim]);
+            self.ids[victim] = self.heap.add(deadline, (|_, _| {}, victim as u32));
+        }
+        black_box(self.heap.peek());
+    }
+}
+
+/// The timers of all who write their own with what std has: a heap whose entries carry hook and argument, and a set of
+/// the ids that were cancelled, whose entries are passed over when they come up. When more than half of the entries are
+/// dead, they are cleared out. It can't give an argument back.
+struct LazyHeap {
     heap: BinaryHeap<Entry>,
     cancelled: HashSet<u64>,
-    ids: Vec<u64>,
-    random: Random,
+    capacity: usize,
     last_id: u64,
 }
 
@@ -171,21 +212,16 @@ impl PartialEq for Entry {
 
 impl Eq for Entry {}
 
-impl LazyTimers {
-    fn new(pending: usize) -> Self {
-        let mut timers = Self {
-            heap: BinaryHeap::with_capacity(2 * pending + 1),
-            cancelled: HashSet::with_capacity(pending + 1),
-            ids: Vec::new(),
-            random: Random(1),
+impl Heap for LazyHeap {
+    type Id = u64;
+
+    fn with_capacity(timers: usize) -> Self {
+        Self {
+            heap: BinaryHeap::with_capacity(2 * timers + 1),
+            cancelled: HashSet::with_capacity(timers + 1),
+            capacity: timers,
             last_id: 0,
-        };
-        for _ in 0..pending {
-            let deadline = 1 + timers.random.below(HORIZON);
-            let id = timers.add(deadline, (|_, _| {}, 0));
-            timers.ids.push(id);
         }
-        timers
     }
 
     fn add(&mut self, deadline: u64, call: Call) -> u64 {
@@ -196,56 +232,40 @@ impl LazyTimers {
 
     fn cancel(&mut self, id: u64) {
         self.cancelled.insert(id);
-        if self.heap.len() > 2 * self.ids.len() {
+        if self.heap.len() > 2 * self.capacity {
             self.heap.retain(|entry| !self.cancelled.contains(&entry.id));
             self.cancelled.clear();
         }
     }
-}
 
-impl Contender for LazyTimers {
-    fn run(&mut self, times: usize) {
-        for _ in 0..times {
-            let victim = self.random.below(self.ids.len() as u64) as usize;
-            let deadline = 1 + self.random.below(HORIZON);
-            self.cancel(self.ids[victim]);
-            self.ids[victim] = self.add(deadline, (|_, _| {}, victim as u32));
-        }
-        black_box(self.heap.peek().map(|next| next.call));
+    fn peek(&self) -> Option<Call> {
+        self.heap.peek().map(|next| next.call)
     }
 }
 
-/// The same with a slab for hooks and arguments: an id is a slot and its generation, and a dead entry of the heap is one
-/// whose generation has passed. It gives arguments back, and is about the best that a heap can do; shown beside, without
-/// a limit.
-struct SlabTimers {
+/// The same with a slab for hooks and arguments: an id is a slot and its generation, and a dead entry of the heap is
+/// one whose generation has passed. It gives arguments back, and is about the best that a heap can do; shown beside,
+/// without a limit.
+struct SlabHeap {
     heap: BinaryHeap<Reverse<(u64, u64, Id)>>,
     slab: Vec<(u32, Option<Call>)>,
     free: Vec<u32>,
-    ids: Vec<Id>,
-    random: Random,
     sequence: u64,
 }
 
 /// Slot and generation.
 type Id = (u32, u32);
 
-impl SlabTimers {
-    fn new(pending: usize) -> Self {
-        let mut timers = Self {
-            heap: BinaryHeap::with_capacity(2 * pending + 1),
-            slab: vec![(0, None); pending],
-            free: (0..pending as u32).collect(),
-            ids: Vec::new(),
-            random: Random(1),
+impl Heap for SlabHeap {
+    type Id = Id;
+
+    fn with_capacity(timers: usize) -> Self {
+        Self {
+            heap: BinaryHeap::with_capacity(2 * timers + 1),
+            slab: vec![(0, None); timers],
+            free: (0..timers as u32).collect(),
             sequence: 0,
-        };
-        for _ in 0..pending {
-            let deadline = 1 + timers.random.below(HORIZON);
-            let id = timers.add(deadline, (|_, _| {}, 0));
-            timers.ids.push(id);
         }
-        timers
     }
 
     fn add(&mut self, deadline: u64, call: Call) -> Id {
@@ -258,7 +278,18 @@ impl SlabTimers {
         id
     }
 
-    fn cancel(&mut self, (slot, generation): Id) -> Option<u32> {
+    fn cancel(&mut self, id: Id) {
+        black_box(self.take_arg(id).expect("it is pending"));
+    }
+
+    fn peek(&self) -> Option<Call> {
+        let Reverse((_, _, (slot, _))) = *self.heap.peek()?;
+        self.slab[slot as usize].1
+    }
+}
+
+impl SlabHeap {
+    fn take_arg(&mut self, (slot, generation): Id) -> Option<u32> {
         let (current, call) = self.slab.get_mut(slot as usize)?;
         if *current != generation {
             return None;
@@ -273,17 +304,6 @@ impl SlabTimers {
             });
         }
         Some(arg)
-    }
-}
-
-impl Contender for SlabTimers {
-    fn run(&mut self, times: usize) {
-        for _ in 0..times {
-            let victim = self.random.below(self.ids.len() as u64) as usize;
-            let deadline = 1 + self.random.below(HORIZON);
-            black_box(self.cancel(self.ids[victim]).expect("it is pending"));
-            self.ids[victim] = self.add(deadline, (|_, _| {}, victim as u32));
-        }
     }
 }
 

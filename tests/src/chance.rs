@@ -22,3 +22,8 @@ impl Chance {
         (self.number() >> 16) % bound
     }
 }
+
+/// Whether the long tests are wanted: `KPT_DEEP=1`.
+pub fn is_deep() -> bool {
+    std::env::var("KPT_DEEP").is_ok_and(|value| value == "1")
+}

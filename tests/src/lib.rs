@@ -110,5 +110,8 @@ pub mod loops;
 pub mod pollers;
 pub mod process;
 pub mod rigs;
+pub mod scenario;
 pub mod sys;
+pub mod tasks;
+pub mod time;
 pub mod wall_clock;

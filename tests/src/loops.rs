@@ -2,12 +2,25 @@
 
 use kpt_core::sim::{SimPoller, World};
 use kpt_core::{
-    Allocate, Body, EventLoop, Exit, Link, Parts, Poller, SortedList, Storage, Timers, Wheel,
+    Allocate, Body, EventLoop, Exit, Link, Parts, Poller, Readiness, SortedList, Storage, Thread,
+    Timers, Wheel,
 };
 use kpt_std::{HeapStorage, HostWheel};
 
 /// What happened, in order.
 pub type Trace = Vec<&'static str>;
+
+/// Which sources' threads ran, and with what.
+pub type Ran = Vec<(u32, Readiness)>;
+
+/// A hook for readers and writers that notes that it ran.
+///
+/// # Panics
+/// If its thread has no source.
+pub fn record(ran: &mut Ran, thread: Thread<Ran>) {
+    let source = thread.source().expect("a reader or a writer");
+    ran.push((source.number(), thread.readiness()));
+}
 
 /// A loop in virtual time, with tables and wheel as a host has them.
 pub type SimLoop<'w, S, A = ()> = EventLoop<SimPoller<'w>, S, A, HeapStorage<S, A>>;

@@ -67,12 +67,20 @@ pub fn command(name: &str) -> Command {
 /// # Panics
 /// If it does not end within 10 s, after it has been killed together with its group.
 pub fn wait_or_kill(child: std::process::Child) -> Output {
+    wait_or_kill_after(child, WATCHDOG)
+}
+
+/// The same with another time.
+///
+/// # Panics
+/// As of [`wait_or_kill`].
+pub fn wait_or_kill_after(child: std::process::Child, watchdog: Duration) -> Output {
     let group = child.id();
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         let _ = sender.send(child.wait_with_output());
     });
-    if let Ok(output) = receiver.recv_timeout(WATCHDOG) {
+    if let Ok(output) = receiver.recv_timeout(watchdog) {
         return output.expect("the output can be read");
     }
     sys::kill_group(group);

@@ -94,9 +94,7 @@ impl<P: Poller<Error: core::fmt::Debug>> Rig for Sockets<P> {
     }
 
     fn open(&mut self) -> Source {
-        let (ours, theirs) = UnixStream::pair().expect("a socket pair");
-        ours.set_nonblocking(true).expect("non-blocking");
-        theirs.set_nonblocking(true).expect("non-blocking");
+        let (ours, theirs) = pair();
         let source = source(&ours);
         self.pairs.insert(source, (ours, Some(theirs)));
         source
@@ -142,6 +140,17 @@ impl<P: Poller<Error: core::fmt::Debug>> Rig for Sockets<P> {
     fn true_time(&mut self) -> Duration {
         sys::monotonic_time()
     }
+}
+
+/// Two sockets that are connected, both non-blocking.
+///
+/// # Panics
+/// If the process may not open two more.
+pub fn pair() -> (UnixStream, UnixStream) {
+    let (a, b) = UnixStream::pair().expect("a socket pair");
+    a.set_nonblocking(true).expect("non-blocking");
+    b.set_nonblocking(true).expect("non-blocking");
+    (a, b)
 }
 
 /// Reads what is there.

@@ -51,14 +51,41 @@ extern "C" fn count_alarm(_: c_int) {
     ALARMS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Sends this OS thread `SIGALRM` each `period` from now on. The handler is installed with `SA_RESTART`, and only counts.
+/// What sends `SIGALRM` again and again, until it is stopped.
+pub struct Alarms(libc::timer_t);
+
+// SAFETY: a `timer_t` is a name for a timer of the process, which all of its threads may use. Nothing deletes it.
+unsafe impl Send for Alarms {}
+
+impl Alarms {
+    /// No more of them.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn stop(&self) -> io::Result<()> {
+        self.set(Duration::ZERO)
+    }
+
+    /// One each `period` from now on; none if it is zero.
+    fn set(&self, period: Duration) -> io::Result<()> {
+        let time = libc::timespec {
+            tv_sec: libc::time_t::try_from(period.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_nsec: libc::c_long::from(period.subsec_nanos()),
+        };
+        let times = libc::itimerspec { it_interval: time, it_value: time };
+        // SAFETY: the timer exists, `times` is valid; the old value is not asked for.
+        check(unsafe { libc::timer_settime(self.0, 0, &times, std::ptr::null_mut()) }).map(drop)
+    }
+}
+
+/// Sends this OS thread `SIGALRM` each `period` from now on. The handler has `SA_RESTART`, and only counts.
 ///
 /// This thread and not the process, because that could let another thread have them, which is not in the call that they
 /// should interrupt.
 ///
 /// # Errors
 /// What the system says.
-pub fn start_alarms(period: Duration) -> io::Result<()> {
+pub fn start_alarms(period: Duration) -> io::Result<Alarms> {
     let handler: extern "C" fn(c_int) = count_alarm;
     // SAFETY: all zero bytes are a valid sigaction: no flags, an empty mask, the default handler.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
@@ -76,13 +103,9 @@ pub fn start_alarms(period: Duration) -> io::Result<()> {
     let mut timer = std::ptr::null_mut();
     // SAFETY: `event` is valid and `timer` a place for a timer, both borrowed until the call returns.
     check(unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &mut event, &mut timer) })?;
-    let time = libc::timespec {
-        tv_sec: libc::time_t::try_from(period.as_secs()).unwrap_or(libc::time_t::MAX),
-        tv_nsec: libc::c_long::from(period.subsec_nanos()),
-    };
-    let times = libc::itimerspec { it_interval: time, it_value: time };
-    // SAFETY: `timer` has just been made, `times` is valid; the old value is not asked for.
-    check(unsafe { libc::timer_settime(timer, 0, &times, std::ptr::null_mut()) }).map(drop)
+    let alarms = Alarms(timer);
+    alarms.set(period)?;
+    Ok(alarms)
 }
 
 /// How many `SIGALRM` the handler of [`start_alarms`] has seen.
@@ -97,6 +120,86 @@ pub fn kill_group(group: u32) {
         // SAFETY: kill touches no memory of this process.
         unsafe { libc::kill(-group, libc::SIGKILL) };
     }
+}
+
+/// Forks a process that does `work` and leaves, and nothing else: a rival of tasks in benchmarks. Its number.
+///
+/// # Errors
+/// What the system says; or there is more than one OS thread, of which the child would have one.
+pub fn fork_and(work: impl FnOnce()) -> io::Result<u32> {
+    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(io::Error::other("more than one OS thread"));
+    }
+    // SAFETY: there is one OS thread, so the child is a whole copy, in which all code may run.
+    let child = check(unsafe { libc::fork() })?;
+    if child == 0 {
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        // SAFETY: the call does not return, and touches no memory.
+        unsafe { libc::_exit(result.is_err().into()) };
+    }
+    u32::try_from(child).map_err(io::Error::other)
+}
+
+/// Waits for the end of a child of this process.
+///
+/// # Errors
+/// What the system says.
+pub fn wait_for(child: u32) -> io::Result<()> {
+    let pid = c_int::try_from(child).map_err(io::Error::other)?;
+    let mut status = 0;
+    // SAFETY: `status` is a valid place for an int, borrowed until the call returns.
+    check(unsafe { libc::waitpid(pid, &mut status, 0) }).map(drop)
+}
+
+/// Waits for the end of a child of this process. Its exit code, or `None` if a signal has ended it.
+///
+/// # Errors
+/// What the system says.
+pub fn exit_code(child: u32) -> io::Result<Option<i32>> {
+    let pid = c_int::try_from(child).map_err(io::Error::other)?;
+    let mut status = 0;
+    // SAFETY: `status` is a valid place for an int, borrowed until the call returns.
+    check(unsafe { libc::waitpid(pid, &mut status, 0) })?;
+    Ok(libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)))
+}
+
+/// Whether a process group has members, zombies included.
+pub fn group_exists(group: u32) -> bool {
+    let Ok(group) = c_int::try_from(group) else { return false };
+    // SAFETY: kill touches no memory of this process; signal 0 only asks.
+    group > 1 && unsafe { libc::kill(-group, 0) } == 0
+}
+
+/// Whether this process has a child, zombies included.
+pub fn has_children() -> bool {
+    // SAFETY: all zero bytes are a valid siginfo.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let options = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: `info` is a valid place for a siginfo, borrowed until the call returns.
+    unsafe { libc::waitid(libc::P_ALL, 0, &mut info, options) == 0 }
+}
+
+/// Sends this process a signal.
+pub fn raise(signal: c_int) {
+    // SAFETY: raise touches no memory; what a handler of the test's does is its own matter.
+    unsafe { libc::raise(signal) };
+}
+
+/// Kills a process that is a child of this one, or of one of its children.
+pub fn kill(process: u32) {
+    if let Ok(process) = c_int::try_from(process)
+        && process > 1
+    {
+        // SAFETY: kill touches no memory of this process.
+        unsafe { libc::kill(process, libc::SIGKILL) };
+    }
+}
+
+/// How much of this process lies in memory, in bytes.
+pub fn resident_bytes() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok();
+    let pages = pages.and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
+    pages.unwrap_or(0) * 4_096
 }
 
 /// Stops this process until somebody calls [`resume`] for it.

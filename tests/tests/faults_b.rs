@@ -15,13 +15,10 @@ use kpt_tests::loops::{Trace, run_verified, sim_loop, turn_until};
 use kpt_tests::pollers::AllReady;
 use kpt_tests::process::in_own_process;
 use kpt_tests::sys;
+use kpt_tests::time::millis;
 use kpt_tests::wall_clock::with_wall_clock_step;
 
 const HOUR: Duration = Duration::from_secs(3_600);
-
-fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
 
 #[test]
 fn b02_the_last_timer_is_cancelled() {
@@ -243,8 +240,8 @@ fn b20_cancelled_timers_leave_nothing_behind() {
     assert_eq!(kpt.threads().len(), 2);
 }
 
-/// The processor time of one of `threads` threads, at best of a few: to be added, to be dispatched when all are ready, and
-/// to be cancelled.
+/// The processor time of one of `threads` threads, at best of a few: to be added, to be dispatched when all are ready,
+/// and to be cancelled.
 fn cost_per_thread(threads: u32) -> [f64; 3] {
     let mut best = [f64::MAX; 3];
     for _ in 0..5 {

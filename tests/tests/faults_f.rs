@@ -8,28 +8,11 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use kpt_std::{AddError, EventLoop, Exit, Readiness, Source, Thread, When, source};
-use kpt_tests::loops::{Trace, run_verified, turn_until};
+use kpt_tests::loops::{Ran, Trace, record, run_verified, turn_until};
 use kpt_tests::process::in_own_process;
-use kpt_tests::rigs::fill;
+use kpt_tests::rigs::{fill, pair};
 use kpt_tests::sys;
-
-fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-fn pair() -> (UnixStream, UnixStream) {
-    let (a, b) = UnixStream::pair().unwrap();
-    a.set_nonblocking(true).unwrap();
-    b.set_nonblocking(true).unwrap();
-    (a, b)
-}
-
-/// Which threads ran, and with what.
-type Ran = Vec<(u32, Readiness)>;
-
-fn record(ran: &mut Ran, thread: Thread<Ran>) {
-    ran.push((thread.source().unwrap().number(), thread.readiness()));
-}
+use kpt_tests::time::{micros, millis};
 
 /// Open ones up to the limit work; what is closed, negative or beyond the limit is its own error.
 #[test]
@@ -233,6 +216,34 @@ fn f06_eintr() {
             assert!(ran.is_empty());
         }
         assert!(sys::alarms() > 20, "no signals, no test: {}", sys::alarms());
+    });
+}
+
+/// The deadline is a moment, and so no later for all that came in between. They stop halfway, since each of them ends
+/// what the kernel was asked for, also where that was too long.
+#[test]
+fn f06_eintr_does_not_stretch_a_wait() {
+    in_own_process("f06_eintr_does_not_stretch_a_wait", || {
+        const DELAY: Duration = Duration::from_millis(200);
+        let mut kpt: EventLoop<()> = EventLoop::with_capacity(1);
+        let mut round = || {
+            let before = sys::alarms();
+            let alarms = sys::start_alarms(millis(1)).unwrap();
+            let stopper = std::thread::spawn(move || {
+                std::thread::sleep(DELAY / 2);
+                alarms.stop().unwrap();
+            });
+            let start = Instant::now();
+            kpt.threads().add_timer("timer", DELAY, |(), _| {}, ()).unwrap();
+            assert_eq!(run_verified(&mut kpt, &mut ()).unwrap(), Exit::Empty);
+            let late = start.elapsed() - DELAY;
+            stopper.join().unwrap();
+            (late, u32::try_from(sys::alarms() - before).unwrap())
+        };
+        // A millisecond for each would be twice the bound. A machine may be late by itself, but not in every round.
+        let rounds = Vec::from_iter((0..5).map(|_| round()));
+        let is_good = |&(late, alarms): &_| alarms > 20 && late < micros(500) * alarms;
+        assert!(rounds.iter().any(is_good), "late, signals: {rounds:?}");
     });
 }
 

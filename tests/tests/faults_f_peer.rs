@@ -8,23 +8,9 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 
 use kpt_core::sim::World;
 use kpt_std::{EventLoop, Exit, Readiness, Source, Thread, source};
-use kpt_tests::loops::{Trace, run_verified, sim_loop, turn_until};
+use kpt_tests::loops::{Ran, Trace, record, run_verified, sim_loop, turn_until};
 use kpt_tests::process::in_own_process;
-use kpt_tests::rigs::{drain, fill};
-
-fn pair() -> (UnixStream, UnixStream) {
-    let (a, b) = UnixStream::pair().unwrap();
-    a.set_nonblocking(true).unwrap();
-    b.set_nonblocking(true).unwrap();
-    (a, b)
-}
-
-/// Which threads ran, and with what.
-type Ran = Vec<(u32, Readiness)>;
-
-fn record(ran: &mut Ran, thread: Thread<Ran>) {
-    ran.push((thread.source().unwrap().number(), thread.readiness()));
-}
+use kpt_tests::rigs::{drain, fill, pair};
 
 /// Somebody else was faster, or the datagram was none: the hook takes "would block" as nothing and waits on.
 #[test]

@@ -10,12 +10,9 @@ use kpt_std::{
     ThreadId, When, source,
 };
 use kpt_tests::loops::{run_verified, sim_loop};
+use kpt_tests::time::millis;
 
 type Loop<'w> = FixedLoop<SimPoller<'w>, String, 8>;
-
-fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
 
 #[test]
 fn dump_has_a_line_for_each_thread() {
@@ -38,7 +35,7 @@ id          kind     name             source  state    due in
 2.1         write    client           4294967295 waiting  -
 3.1         execute  a very long name indeed -       ready    -
 4.1         timer                     -       waiting  never
-5.1         timer    überfällig       -       waiting  0.000000 s
+5.1         timer    überfällig       -       waiting  late 0.000127 s
 6 of 8 threads, at most 6 so far";
     assert_eq!(threads.dump().to_string(), expected);
 }

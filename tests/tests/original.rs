@@ -9,10 +9,7 @@ use kpt_std::{AddError, EventLoop, Exit, Hook, Thread, Threads, source};
 use kpt_tests::chance::Chance;
 use kpt_tests::loops::{Trace, run_verified, sim_loop};
 use kpt_tests::process::in_own_process;
-
-fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
+use kpt_tests::time::millis;
 
 #[test]
 fn example_1_one_timer() {

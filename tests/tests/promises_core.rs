@@ -12,13 +12,10 @@ use kpt_tests::chance::Chance;
 use kpt_tests::loops::turn_until;
 use kpt_tests::process::in_own_process;
 use kpt_tests::sys::CountingAllocator;
+use kpt_tests::time::millis;
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
-
-fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
 
 /// From the first add to the last turn, on select: timers near and far, sockets, dump, errors.
 #[test]

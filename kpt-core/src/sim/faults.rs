@@ -13,12 +13,12 @@ const HELD: usize = 32;
 /// Where the clock stands still, it goes on after at most so many microseconds.
 const TICK: u64 = 1_024;
 
-/// A poller around a poller that, driven by a seed, wakes early, returns with nothing as if interrupted, finds what is not
-/// there, holds events back until a later wait, repeats and reorders them, and has a clock that now and then stands still.
+/// A poller around a poller that, driven by a seed, wakes early, returns with nothing as if interrupted, finds what is
+/// not there, holds events back until a later wait, repeats and reorders them, and has a clock that may stand still.
 ///
 /// All of that is within the contract of [`Poller`], so an application that is right on the inner poller is right on
-/// this one. It makes up events for up to 32 sources. Equal seeds and equal calls give equal faults, and an interruption
-/// never comes out as an error.
+/// this one. It makes up events for up to 32 sources. Equal seeds and equal calls give equal faults, and an
+/// interruption never comes out as an error.
 pub struct Faults<P> {
     inner: P,
     random: Random,

@@ -18,7 +18,7 @@ pub struct SimPoller<'w, const N: usize = 32> {
     watched: SourceMap<Interest, N>,
 }
 
-/// Nothing can ever happen: no deadline, nothing ready, and the script is at its end. A real poller would wait for ever.
+/// Nothing can ever happen: no deadline, nothing ready, the script at its end. A real poller would wait for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Idle;

@@ -45,7 +45,8 @@ impl TaskHandle {
         &self.name
     }
 
-    /// Queues a message for the task, and sends what the channel takes at once. Never blocks. One call of the system.
+    /// Queues a message for the task, and sends what the channel takes at once (what goes beyond the size of the
+    /// queue is left to the next wait, so that whoever sends until it is full comes to an end). Never blocks. One call of the system.
     ///
     /// # Errors
     /// [`SendError`]: it is not queued.

@@ -20,6 +20,9 @@ const REAP_PERIOD: Duration = Duration::from_millis(20);
 
 /// One end of a channel.
 pub struct Peer {
+    /// So many bytes may be sent before the next wait.
+    eager: usize,
+    queue: usize,
     /// `None` when nothing more can come or go.
     socket: Option<UnixStream>,
     inbox: Inbox,
@@ -79,6 +82,8 @@ impl Peer {
     pub fn new(config: &TaskConfig, socket: UnixStream, process: Option<Process>) -> Self {
         let from = if process.is_some() { Sender::Child } else { Sender::Parent };
         Self {
+            eager: config.queue,
+            queue: config.queue,
             socket: Some(socket),
             inbox: Inbox::new(from, config.max_message, config.queue),
             outbox: Outbox::new(config.max_message, config.queue),
@@ -141,7 +146,8 @@ impl Peer {
 
 /// What users do.
 impl Peer {
-    /// Queues a message, and sends what goes at once.
+    /// Queues a message, and sends what goes at once; but no more than fits into the queue between two waits. So who
+    /// sends until it is full has an end, however fast the other side reads.
     pub fn send(&mut self, message: &[u8]) -> Result<(), SendError> {
         if self.is_closed {
             return Err(SendError::Closed);
@@ -150,7 +156,10 @@ impl Peer {
             Refused::Full => SendError::Full,
             Refused::TooLong => SendError::TooLong,
         })?;
-        self.write();
+        if self.eager > 0 {
+            self.eager = self.eager.saturating_sub(message.len());
+            self.write();
+        }
         Ok(())
     }
 
@@ -245,6 +254,11 @@ impl Peer {
             self.retired.extend(descriptor.filter(|_| self.is_process_told));
             self.read_rest(scratch);
         }
+    }
+
+    /// A wait begins.
+    pub fn refill(&mut self) {
+        self.eager = self.queue;
     }
 
     /// Does what is due.

@@ -168,6 +168,7 @@ impl Peers {
         let Some(entry) = self.by_number.get_mut(&number) else { return false };
         entry.is_touched = false;
         let peer = &mut entry.peer;
+        peer.refill();
         peer.read_rest(&mut self.scratch);
         for descriptor in peer.retired.drain(..) {
             modify(source_of(descriptor.as_raw_fd()), Interest::NONE);
@@ -281,6 +282,7 @@ impl Peers {
         let mut next = until;
         for entry in self.by_number.values_mut() {
             let peer = &mut entry.peer;
+            peer.refill();
             peer.read_rest(&mut self.scratch);
             let socket = peer.socket().map(|socket| (socket, peer.wanted()));
             let process = peer.process().map(|process| (process, Interest::READABLE));

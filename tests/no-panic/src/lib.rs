@@ -67,8 +67,14 @@ impl Poller for Outside {
 }
 
 /// A board that may say anything.
-impl Board for Outside {
+struct OutsideBoard<const N: usize>(&'static Lines<N>);
+
+impl<const N: usize> Board<N> for OutsideBoard<N> {
     const TICK_MICROS: u32 = 31;
+
+    fn lines(&self) -> &'static Lines<N> {
+        self.0
+    }
 
     fn now(&mut self) -> Instant {
         Instant::from_micros(unknown())
@@ -103,9 +109,9 @@ pub extern "C" fn probe() {
     exercise_timers(&mut SortedList::new());
     exercise_timers(&mut Wheel::<16, 8>::new());
     exercise_sim(&world);
-    exercise_lines(&Lines::<0>::new());
-    exercise_lines(&Lines::<3>::new());
-    exercise_lines(&Lines::<32>::new());
+    exercise_lines(&NO_LINES);
+    exercise_lines(&LINES);
+    exercise_lines(&MOST_LINES);
     #[cfg(feature = "planted-index")]
     seen([1, 2, 3][unknown() as usize]);
     #[cfg(feature = "planted-malloc")]
@@ -196,8 +202,12 @@ fn exercise_timers(timers: &mut dyn Timers) {
     }
 }
 
-fn exercise_lines<const N: usize>(lines: &Lines<N>) {
-    let mut poller = LinePoller::new(lines, Outside);
+static NO_LINES: Lines<0> = Lines::new();
+static LINES: Lines<3> = Lines::new();
+static MOST_LINES: Lines<32> = Lines::new();
+
+fn exercise_lines<const N: usize>(lines: &'static Lines<N>) {
+    let mut poller = LinePoller::new(OutsideBoard(lines));
     while unknown() != 0 {
         let line = Source::new(unknown() as u32);
         lines.set(line);

@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use cortex_m::peripheral::SCB;
 use cortex_m::{asm, interrupt};
 use cortex_m_rt::exception;
-use kpt_core::{Board, Instant};
+use kpt_core::Instant;
 
 use crate::machine::{CYCLES, MICROS};
 use crate::registers::Registers;
@@ -36,13 +36,13 @@ fn SysTick() {
 }
 
 /// The clock, and how often the core has slept. All zero bytes when new.
-pub struct SysTickBoard {
+pub struct SysTickClock {
     /// When the period began, in cycles.
     period_start: u64,
     sleeps: u32,
 }
 
-impl SysTickBoard {
+impl SysTickClock {
     pub const fn new() -> Self {
         Self { period_start: 0, sleeps: 0 }
     }
@@ -50,6 +50,30 @@ impl SysTickBoard {
     /// How often the core has slept.
     pub fn sleeps(&self) -> u32 {
         self.sleeps
+    }
+
+    pub fn now(&self) -> Instant {
+        let cycles = interrupt::free(|_| self.cycles());
+        Instant::from_micros(cycles / CYCLES * MICROS + cycles % CYCLES * MICROS / CYCLES)
+    }
+
+    /// What [`Board::sleep`](kpt_core::Board::sleep) asks for.
+    pub fn sleep(&mut self, until: Option<Instant>, is_awake: &dyn Fn() -> bool) {
+        // An interrupt that comes after the question stays pending while they are masked, and ends the sleep at once.
+        interrupt::free(|_| {
+            if is_awake() {
+                return;
+            }
+            let until = until.map_or(u64::MAX, cycles_at);
+            let cycles = until.saturating_sub(self.cycles()).min(LONGEST);
+            if cycles >= SHORTEST {
+                self.begin_period(cycles);
+                asm::dsb();
+                asm::wfi();
+                self.begin_period(LONGEST);
+                self.sleeps += 1;
+            }
+        });
     }
 
     /// The cycles since the start. Interrupts are masked.
@@ -91,31 +115,6 @@ fn period() -> u32 {
 fn position() -> u32 {
     let left = CORE.read(CURRENT);
     if left == 0 { 0 } else { period() - left }
-}
-
-impl Board for SysTickBoard {
-    fn now(&mut self) -> Instant {
-        let cycles = interrupt::free(|_| self.cycles());
-        Instant::from_micros(cycles / CYCLES * MICROS + cycles % CYCLES * MICROS / CYCLES)
-    }
-
-    fn sleep(&mut self, until: Option<Instant>, is_awake: &dyn Fn() -> bool) {
-        // An interrupt that comes after the question stays pending while they are masked, and ends the sleep at once.
-        interrupt::free(|_| {
-            if is_awake() {
-                return;
-            }
-            let until = until.map_or(u64::MAX, cycles_at);
-            let cycles = until.saturating_sub(self.cycles()).min(LONGEST);
-            if cycles >= SHORTEST {
-                self.begin_period(cycles);
-                asm::dsb();
-                asm::wfi();
-                self.begin_period(LONGEST);
-                self.sleeps += 1;
-            }
-        });
-    }
 }
 
 /// Rounded up.

@@ -14,7 +14,7 @@ use kpt_core::{Board, FixedLoop, Instant, LinePoller, Lines, Source, Thread, Thr
 
 static LINES: Lines<GROUPS> = Lines::new();
 
-type Loop = FixedLoop<LinePoller<'static, Clock, GROUPS>, Jobs, JOBS>;
+type Loop = FixedLoop<LinePoller<Clock, GROUPS>, Jobs, JOBS>;
 
 /// What the hooks work on.
 struct Jobs {
@@ -25,7 +25,7 @@ struct Jobs {
 
 #[entry]
 fn main() -> ! {
-    static mut LOOP: Loop = Loop::new(LinePoller::new(&LINES, Clock));
+    static mut LOOP: Loop = Loop::new(LinePoller::new(Clock));
     static mut STATE: Jobs = Jobs { counts: [Counts::NEW; GROUPS], ticks: 0 };
     start();
     add_jobs(LOOP);
@@ -95,8 +95,12 @@ for_each_group!(group);
 /// Ticks of a millisecond, and sleep until the next interrupt.
 struct Clock;
 
-impl Board for Clock {
+impl Board<GROUPS> for Clock {
     const TICK_MICROS: u32 = 1_000;
+
+    fn lines(&self) -> &'static Lines<GROUPS> {
+        &LINES
+    }
 
     fn now(&mut self) -> Instant {
         Instant::from_micros(now() * 1_000)

@@ -28,7 +28,7 @@ use critical_section::Mutex;
 use heapless::spsc::{Consumer, Producer, Queue};
 use hooks::{Job, Machine, Node, SAMPLES, THREADS, WATCHDOG};
 use kpt_core::{Board, Exit, FixedLoop, Instant, LinePoller, Lines, Source};
-use kpt_node::board::{self, LONGEST, SysTickBoard};
+use kpt_node::board::{self, LONGEST, SysTickClock};
 use kpt_node::machine::{self, CYCLES, MICROS, console};
 
 const BUTTON: Source = Source::new(0);
@@ -40,11 +40,11 @@ const START: Instant = Instant::from_micros(1_000);
 static LINES: Lines<2> = Lines::new();
 static INTERRUPTS: Mutex<RefCell<Option<Interrupts>>> = Mutex::new(RefCell::new(None));
 
-type Kpt = FixedLoop<LinePoller<'static, Bench, 2>, Node<Mcu>, THREADS, Job>;
+type Kpt = FixedLoop<LinePoller<Bench, 2>, Node<Mcu>, THREADS, Job>;
 
 #[entry]
 fn main() -> ! {
-    static mut KPT: Kpt = Kpt::new(LinePoller::new(&LINES, Bench::new()));
+    static mut KPT: Kpt = Kpt::new(LinePoller::new(Bench::new()));
     static mut EDGES: Queue<Duration, 8> = Queue::new();
     static mut BYTES: Queue<u8, 16> = Queue::new();
 
@@ -79,29 +79,33 @@ fn sleeps_needed(bytes: u32) -> u32 {
 /// It hangs on the same counter as all else, and not on a timer of its own: QEMU's clock may jump too far while the core
 /// sleeps (7.2, with `sleep=off`), and then two timers do not agree.
 struct Bench {
-    board: SysTickBoard,
+    clock: SysTickClock,
     edges: u32,
 }
 
 impl Bench {
     const fn new() -> Self {
-        Self { board: SysTickBoard::new(), edges: 0 }
+        Self { clock: SysTickClock::new(), edges: 0 }
     }
 
     fn sleeps(&self) -> u32 {
-        self.board.sleeps()
+        self.clock.sleeps()
     }
 }
 
-impl Board for Bench {
+impl Board<2> for Bench {
+    fn lines(&self) -> &'static Lines<2> {
+        &LINES
+    }
+
     fn now(&mut self) -> Instant {
-        self.board.now()
+        self.clock.now()
     }
 
     fn sleep(&mut self, until: Option<Instant>, is_awake: &dyn Fn() -> bool) {
         let edge = script::edge(self.edges).map(|since_start| START + since_start);
-        self.board.sleep([until, edge].into_iter().flatten().min(), is_awake);
-        if edge.is_some_and(|edge| edge <= self.board.now()) {
+        self.clock.sleep([until, edge].into_iter().flatten().min(), is_awake);
+        if edge.is_some_and(|edge| edge <= self.clock.now()) {
             self.edges += 1;
             machine::BUTTON.pend();
         }

@@ -14,7 +14,7 @@ use cortex_m_rt::{entry, exception};
 use critical_section::Mutex;
 use heapless::spsc::{Consumer, Producer, Queue};
 use kpt_core::{Board, Exit, FixedLoop, Instant, LinePoller, Lines, Source, Thread};
-use kpt_node::board::{self, SysTickBoard};
+use kpt_node::board::{self, SysTickClock};
 use kpt_node::machine::{self, ALARM, BUTTON};
 
 const INTERRUPTS: u32 = 100_000;
@@ -34,11 +34,11 @@ static LINES: Lines<1> = Lines::new();
 static NEXT: AtomicU32 = AtomicU32::new(ANY_TIME);
 static RAISED: Mutex<RefCell<Option<Raised>>> = Mutex::new(RefCell::new(None));
 
-type Kpt = FixedLoop<LinePoller<'static, Bench, 1>, Counter, 1>;
+type Kpt = FixedLoop<LinePoller<Bench, 1>, Counter, 1>;
 
 #[entry]
 fn main() -> ! {
-    static mut KPT: Kpt = Kpt::new(LinePoller::new(&LINES, Bench::new()));
+    static mut KPT: Kpt = Kpt::new(LinePoller::new(Bench::new()));
     static mut QUEUE: Queue<u32, 2> = Queue::new();
 
     let (producer, consumer) = QUEUE.split();
@@ -60,9 +60,9 @@ fn main() -> ! {
         before,
         after
     );
-    let Bench { board, looks, longest } = KPT.poller().board();
+    let Bench { clock, looks, longest } = KPT.poller().board();
     let micros = longest.as_micros() as u32;
-    defmt::println!("slept {=u32} times of {=u32}, up to {=u32} us", board.sleeps(), looks, micros);
+    defmt::println!("slept {=u32} times of {=u32}, up to {=u32} us", clock.sleeps(), looks, micros);
     kpt_node::exit(exit == Exit::Stopped && counter.is_right && *longest < TOO_LONG)
 }
 
@@ -106,27 +106,31 @@ impl Counter {
 
 /// The board, and somebody who raises an interrupt around the sleep.
 struct Bench {
-    board: SysTickBoard,
+    clock: SysTickClock,
     looks: u32,
     longest: Duration,
 }
 
 impl Bench {
     const fn new() -> Self {
-        Self { board: SysTickBoard::new(), looks: 0, longest: Duration::ZERO }
+        Self { clock: SysTickClock::new(), looks: 0, longest: Duration::ZERO }
     }
 }
 
-impl Board for Bench {
+impl Board<1> for Bench {
+    fn lines(&self) -> &'static Lines<1> {
+        &LINES
+    }
+
     fn now(&mut self) -> Instant {
-        self.board.now()
+        self.clock.now()
     }
 
     fn sleep(&mut self, until: Option<Instant>, is_awake: &dyn Fn() -> bool) {
         let before = self.now();
         self.looks += 1;
         pend_if_next(BEFORE_SLEEP);
-        self.board.sleep(until, &|| {
+        self.clock.sleep(until, &|| {
             let is_awake = is_awake();
             pend_if_next(AFTER_LOOK);
             is_awake

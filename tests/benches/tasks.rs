@@ -1,0 +1,180 @@
+//! What tasks cost, side by side with the same done by hand in one run: `./ci.sh speed`.
+//!
+//! - A message of 64 bytes to a child and back: against a blocking ping-pong on a pair of sockets.
+//! - The whole life of a task that sends one message: against fork, pipe, read and waitpid.
+//!
+//! Both sides run in turns, and the best round of each is compared. Ratios above their limit end it with status 1.
+
+use std::io::{Read, Write, pipe};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::time::Instant as Stopwatch;
+
+use kpt_std::{
+    Child, EventLoop, Parent, Spawner, TaskConfig, TaskEvent, TaskHandle, TaskStatus, Thread,
+    Threads,
+};
+use kpt_tests::sys;
+
+const ROUNDS: usize = 30;
+
+fn main() {
+    let wanted = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
+    let mut is_good = true;
+    let name = "64 bytes to a child and back";
+    if name.contains(&wanted) {
+        let (mut ours, mut rival) = (PingPong::new(), RawPingPong::new());
+        is_good &=
+            compare(name, 2_000, &mut |times| ours.run(times), &mut |times| rival.run(times), 1.5);
+    }
+    let name = "start, one message, exit, reap";
+    if name.contains(&wanted) {
+        is_good &= compare(name, 100, &mut run_tasks, &mut run_forks, 1.4);
+    }
+    if !is_good {
+        std::process::exit(1);
+    }
+}
+
+type Work<'w> = &'w mut dyn FnMut(usize);
+
+fn compare(name: &str, times: usize, ours: Work, rival: Work, limit: f64) -> bool {
+    let micros = |work: &mut dyn FnMut(usize)| {
+        let start = Stopwatch::now();
+        work(times);
+        start.elapsed().as_nanos() as f64 / 1e3 / times as f64
+    };
+    let (ours, rival) = (0..ROUNDS)
+        .map(|_| (micros(ours), micros(rival)))
+        .fold((f64::INFINITY, f64::INFINITY), |best, round| {
+            (best.0.min(round.0), best.1.min(round.1))
+        });
+    let ratio = ours / rival;
+    let verdict = if ratio <= limit { "ok" } else { "TOO SLOW" };
+    println!(
+        "{name:<48} kpt {ours:6.1} us  rival {rival:6.1} us  ratio {ratio:4.2} of {limit:3.1}  {verdict}"
+    );
+    ratio <= limit
+}
+
+/// The parent's state: its hook sends back what comes.
+struct Pinger {
+    task: TaskHandle,
+    left: usize,
+}
+
+struct PingPong {
+    kpt: EventLoop<Pinger>,
+    state: Pinger,
+}
+
+/// Sends back what it gets.
+struct Echo(Parent);
+
+impl Child for Echo {
+    type Arg = ();
+
+    fn on_message(&mut self, message: Vec<u8>, _: Threads<Self>) {
+        self.0.send(&message).expect("the parent reads");
+    }
+}
+
+impl PingPong {
+    fn new() -> Self {
+        let mut kpt = EventLoop::with_capacity(8);
+        let task = kpt.poller().spawner().start(TaskConfig::new("echo"), Echo).expect("a task");
+        kpt.threads().add_read("pong", task.source(), Pinger::on_pong, ()).expect("room");
+        Self { kpt, state: Pinger { task, left: 0 } }
+    }
+
+    fn run(&mut self, times: usize) {
+        self.state.left = times;
+        self.state.task.send(&[7; 64]).expect("room");
+        self.kpt.run(&mut self.state).expect("the loop runs");
+    }
+}
+
+impl Pinger {
+    fn on_pong(&mut self, mut thread: Thread<Self>) {
+        if let Some(TaskEvent::Message(message)) = self.task.receive() {
+            self.left -= 1;
+            match self.left {
+                0 => thread.threads().stop(),
+                _ => self.task.send(&message).expect("room"),
+            }
+        }
+        thread.again();
+    }
+}
+
+struct RawPingPong {
+    socket: UnixStream,
+    child: u32,
+}
+
+impl RawPingPong {
+    fn new() -> Self {
+        let (socket, mut theirs) = UnixStream::pair().expect("a pair");
+        let child = sys::fork_and(move || {
+            let mut message = [0; 64];
+            while theirs.read(&mut message).is_ok_and(|count| count == message.len()) {
+                theirs.write_all(&message).expect("it is read");
+            }
+        })
+        .expect("a fork");
+        Self { socket, child }
+    }
+
+    fn run(&mut self, times: usize) {
+        let mut message = [7; 64];
+        for _ in 0..times {
+            self.socket.write_all(&message).expect("it is read");
+            self.socket.read_exact(&mut message).expect("it is sent");
+        }
+    }
+}
+
+impl Drop for RawPingPong {
+    fn drop(&mut self) {
+        self.socket.shutdown(Shutdown::Both).expect("it is connected");
+        sys::wait_for(self.child).expect("it ends");
+    }
+}
+
+/// Sends one message, and is done.
+struct Brief;
+
+impl Child for Brief {
+    type Arg = ();
+}
+
+fn run_tasks(times: usize) {
+    let spawner = Spawner::new();
+    for _ in 0..times {
+        let start = |parent: Parent| {
+            parent.send(&[7; 64]).expect("room");
+            parent.hang_up();
+            Brief
+        };
+        let task = spawner.start(TaskConfig::new("brief"), start).expect("a task");
+        let message = task.receive_until(None);
+        assert!(matches!(message, Some(TaskEvent::Message(_))), "{message:?}");
+        let exit = task.receive_until(None);
+        assert!(
+            matches!(&exit, Some(TaskEvent::Exit(exit)) if exit.status == TaskStatus::Code(0)),
+            "{exit:?}"
+        );
+    }
+}
+
+fn run_forks(times: usize) {
+    for _ in 0..times {
+        let (mut reader, mut writer) = pipe().expect("a pipe");
+        let child = sys::fork_and(|| writer.write_all(&[7; 64]).expect("it is read"));
+        drop(writer);
+        let mut message = [0; 64];
+        reader.read_exact(&mut message).expect("it is sent");
+        assert_eq!(reader.read(&mut message).expect("an end"), 0);
+        sys::wait_for(child.expect("a fork")).expect("it ends");
+    }
+}

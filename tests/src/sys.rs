@@ -24,6 +24,36 @@ pub fn set_descriptor_limit(limit: u64) -> io::Result<()> {
     check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &both) }).map(drop)
 }
 
+/// Sets the soft limit of open descriptors to the hard one.
+///
+/// # Errors
+/// What the system says.
+pub fn raise_descriptor_limit() -> io::Result<()> {
+    let mut both = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `both` is a valid place for an rlimit, borrowed until the call returns.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut both) })?;
+    set_descriptor_limit(both.rlim_max)
+}
+
+/// Makes this process one of the user `nobody`, who may have that many processes. Root is bound by no such limit.
+///
+/// # Errors
+/// What the system says: only root may do that.
+pub fn become_nobody_with_processes(limit: u64) -> io::Result<()> {
+    const NOBODY: libc::uid_t = 65_534;
+    let both = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+    // SAFETY: `both` is a valid rlimit, borrowed until the call returns; the other call takes numbers.
+    unsafe {
+        check(libc::setrlimit(libc::RLIMIT_NPROC, &both))?;
+        check(libc::setresuid(NOBODY, NOBODY, NOBODY)).map(drop)
+    }
+}
+
+/// How many OS threads this process has.
+pub fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
+}
+
 /// The same file under another number: the first free one that is not below `lowest`.
 ///
 /// # Errors
@@ -183,6 +213,57 @@ pub fn has_children() -> bool {
 pub fn raise(signal: c_int) {
     // SAFETY: raise touches no memory; what a handler of the test's does is its own matter.
     unsafe { libc::raise(signal) };
+}
+
+/// Sends a signal to a process that is a child of this one.
+pub fn signal(process: u32, signal: c_int) {
+    if let Ok(process) = c_int::try_from(process)
+        && process > 1
+    {
+        // SAFETY: kill touches no memory of this process.
+        unsafe { libc::kill(process, signal) };
+    }
+}
+
+/// Has this process ignore a signal.
+pub fn ignore(signal: c_int) {
+    // SAFETY: SIG_IGN is no function, so that none can be called at the wrong time.
+    unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
+/// Has a signal do what it does by default.
+pub fn reset(signal: c_int) {
+    // SAFETY: SIG_DFL is no function, so that none can be called at the wrong time.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+}
+
+/// Has a signal call a handler that does nothing.
+pub fn catch(signal: c_int) {
+    extern "C" fn nothing(_: c_int) {}
+    let handler: extern "C" fn(c_int) = nothing;
+    // SAFETY: the handler does nothing, which may be done at any time.
+    unsafe { libc::signal(signal, handler as libc::sighandler_t) };
+}
+
+/// Blocks a signal.
+pub fn block(signal: c_int) {
+    // SAFETY: all zero bytes are a valid set; it is borrowed until the calls return.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigaddset(&mut set, signal);
+        libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+    }
+}
+
+/// Waits for the end of any child, as code does that thinks it has all of them. Its number.
+///
+/// # Errors
+/// What the system says: no child, say.
+pub fn wait_for_any() -> io::Result<u32> {
+    let mut status = 0;
+    // SAFETY: `status` is a valid place for an int, borrowed until the call returns.
+    let child = check(unsafe { libc::waitpid(-1, &mut status, 0) })?;
+    u32::try_from(child).map_err(io::Error::other)
 }
 
 /// Kills a process that is a child of this one, or of one of its children.

@@ -14,6 +14,13 @@ pub struct Scripted {
     run: Script,
 }
 
+impl Scripted {
+    /// For a start of the test's own.
+    pub fn new(parent: Parent, run: Script) -> Self {
+        Self { parent, run }
+    }
+}
+
 impl Child for Scripted {
     type Arg = ();
 

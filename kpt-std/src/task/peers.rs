@@ -186,8 +186,7 @@ impl Peers {
             modify(source_of(process), Interest::READABLE);
             peer.is_process_told = true;
         }
-        if !entry.is_timed && peer.deadline().is_some() {
-            entry.is_timed = true;
+        if entry.becomes_timed() {
             self.timed.push(number);
         }
         if entry.is_over() {
@@ -259,6 +258,13 @@ impl Peers {
 }
 
 impl Entry {
+    /// Whether it has something to do at a time, and had not before.
+    fn becomes_timed(&mut self) -> bool {
+        let was_timed = std::mem::replace(&mut self.is_timed, self.peer.deadline().is_some());
+        self.is_timed |= was_timed;
+        self.is_timed && !was_timed
+    }
+
     /// Whether nobody needs it any more.
     fn is_over(&self) -> bool {
         !self.is_owned && (self.peer.task.is_none() || self.peer.exit().is_some())
@@ -280,7 +286,10 @@ impl Peers {
     pub fn drive(&mut self, until: Option<Instant>) -> io::Result<()> {
         let mut questions = Vec::new();
         let mut next = until;
-        for entry in self.by_number.values_mut() {
+        for (&number, entry) in &mut self.by_number {
+            if entry.becomes_timed() {
+                self.timed.push(number);
+            }
             let peer = &mut entry.peer;
             peer.refill();
             peer.read_rest(&mut self.scratch);

@@ -1,0 +1,257 @@
+//! The faults of the original's tasks, by their numbers: B1, B10 to B17 and B26; and F13.
+
+use std::error::Error;
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use kpt_std::{
+    Child, EventLoop, Parent, Rung, SendError, Spawner, TaskConfig, TaskEvent, TaskHandle,
+    TaskStatus, Thread, Threads,
+};
+use kpt_tests::sys;
+use kpt_tests::tasks::{receive_all, start};
+
+const GRACE: Duration = Duration::from_secs(8);
+
+/// The stop is no message of the user's, whatever that one says.
+fn b01_stop_is_understood() {
+    let task = start(&Spawner::new(), |_, _| Ok(()));
+    task.send(b"stop").expect("room");
+    task.stop(GRACE);
+    let (messages, exit) = receive_all(&task);
+    assert_eq!(messages, [b"stop"]);
+    assert_eq!((exit.status, exit.stopped), (TaskStatus::Code(0), Some(Rung::Asked)));
+}
+
+fn b10_messages_keep_their_limits() {
+    let task = start(&Spawner::new(), |_, _| Ok(()));
+    let sent: Vec<Vec<u8>> = [0, 1, 2_000, 5, 1_023, 976, 0, 65_536]
+        .iter()
+        .map(|&length| vec![length as u8; length])
+        .collect();
+    sent.iter().for_each(|message| task.send(message).expect("room"));
+    task.stop(GRACE);
+    let (messages, _) = receive_all(&task);
+    assert_eq!(messages, sent);
+}
+
+fn b11_the_last_message_and_the_end_are_two_things() {
+    let task = start(&Spawner::new(), |child, _| {
+        child.parent.send(b"")?;
+        child.parent.send(b"last")?;
+        child.parent.hang_up();
+        Ok(())
+    });
+    let (messages, exit) = receive_all(&task);
+    assert_eq!(messages, [&b""[..], b"last"]);
+    assert_eq!((exit.status, exit.is_truncated), (TaskStatus::Code(0), false));
+}
+
+fn b12_the_end_of_one_that_is_killed_is_seen_while_others_live() {
+    let spawner = Spawner::new();
+    let tasks: Vec<_> = (0..3).map(|_| start(&spawner, |_, _| Ok(()))).collect();
+    sys::kill(tasks[0].id() as u32);
+    let (_, exit) = receive_all(&tasks[0]);
+    assert_eq!(exit.status, TaskStatus::Signal(libc::SIGKILL));
+}
+
+/// A task that is alone with its parent; see `tasks_fork` for what happens when that is killed.
+fn b13_a_child_notices_that_its_parent_has_gone() {
+    let (mut reader, writer) = std::io::pipe().expect("a pipe");
+    struct Writes(File);
+    impl Child for Writes {
+        type Arg = ();
+        fn pre_stop(&mut self, _: Threads<Self>) {
+            std::io::Write::write_all(&mut self.0, b"gone").expect("it is read");
+        }
+    }
+    let parent = sys::fork_and(|| {
+        let file = File::from(writer.as_fd().try_clone_to_owned().expect("a copy"));
+        let spawner = Spawner::new();
+        let task = spawner.start(TaskConfig::new("orphan"), |parent| {
+            parent.send(b"here").expect("room");
+            Writes(file)
+        });
+        assert!(matches!(
+            task.expect("it starts").receive_until(None),
+            Some(TaskEvent::Message(_))
+        ));
+        sys::raise(libc::SIGKILL);
+    })
+    .expect("a fork");
+    drop(writer);
+    sys::wait_for(parent).expect("a child");
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut reader, &mut said).expect("it can be read");
+    assert_eq!(said, "gone", "by `pre_stop`, before the net");
+}
+
+/// A parent's state that counts how often its hook runs.
+struct Counting {
+    task: TaskHandle,
+    calls: u32,
+    exits: u32,
+}
+
+impl Counting {
+    fn on_task(&mut self, thread: Thread<Self>) {
+        self.calls += 1;
+        self.exits += u32::from(matches!(self.task.receive(), Some(TaskEvent::Exit(_))));
+        thread.again();
+    }
+
+    fn on_end(&mut self, mut thread: Thread<Self>) {
+        thread.threads().stop();
+    }
+}
+
+fn b14_after_the_end_nothing_spins() {
+    let mut kpt = EventLoop::with_capacity(2);
+    let spawner = kpt.poller().spawner();
+    let task = start(&spawner, |_, _| std::process::exit(0));
+    let source = task.source();
+    let mut state = Counting { task, calls: 0, exits: 0 };
+    kpt.threads().add_read("task", source, Counting::on_task, ()).expect("room");
+    kpt.threads().add_timer("end", Duration::from_millis(300), Counting::on_end, ()).expect("room");
+    kpt.run(&mut state).expect("the loop runs");
+    assert_eq!(state.exits, 1);
+    assert!(state.calls < 10, "the hook has run {} times", state.calls);
+}
+
+fn b15_a_late_stop_writes_into_no_other_file() {
+    let spawner = Spawner::new();
+    let task = start(&spawner, |_, _| std::process::exit(0));
+    task.wait();
+    // Whatever number the channel had is given out again.
+    let pairs: Vec<_> = (0..4).map(|_| UnixStream::pair().expect("a pair")).collect();
+    task.stop(GRACE);
+    task.kill();
+    assert_eq!(task.send(b"late"), Err(SendError::Closed));
+    for (one, other) in &pairs {
+        for end in [one, other] {
+            end.set_nonblocking(true).expect("it is a socket");
+            let nothing = std::io::Read::read(&mut &*end, &mut [0; 16]).expect_err("nothing came");
+            assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+        }
+    }
+}
+
+/// A child that never reads: the parent's `send` says `Full` and its loop goes on; see `tasks_load` for both directions.
+fn b16_a_child_that_does_not_read_blocks_nobody() {
+    let task = start(&Spawner::new(), |child, _| {
+        child.parent.send(b"here")?;
+        loop {
+            std::thread::sleep(GRACE);
+        }
+    });
+    assert!(matches!(task.receive_until(None), Some(TaskEvent::Message(_))));
+    let mut sent = 0;
+    let error = loop {
+        match task.send(&[7; 10_000]) {
+            Ok(()) => sent += 10_000,
+            Err(error) => break error,
+        }
+        assert!(sent < 8 << 20, "the bound does not hold");
+    };
+    assert_eq!(error, SendError::Full);
+    task.kill();
+    task.wait();
+}
+
+fn b17_a_child_that_takes_its_time_to_end_blocks_nobody() {
+    struct Slow;
+    impl Child for Slow {
+        type Arg = ();
+        fn pre_stop(&mut self, _: Threads<Self>) {
+            std::thread::sleep(Duration::from_millis(400));
+        }
+    }
+    let mut kpt = EventLoop::with_capacity(3);
+    let task = kpt.poller().spawner().start(TaskConfig::new("slow"), |_| Slow).expect("a task");
+    let source = task.source();
+    struct State {
+        task: TaskHandle,
+        ticks: u32,
+        has_ended: bool,
+    }
+    let read = |state: &mut State, thread: Thread<State>| match state.task.receive() {
+        Some(TaskEvent::Exit(exit)) => {
+            assert_eq!(exit.status, TaskStatus::Code(0));
+            state.has_ended = true;
+        }
+        _ => thread.again(),
+    };
+    let tick = |state: &mut State, thread: Thread<State>| {
+        state.ticks += 1;
+        if !state.has_ended {
+            thread.again();
+        }
+    };
+    let mut state = State { task, ticks: 0, has_ended: false };
+    state.task.stop(GRACE);
+    kpt.threads().add_read("task", source, read, ()).expect("room");
+    kpt.threads().add_timer("tick", Duration::from_millis(10), tick, ()).expect("room");
+    kpt.run(&mut state).expect("the loop runs");
+    assert!(state.ticks > 3, "the loop has stood still");
+}
+
+/// Kept as it was: a task without threads waits for its parent, and ends by stop, or by hanging up.
+fn b26_a_task_that_only_waits_for_its_parent_lives() {
+    struct Listener(Parent);
+    impl Child for Listener {
+        type Arg = ();
+        fn pre_run(&mut self, _: Threads<Self>) -> Result<(), Box<dyn Error>> {
+            Ok(self.0.send(b"here")?)
+        }
+        fn on_message(&mut self, message: Vec<u8>, _: Threads<Self>) {
+            self.0.send(&message).expect("room");
+            if message == b"hang up" {
+                self.0.hang_up();
+            }
+        }
+    }
+    let spawner = Spawner::new();
+    let [by_stop, by_hanging_up] =
+        [(); 2].map(|()| spawner.start(TaskConfig::new("listener"), Listener).expect("a task"));
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(by_stop.receive_until(None), Some(TaskEvent::Message(b"here".to_vec())));
+    assert_eq!(by_stop.receive(), None, "it lives");
+    by_stop.stop(GRACE);
+    assert_eq!(by_stop.wait().stopped, Some(Rung::Asked));
+    by_hanging_up.send(b"hang up").expect("room");
+    let (messages, exit) = receive_all(&by_hanging_up);
+    assert_eq!(messages, [&b"here"[..], b"hang up"]);
+    assert_eq!((exit.status, exit.stopped), (TaskStatus::Code(0), None));
+    assert_eq!(by_hanging_up.send(b"more"), Err(SendError::Closed));
+}
+
+/// Only the channel is made non-blocking; what parent and child share stays as it is.
+fn f13_shared_files_stay_blocking() {
+    let (shared, _other) = UnixStream::pair().expect("a pair");
+    let stdin = std::io::stdin();
+    let before = [sys::status_flags(&shared), sys::status_flags(&stdin)].map(|flags| flags.ok());
+    let task = start(&Spawner::new(), |child, _| Ok(child.parent.send(b"here")?));
+    assert!(matches!(task.receive_until(None), Some(TaskEvent::Message(_))));
+    task.stop(GRACE);
+    task.wait();
+    let after = [sys::status_flags(&shared), sys::status_flags(&stdin)].map(|flags| flags.ok());
+    assert_eq!(before, after);
+    assert_eq!(after[0].expect("flags") & libc::O_NONBLOCK, 0);
+    assert!(shared.as_raw_fd() > 2);
+}
+
+kpt_tests::scenarios! {
+    b01_stop_is_understood,
+    b10_messages_keep_their_limits,
+    b11_the_last_message_and_the_end_are_two_things,
+    b12_the_end_of_one_that_is_killed_is_seen_while_others_live,
+    b13_a_child_notices_that_its_parent_has_gone,
+    b14_after_the_end_nothing_spins,
+    b15_a_late_stop_writes_into_no_other_file,
+    b16_a_child_that_does_not_read_blocks_nobody,
+    b17_a_child_that_takes_its_time_to_end_blocks_nobody,
+    b26_a_task_that_only_waits_for_its_parent_lives,
+    f13_shared_files_stay_blocking,
+}

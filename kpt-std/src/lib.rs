@@ -15,6 +15,8 @@ pub use task::{
     Child, Parent, ProtocolError, Rung, SendError, Spawner, StartError, TaskConfig, TaskEvent,
     TaskExit, TaskHandle, TaskStatus, Tasks,
 };
+#[cfg(feature = "postcard")]
+pub use task::{Malformed, SendValueError, decode};
 
 use std::os::fd::{AsFd, AsRawFd};
 

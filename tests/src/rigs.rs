@@ -72,12 +72,14 @@ pub struct Sockets<P> {
     poller: P,
     pairs: HashMap<Source, (UnixStream, Option<UnixStream>)>,
     unwatchable: Vec<Source>,
+    /// The other sides of those that were broken.
+    broken: Vec<UnixStream>,
 }
 
 impl<P> Sockets<P> {
     /// The poller's sources must be descriptors, and its clock the monotonic one.
     pub fn new(poller: P, unwatchable: Vec<Source>) -> Self {
-        Self { poller, pairs: HashMap::new(), unwatchable }
+        Self { poller, pairs: HashMap::new(), unwatchable, broken: Vec::new() }
     }
 
     fn pair(&mut self, source: Source) -> (&UnixStream, &UnixStream) {
@@ -129,7 +131,7 @@ impl<P: Poller<Error: core::fmt::Debug>> Rig for Sockets<P> {
     fn break_it(&mut self, source: Source) {
         // The other side stays open: a closed number is the only thing that is wrong. It must stay free, too.
         let (ours, theirs) = self.pairs.remove(&source).expect("the source is open");
-        std::mem::forget(theirs);
+        self.broken.extend(theirs);
         drop(ours);
     }
 

@@ -66,6 +66,17 @@ pub fn duplicate_from(file: &impl AsFd, lowest: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// The same file once more, of which only the number is known.
+///
+/// # Errors
+/// What the system says: no such number, say.
+pub fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_DUPFD_CLOEXEC takes a number and no pointer.
+    let copy = check(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 0) })?;
+    // SAFETY: the descriptor is new, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
 /// The status flags of an open file: `O_NONBLOCK` is one of them.
 ///
 /// # Errors
@@ -253,6 +264,14 @@ pub fn block(signal: c_int) {
         libc::sigaddset(&mut set, signal);
         libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
     }
+}
+
+/// Blocks until a child of this process has ended, and leaves it to be waited for.
+pub fn wait_until_ended(child: u32) {
+    // SAFETY: all zero bytes are a valid siginfo.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `info` is a valid place for a siginfo, borrowed until the call returns.
+    unsafe { libc::waitid(libc::P_PID, child, &mut info, libc::WEXITED | libc::WNOWAIT) };
 }
 
 /// Waits for the end of any child, as code does that thinks it has all of them. Its number.

@@ -1,7 +1,7 @@
 //! The contract of pollers, for each poller there is, and for each with faults around it.
 
 use kpt_core::sim::{Faults, SimPoller, World};
-use kpt_std::{SelectPoller, Source};
+use kpt_std::{SelectPoller, Source, Tasks};
 use kpt_tests::contract;
 use kpt_tests::process::in_own_process;
 use kpt_tests::rigs::{Simulated, Sockets};
@@ -33,6 +33,22 @@ fn select_with_faults_keeps_the_contract() {
     in_own_process("select_with_faults_keeps_the_contract", || {
         for seed in 0..10 {
             let poller = Faults::new(SelectPoller::new(), seed);
+            contract::check(&mut Sockets::new(poller, unwatchable()));
+        }
+    });
+}
+
+/// With live tasks: `tests/tasks_messages.rs`.
+#[test]
+fn tasks_keep_the_contract_of_what_they_are_around() {
+    in_own_process("tasks_keep_the_contract_of_what_they_are_around", || {
+        let world = World::new();
+        contract::check(&mut Simulated::new(&world, Tasks::new(SimPoller::new(&world))));
+        contract::check(&mut Sockets::new(Tasks::new(SelectPoller::new()), unwatchable()));
+        for seed in 0..10 {
+            let poller = Faults::new(Tasks::new(SelectPoller::new()), seed);
+            contract::check(&mut Sockets::new(poller, unwatchable()));
+            let poller = Tasks::new(Faults::new(SelectPoller::new(), seed));
             contract::check(&mut Sockets::new(poller, unwatchable()));
         }
     });

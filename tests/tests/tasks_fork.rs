@@ -8,7 +8,9 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant as Stopwatch};
 
-use kpt_std::{Spawner, StartError, TaskConfig, TaskEvent, TaskHandle, TaskStatus};
+use kpt_std::{
+    EventLoop, Spawner, StartError, TaskConfig, TaskEvent, TaskHandle, TaskStatus, Thread,
+};
 use kpt_tests::scenario::descriptors;
 use kpt_tests::sys;
 use kpt_tests::tasks::{Script, Scripted, receive_all, start};
@@ -304,6 +306,38 @@ fn k16_without_descriptors_for_processes_all_ends_are_seen() {
     assert_eq!(task.wait().status, TaskStatus::Signal(libc::SIGKILL));
 }
 
+/// The loop can watch less than 64 descriptors, and all of the tasks' are above: they are looked at now and then.
+fn k16_beyond_what_the_poller_can_watch_all_is_seen() {
+    sys::set_descriptor_limit(64).expect("it can be lowered");
+    let mut kpt = EventLoop::with_capacity(4);
+    sys::raise_descriptor_limit().expect("up to the hard limit is allowed");
+    let null = fs::File::open("/dev/null").expect("Linux has it");
+    let fill: Vec<_> =
+        (0..70).map(|_| sys::duplicate_from(&null, 3).expect("a number is free")).collect();
+    struct State {
+        task: TaskHandle,
+        events: Vec<TaskEvent>,
+    }
+    let read = |state: &mut State, thread: Thread<State>| match state.task.receive() {
+        Some(TaskEvent::Exit(exit)) => state.events.push(TaskEvent::Exit(exit)),
+        Some(message) => {
+            state.events.push(message);
+            state.task.stop(GRACE);
+            thread.again();
+        }
+        None => thread.again(),
+    };
+    let task = start(&kpt.poller().spawner(), |child, _| Ok(child.parent.send(b"here")?));
+    kpt.threads().add_read("task", task.source(), read, ()).expect("room");
+    let mut state = State { task, events: Vec::new() };
+    kpt.run(&mut state).expect("the loop runs");
+    let [TaskEvent::Message(_), TaskEvent::Exit(exit)] = &state.events[..] else {
+        panic!("{:?}", state.events)
+    };
+    assert_eq!(exit.status, TaskStatus::Code(0));
+    drop(fill);
+}
+
 /// Each start costs the same, however many there are; see `tasks_load` for a thousand on a loop.
 fn k19_many_live_tasks_are_all_reaped() {
     let spawner = Spawner::new();
@@ -338,6 +372,7 @@ kpt_tests::scenarios! {
     k15_a_fork_that_fails_leaves_nothing,
     k16_for_want_of_descriptors_nothing_is_left,
     k16_without_descriptors_for_processes_all_ends_are_seen,
+    k16_beyond_what_the_poller_can_watch_all_is_seen,
     k19_many_live_tasks_are_all_reaped,
     k21_a_name_is_one_harmless_line,
 }

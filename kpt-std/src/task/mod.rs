@@ -2,7 +2,8 @@
 //!
 //! From the bottom: [`frame`] (messages as bytes) and [`life`] (how a task is ended) know neither descriptors nor
 //! processes; [`peer`] is one end of a channel, [`peers`] all those of a loop; [`tasks`] is the poller that drives them;
-//! [`spawner`] and [`handle`] are what the parent has, [`child`] is what runs in the new process.
+//! [`spawner`] and [`handle`] are what the parent has, [`child`] is what runs in the new process. `typed` makes values
+//! of messages.
 
 mod child;
 mod config;
@@ -15,6 +16,8 @@ mod peer;
 mod peers;
 mod spawner;
 mod tasks;
+#[cfg(feature = "postcard")]
+mod typed;
 
 pub use child::{Child, Parent};
 pub use config::TaskConfig;
@@ -25,5 +28,7 @@ pub use handle::TaskHandle;
 pub use life::Rung;
 pub use spawner::Spawner;
 pub use tasks::Tasks;
+#[cfg(feature = "postcard")]
+pub use typed::{Malformed, SendValueError, decode};
 
 pub(crate) use life::Ended;

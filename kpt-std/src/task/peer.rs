@@ -15,8 +15,8 @@ use super::frame::{Frame, Inbox, Kind, Outbox, ProtocolError, Refused, Sender};
 use super::life::{Action, Ended, Life};
 use crate::sys::{self, Process};
 
-/// Where the kernel has no descriptor for a process, it is asked this often.
-const REAP_PERIOD: Duration = Duration::from_millis(20);
+/// A process that the kernel has no descriptor for, and a channel that the poller can't watch, are looked at this often.
+const LOOK_PERIOD: Duration = Duration::from_millis(20);
 
 /// One end of a channel.
 pub struct Peer {
@@ -38,6 +38,9 @@ pub struct Peer {
     pub is_process_told: bool,
     /// Of the parent's end: the child.
     pub task: Option<Task>,
+    /// The poller inside can't watch it: it is looked at now and then.
+    pub is_blind: bool,
+    look_at: Instant,
     /// Descriptors that the poller may still watch; closed when it has been told.
     pub retired: Vec<OwnedFd>,
 }
@@ -65,7 +68,6 @@ pub struct Task {
     /// Its last words.
     words: Option<TaskStatus>,
     is_reported: bool,
-    reap_at: Instant,
 }
 
 /// What the other side of a channel has to say.
@@ -99,8 +101,9 @@ impl Peer {
                 life: Life::new(),
                 words: None,
                 is_reported: false,
-                reap_at: Instant::ZERO,
             }),
+            is_blind: false,
+            look_at: Instant::ZERO,
             retired: Vec::new(),
         }
     }
@@ -266,25 +269,27 @@ impl Peer {
         while let Some(action) = self.task.as_mut().and_then(|task| task.life.on_time(now)) {
             self.act(Some(action));
         }
-        if self.reap_at().is_some_and(|at| at <= now) {
-            self.on_process(scratch);
-            if let Some(task) = &mut self.task {
-                task.reap_at = now + REAP_PERIOD;
+        if self.look_at().is_some_and(|at| at <= now) {
+            self.look_at = now + LOOK_PERIOD;
+            if self.is_blind {
+                self.on_socket(scratch);
             }
+            self.on_process(scratch);
         }
     }
 
     /// When something is due.
     pub fn deadline(&self) -> Option<Instant> {
         let ladder = self.task.as_ref().and_then(|task| task.life.deadline());
-        [ladder, self.reap_at()].into_iter().flatten().min()
+        [ladder, self.look_at()].into_iter().flatten().min()
     }
 
-    /// When to ask whether the process has ended, if nothing else says so.
-    fn reap_at(&self) -> Option<Instant> {
-        let task = self.task.as_ref()?;
-        let is_asked = task.life.ended().is_none() && task.process.descriptor().is_none();
-        is_asked.then_some(task.reap_at)
+    /// When to look at what nobody tells of.
+    fn look_at(&self) -> Option<Instant> {
+        let task = self.task.as_ref().filter(|task| task.life.ended().is_none());
+        let is_untold = task.is_some_and(|task| task.process.descriptor().is_none());
+        let is_blind = self.is_blind && (self.socket.is_some() || task.is_some());
+        (is_untold || is_blind).then_some(self.look_at)
     }
 
     /// Once the process has ended, reads what it has left, as far as there is room.

@@ -19,6 +19,9 @@ const FIRST: u32 = 1 << 31;
 /// the application's code runs.
 pub type SharedPeers = Rc<RefCell<Peers>>;
 
+/// How the poller inside is told what to watch.
+type Modify<'a> = dyn FnMut(Source, Interest) -> Result<(), Unwatchable> + 'a;
+
 /// See [`SharedPeers`].
 pub struct Peers {
     by_number: BTreeMap<u32, Box<Entry>>,
@@ -143,11 +146,7 @@ impl Peers {
     }
 
     /// Gets all channels ready for a wait, and says until when it may last.
-    pub fn before_wait(
-        &mut self,
-        until: Option<Instant>,
-        modify: &mut dyn FnMut(Source, Interest),
-    ) -> Option<Instant> {
+    pub fn before_wait(&mut self, until: Option<Instant>, modify: &mut Modify) -> Option<Instant> {
         if self.by_number.is_empty() {
             return until;
         }
@@ -164,26 +163,24 @@ impl Peers {
     }
 
     /// Brings everything in line with what has happened to a channel. Whether it has something to report.
-    fn settle(&mut self, number: u32, modify: &mut dyn FnMut(Source, Interest)) -> bool {
+    fn settle(&mut self, number: u32, modify: &mut Modify) -> bool {
         let Some(entry) = self.by_number.get_mut(&number) else { return false };
         entry.is_touched = false;
         let peer = &mut entry.peer;
         peer.refill();
         peer.read_rest(&mut self.scratch);
-        for descriptor in peer.retired.drain(..) {
-            modify(source_of(descriptor.as_raw_fd()), Interest::NONE);
-        }
+        close_retired(peer, modify);
         let wanted = peer.wanted();
         if let Some(socket) = peer.socket()
             && wanted != peer.told
         {
-            modify(source_of(socket), wanted);
+            peer.is_blind = modify(source_of(socket), wanted).is_err();
             peer.told = wanted;
         }
         if let Some(process) = peer.process()
             && !peer.is_process_told
         {
-            modify(source_of(process), Interest::READABLE);
+            peer.is_blind |= modify(source_of(process), Interest::READABLE).is_err();
             peer.is_process_told = true;
         }
         if entry.becomes_timed() {
@@ -222,17 +219,21 @@ impl Peers {
         true
     }
 
-    /// Does what is due, and pushes what threads wait for.
-    pub fn after_wait(&mut self, now: Instant, ready: &mut Ready<'_>) {
+    /// Does what is due, and pushes what threads wait for. Whether there is something that somebody waits for.
+    pub fn after_wait(&mut self, now: Instant, ready: &mut Ready<'_>, modify: &mut Modify) -> bool {
         self.on_time(now);
+        let mut has_news = false;
         for &number in &self.touched {
             let Some(entry) = self.by_number.get_mut(&number) else { continue };
             entry.peer.stop_if_broken(now);
+            close_retired(&mut entry.peer, modify);
+            has_news |= entry.has_news();
             let seen = entry.peer.readiness().seen_by(entry.peer.interest);
             if !seen.is_none() {
                 ready.push(Source::new(number), seen);
             }
         }
+        has_news
     }
 
     fn on_time(&mut self, now: Instant) {
@@ -286,7 +287,9 @@ impl Peers {
     pub fn drive(&mut self, until: Option<Instant>) -> io::Result<()> {
         let mut questions = Vec::new();
         let mut next = until;
+        let now = clock::now_or_later();
         for (&number, entry) in &mut self.by_number {
+            entry.peer.stop_if_broken(now);
             if entry.becomes_timed() {
                 self.timed.push(number);
             }
@@ -314,6 +317,13 @@ impl Peers {
         self.on_time(clock::now_or_earlier());
         self.by_number.retain(|_, entry| !entry.is_over() || !entry.peer.retired.is_empty());
         Ok(())
+    }
+}
+
+/// The poller has to know before the number is free.
+fn close_retired(peer: &mut Peer, modify: &mut Modify) {
+    for descriptor in peer.retired.drain(..) {
+        let _ = modify(source_of(descriptor.as_raw_fd()), Interest::NONE);
     }
 }
 

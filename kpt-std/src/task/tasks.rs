@@ -63,19 +63,29 @@ impl<P: Poller> Poller for Tasks<P> {
         if peers.is_empty() {
             return self.inner.wait(until, ready);
         }
-        let inner = &mut self.inner;
-        // A channel that can't be watched, for lack of descriptors, would be noticed by nobody: see `until` below.
-        let until = peers.before_wait(until, &mut |source, interest| {
-            let _ = inner.modify(source, interest);
-        });
-        let mut sink = |source, readiness| {
-            if !peers.found(source, readiness) {
-                ready.push(source, readiness);
+        loop {
+            let (mut is_ours, mut is_theirs) = (false, false);
+            let inner = &mut self.inner;
+            let soonest =
+                peers.before_wait(until, &mut |source, interest| inner.modify(source, interest));
+            let mut sink = |source, readiness| {
+                if peers.found(source, readiness) {
+                    is_ours = true;
+                } else {
+                    is_theirs = true;
+                    ready.push(source, readiness);
+                }
+            };
+            let now = inner.wait(soonest, &mut Ready::new(&mut sink))?;
+            let is_due = soonest.is_some_and(|soonest| soonest <= now);
+            let has_news = peers
+                .after_wait(now, ready, &mut |source, interest| inner.modify(source, interest));
+            let is_late = until.is_some_and(|until| until <= now);
+            // What only moved bytes, or a task further, is nobody's business.
+            if is_theirs || has_news || is_late || !(is_ours || is_due) {
+                return Ok(now);
             }
-        };
-        let now = inner.wait(until, &mut Ready::new(&mut sink))?;
-        peers.after_wait(now, ready);
-        Ok(now)
+        }
     }
 }
 

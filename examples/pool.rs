@@ -158,6 +158,6 @@ impl Child for Counter {
 }
 
 fn is_prime(number: u64) -> bool {
-    let mut divisors = (2..).take_while(|divisor| divisor * divisor <= number);
-    number >= 2 && divisors.all(|divisor| number % divisor != 0)
+    let mut divisors = (2_u64..).take_while(|divisor| divisor * divisor <= number);
+    number >= 2 && divisors.all(|divisor| !number.is_multiple_of(divisor))
 }

@@ -138,7 +138,7 @@ fn b15_a_late_stop_writes_into_no_other_file() {
     }
 }
 
-/// A child that never reads: the parent's `send` says `Full` and its loop goes on; see `tasks_load` for both directions.
+/// A child that never reads: the parent's `send` says `Full` and its loop goes on; see `tasks_flood` for both directions.
 fn b16_a_child_that_does_not_read_blocks_nobody() {
     let task = start(&Spawner::new(), |child, _| {
         child.parent.send(b"here")?;

@@ -24,7 +24,8 @@ use std::os::fd::{AsFd, AsRawFd};
 ///
 /// `S` is the application's state, `A` the type of the threads' arguments: an enum where threads have different ones.
 /// [`threads`](kpt_core::EventLoop::threads), [`run`](kpt_core::EventLoop::run) and
-/// [`turn`](kpt_core::EventLoop::turn) are methods of [`kpt_core::EventLoop`], which this is for select.
+/// [`turn`](kpt_core::EventLoop::turn) are methods of [`kpt_core::EventLoop`], which this is for select. Its tasks are
+/// started by `kpt.poller().spawner()`, a [`Spawner`].
 ///
 /// # Panics
 /// Both constructors, if there is not so much memory.

@@ -271,7 +271,8 @@ static LAST_TIMER: AtomicPtr<libc::c_void> = AtomicPtr::new(std::ptr::null_mut()
 /// After the death of its parent, a process has so much time to end by itself.
 const ORPHAN_GRACE_SECONDS: libc::time_t = 1;
 
-/// Has this process killed one second after `parent` has died: a net for those that don't notice. Uses `SIGRTMAX`.
+/// Has this process killed one second after `parent` has died: a net for those that don't notice. Uses the last
+/// real-time signal but one, as valgrind takes the last for itself.
 ///
 /// # Errors
 /// The parent has died already, or what the system says.
@@ -291,14 +292,18 @@ pub fn die_after(parent: pid_t) -> io::Result<()> {
     action.sa_sigaction = handler as libc::sighandler_t;
     action.sa_flags = libc::SA_RESTART;
     // SAFETY: `action` is valid and borrowed until the call returns; what its handler does may be done in one.
-    check(unsafe { libc::sigaction(libc::SIGRTMAX(), &action, std::ptr::null_mut()) })?;
+    check(unsafe { libc::sigaction(death_signal(), &action, std::ptr::null_mut()) })?;
     // SAFETY: PR_SET_PDEATHSIG takes a number and no pointer.
-    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGRTMAX() as libc::c_ulong) })?;
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, death_signal() as libc::c_ulong) })?;
     // SAFETY: the call has no arguments and can't fail.
     if unsafe { libc::getppid() } != parent {
         return Err(io::Error::other("the parent has died"));
     }
     Ok(())
+}
+
+fn death_signal() -> c_int {
+    libc::SIGRTMAX() - 1
 }
 
 /// The signal also comes when the OS thread that forked has ended, and the parent lives on: then it means nothing.

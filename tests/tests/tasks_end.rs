@@ -1,8 +1,12 @@
 //! How tasks end, and how their parents get to know: K1 to K6, K17, K18 and K20 of the faults of this field.
 
-use std::time::{Duration, Instant as Stopwatch};
+use std::error::Error;
+use std::time::Duration;
 
-use kpt_std::{EventLoop, Rung, Spawner, TaskEvent, TaskExit, TaskHandle, TaskStatus, Thread};
+use kpt_std::{
+    Child, EventLoop, Parent, Rung, Spawner, TaskConfig, TaskEvent, TaskExit, TaskHandle,
+    TaskStatus, Thread, Threads,
+};
 use kpt_tests::sys;
 use kpt_tests::tasks::{Script, receive_all, start};
 use libc::{SIGABRT, SIGKILL, SIGSEGV, SIGTERM};
@@ -214,38 +218,6 @@ fn k17_a_start_that_fails_panics_or_blocks_is_told() {
     assert_eq!((exit.stopped, exit.has_started), (Some(Rung::Asked), true), "{exit}");
 }
 
-/// Everything that can be done with a handle, in every order of four, on a live task and on one that has ended.
-fn k18_whatever_is_done_in_whatever_order_ends() {
-    let spawner = Spawner::new();
-    let actions: [fn(&TaskHandle); 5] = [
-        |task| task.stop(GRACE),
-        |task| task.kill(),
-        |task| drop(task.receive()),
-        |task| {
-            let _ = task.send(b"x");
-        },
-        |task| {
-            task.stop(GRACE);
-            task.wait();
-        },
-    ];
-    let orders = (0..5_usize.pow(4)).step_by(7);
-    for order in orders {
-        let task = start(&spawner, |_, _| Ok(()));
-        for place in 0..4 {
-            actions[order / 5_usize.pow(place) % 5](&task);
-        }
-        if order % 2 == 0 {
-            task.kill();
-            task.wait();
-        }
-    }
-    // What has been dropped unfinished is ended by the last owner.
-    let begin = Stopwatch::now();
-    drop(spawner);
-    assert!(begin.elapsed() < Duration::from_secs(3));
-}
-
 fn k18_a_dropped_handle_ends_its_task_in_the_waits_of_the_loop() {
     let mut kpt: EventLoop<u32> = EventLoop::with_capacity(2);
     let spawner = kpt.poller().spawner();
@@ -272,10 +244,167 @@ fn k20_a_task_that_always_dies_can_be_started_anew() {
     }
 }
 
+/// Ends where it is told to, by a hook of any kind.
+struct Ends {
+    parent: Parent,
+    place: Place,
+    end: fn(),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
+    Message,
+    Thread,
+    Stop,
+}
+
+impl Ends {
+    fn at(&self, place: Place) {
+        if self.place == place {
+            self.parent.send(b"last words").expect("room");
+            (self.end)();
+        }
+    }
+
+    fn on_due(&mut self, _: Thread<Self>) {
+        self.at(Place::Thread);
+    }
+}
+
+impl Child for Ends {
+    type Arg = ();
+
+    fn pre_run(&mut self, mut threads: Threads<Self>) -> Result<(), Box<dyn Error>> {
+        threads.add_timer("due", Duration::from_millis(1), Self::on_due, ())?;
+        Ok(())
+    }
+
+    fn on_message(&mut self, _: Vec<u8>, _: Threads<Self>) {
+        self.at(Place::Message);
+    }
+
+    fn pre_stop(&mut self, _: Threads<Self>) {
+        self.at(Place::Stop);
+    }
+}
+
+/// What a parent hears of a task, on a loop.
+struct Heard {
+    task: TaskHandle,
+    events: Vec<TaskEvent>,
+}
+
+impl Heard {
+    fn on_task(&mut self, thread: Thread<Self>) {
+        self.events.extend(self.task.receive());
+        if !matches!(self.events.last(), Some(TaskEvent::Exit(_))) {
+            thread.again();
+        }
+    }
+}
+
+fn k01_in_each_hook_and_seen_by_a_loop() {
+    let ends: [(fn(), TaskStatus); 4] = [
+        (|| std::process::exit(77), TaskStatus::Code(77)),
+        (|| sys::raise(SIGKILL), TaskStatus::Signal(SIGKILL)),
+        (|| sys::raise(SIGSEGV), TaskStatus::Signal(SIGSEGV)),
+        (|| sys::raise(SIGABRT), TaskStatus::Signal(SIGABRT)),
+    ];
+    for place in [Place::Message, Place::Thread, Place::Stop] {
+        for (end, status) in &ends {
+            let mut kpt = EventLoop::with_capacity(1);
+            let task = kpt
+                .poller()
+                .spawner()
+                .start(TaskConfig::new("ends"), |parent| Ends { parent, place, end: *end })
+                .expect("it starts");
+            kpt.threads().add_read("task", task.source(), Heard::on_task, ()).expect("room");
+            match place {
+                Place::Message => task.send(b"now").expect("room"),
+                Place::Thread => {}
+                Place::Stop => task.stop(GRACE),
+            }
+            let mut state = Heard { task, events: Vec::new() };
+            kpt.run(&mut state).expect("the loop runs");
+            let [TaskEvent::Message(last), TaskEvent::Exit(exit)] = &state.events[..] else {
+                panic!("{place:?}: {:?}", state.events)
+            };
+            assert_eq!((&last[..], &exit.status), (&b"last words"[..], status), "{place:?}");
+            assert!(exit.has_started, "{exit}");
+            assert_eq!(state.task.receive(), None, "and nothing after it");
+        }
+    }
+}
+
+fn k17_a_pre_stop_that_blocks_or_panics_ends() {
+    let sleeps: fn() = || std::thread::sleep(GRACE);
+    let task = Spawner::new()
+        .start(TaskConfig::new("blocks"), |parent| Ends { parent, place: Place::Stop, end: sleeps })
+        .expect("it starts");
+    task.stop(Duration::from_millis(600));
+    let (messages, exit) = receive_all(&task);
+    assert_eq!(messages, [b"last words"]);
+    assert_eq!((exit.status, exit.stopped), (TaskStatus::Signal(SIGTERM), Some(Rung::Terminated)));
+    let task = Spawner::new()
+        .start(TaskConfig::new("panics"), |parent| Ends {
+            parent,
+            place: Place::Stop,
+            end: || panic!("at last"),
+        })
+        .expect("it starts");
+    task.stop(GRACE);
+    let (messages, exit) = receive_all(&task);
+    assert_eq!(messages, [b"last words"]);
+    assert!(matches!(exit.status, TaskStatus::Panicked(_)), "{exit}");
+    assert_eq!(exit.stopped, Some(Rung::Asked));
+}
+
+/// Ends by itself after a while, so that waiting for it has an end.
+fn start_brief(spawner: &Spawner) -> TaskHandle {
+    start(spawner, |child, mut threads| {
+        child.parent.hang_up();
+        threads.add_timer("end", Duration::from_millis(3), |_, _| {}, ())?;
+        Ok(())
+    })
+}
+
+/// Start, stop, kill, wait and drop in every order of three after a start.
+fn k18_every_order(spawner: &Spawner) {
+    for order in 0..5_usize.pow(3) {
+        let mut task = Some(start_brief(spawner));
+        for place in 0..3 {
+            match (order / 5_usize.pow(place) % 5, &task) {
+                (0, _) => task = Some(start_brief(spawner)),
+                (1, Some(task)) => task.stop(GRACE),
+                (2, Some(task)) => task.kill(),
+                (3, Some(task)) => drop(task.wait()),
+                (4, Some(_)) => task = None,
+                _ => {}
+            }
+        }
+    }
+}
+
+fn k18_every_order_twice_without_a_loop() {
+    for _ in 0..2 {
+        k18_every_order(&Spawner::new());
+    }
+}
+
+fn k18_every_order_twice_with_a_loop() {
+    let mut kpt: EventLoop<()> = EventLoop::with_capacity(2);
+    for _ in 0..2 {
+        k18_every_order(&kpt.poller().spawner());
+        kpt.threads().add_timer("wait", Duration::from_millis(20), |_, _| {}, ()).expect("room");
+        kpt.run(&mut ()).expect("the loop runs");
+    }
+}
+
 kpt_tests::scenarios! {
     k01_each_end_has_its_exact_reason,
     k01_a_panic_comes_with_its_message_and_place,
     k01_a_panic_of_any_length_comes_cut,
+    k01_in_each_hook_and_seen_by_a_loop,
     k02_none_of_many_that_die_at_once_is_missed,
     k03_where_somebody_else_is_told_the_status_is_unknown,
     k04_after_the_end_all_is_said_again_and_nothing_is_signalled,
@@ -283,7 +412,9 @@ kpt_tests::scenarios! {
     k05_one_that_blocks_sigterm_is_killed_and_the_loop_goes_on,
     k06_a_stopped_process_ends_by_stop,
     k17_a_start_that_fails_panics_or_blocks_is_told,
-    k18_whatever_is_done_in_whatever_order_ends,
+    k17_a_pre_stop_that_blocks_or_panics_ends,
+    k18_every_order_twice_without_a_loop,
+    k18_every_order_twice_with_a_loop,
     k18_a_dropped_handle_ends_its_task_in_the_waits_of_the_loop,
     k20_a_task_that_always_dies_can_be_started_anew,
 }

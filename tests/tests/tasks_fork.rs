@@ -213,7 +213,7 @@ fn k14_signals_are_the_childs_own() {
     let Some(TaskEvent::Message(text)) = task.receive_until(None) else { panic!("no report") };
     let text = String::from_utf8(text).expect("text");
     // Nothing is blocked; caught is the one that tells of the parent's death; ignored is what the parent ignores.
-    let net = 1_u64 << (libc::SIGRTMAX() - 1);
+    let net = 1_u64 << (libc::SIGRTMAX() - 2);
     let ignored = before.split(' ').nth(3).expect("a mask");
     assert_eq!(text, format!("SigBlk 0 SigIgn {ignored} SigCgt {net:x}"));
     assert_eq!(signals(), before, "the parent's are as they were");
@@ -359,6 +359,21 @@ fn k21_a_name_is_one_harmless_line() {
     }
 }
 
+/// What a task says as it ends can't forge a line of a log, either.
+fn k21_an_exit_is_one_harmless_line() {
+    let fails: Script = |_, _| Err("a\n[CRIT] x\x1b[2J\u{202E}".into());
+    let panics: Script = |_, _| panic!("a\n[CRIT] x\x1b[2J\u{202E}");
+    for script in [fails, panics] {
+        let exit = start(&Spawner::new(), script).wait();
+        let line = exit.to_string();
+        assert!(
+            !line.contains(|letter: char| letter.is_control() || letter == '\u{202E}'),
+            "{line:?}"
+        );
+        assert!(line.contains("[CRIT]"));
+    }
+}
+
 kpt_tests::scenarios! {
     k07_a_child_sees_the_end_of_its_parent,
     k07_a_child_that_is_stuck_does_not_outlive_its_parent,
@@ -375,4 +390,5 @@ kpt_tests::scenarios! {
     k16_beyond_what_the_poller_can_watch_all_is_seen,
     k19_many_live_tasks_are_all_reaped,
     k21_a_name_is_one_harmless_line,
+    k21_an_exit_is_one_harmless_line,
 }

@@ -2,17 +2,17 @@
 //! live tasks.
 
 use std::error::Error;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
 use kpt_std::{
     Child, EventLoop, Parent, ProtocolError, Rung, SelectPoller, SendError, Source, Spawner,
-    TaskConfig, TaskEvent, TaskExit, TaskHandle, TaskStatus, Tasks, Thread, Threads,
+    TaskConfig, TaskEvent, TaskExit, TaskHandle, TaskStatus, Tasks, Thread, Threads, source,
 };
 use kpt_tests::contract;
-use kpt_tests::rigs::Sockets;
+use kpt_tests::rigs::{Sockets, pair};
 use kpt_tests::scenario::descriptors;
 use kpt_tests::sys;
 use kpt_tests::tasks::{Script, Scripted, receive_all, start};
@@ -91,18 +91,49 @@ fn m03_both_may_write_first() {
     task.wait();
 }
 
-/// How it ends when that is in its channel. A second task of the same spawner is not disturbed.
+/// The same as `receive_all`, on a loop.
+fn receive_in_loop(kpt: &mut EventLoop<Received>, task: TaskHandle) -> (Vec<Vec<u8>>, TaskExit) {
+    let source = task.source();
+    let read = |state: &mut Received, thread: Thread<Received>| match state.task.receive() {
+        Some(TaskEvent::Exit(exit)) => state.exit = Some(exit),
+        Some(TaskEvent::Message(message)) => {
+            state.messages.push(message);
+            thread.again();
+        }
+        None => thread.again(),
+    };
+    kpt.threads().add_read("events", source, read, ()).expect("room");
+    let mut state = Received { task, messages: Vec::new(), exit: None };
+    kpt.run(&mut state).expect("the loop runs");
+    (state.messages, state.exit.expect("the loop ends with it"))
+}
+
+struct Received {
+    task: TaskHandle,
+    messages: Vec<Vec<u8>>,
+    exit: Option<TaskExit>,
+}
+
+/// How it ends when that is in its channel, with a loop and without. A second task of the same spawner is not disturbed.
 fn exit_after(script: Script) -> TaskExit {
-    let spawner = Spawner::new();
-    let other = start(&spawner, |_, _| Ok(()));
-    let config = TaskConfig::new("hostile").grace(Duration::from_millis(400));
-    let task = spawner.start(config, |parent| Scripted::new(parent, script)).expect("it starts");
-    let (messages, exit) = receive_all(&task);
-    assert_eq!(messages, [b"good"]);
-    other.send(b"still there").expect("room");
-    assert_eq!(other.receive_until(None), Some(TaskEvent::Message(b"still there".to_vec())));
-    other.stop(GRACE);
-    other.wait();
+    let mut kpt = EventLoop::with_capacity(1);
+    let [in_loop, alone] = [kpt.poller().spawner(), Spawner::new()].map(|spawner| {
+        let other = start(&spawner, |_, _| Ok(()));
+        let config = TaskConfig::new("hostile").grace(Duration::from_millis(400));
+        let build = |parent| Scripted::new(parent, script);
+        (spawner.start(config, build).expect("it starts"), other)
+    });
+    let (in_loop_messages, in_loop_exit) = receive_in_loop(&mut kpt, in_loop.0);
+    let (messages, exit) = receive_all(&alone.0);
+    assert!(messages == [b"good"] && in_loop_messages == messages);
+    assert_eq!(in_loop_exit.protocol_error, exit.protocol_error);
+    assert_eq!(in_loop_exit.is_truncated, exit.is_truncated);
+    for other in [in_loop.1, alone.1] {
+        other.send(b"still there").expect("room");
+        assert_eq!(other.receive_until(None), Some(TaskEvent::Message(b"still there".to_vec())));
+        other.stop(GRACE);
+        other.wait();
+    }
     exit
 }
 
@@ -230,30 +261,85 @@ fn m08_after_the_end_a_message_is_refused() {
     // One that has gone without a word: found out by writing, which raises no signal.
     let gone = start(&spawner, |_, _| std::process::exit(0));
     sys::wait_until_ended(gone.id() as u32);
-    let others: Vec<_> = (0..4).map(|_| UnixStream::pair().expect("a pair")).collect();
     let _ = gone.send(b"x");
     assert_eq!(gone.send(b"x"), Err(SendError::Closed), "after the other side has gone");
     let (messages, exit) = receive_all(&gone);
     assert_eq!((messages.len(), exit.status), (0, TaskStatus::Code(0)));
     assert_eq!(gone.send(b"x"), Err(SendError::Closed));
-    drop(others);
 }
 
-fn m09_what_a_task_does_not_send_is_refused() {
-    let scripts: [(Script, u8); 3] = [
-        (|_, _| send_good_and(0), 0),
-        (|_, _| send_good_and(2), 2),
-        (|_, _| send_good_and(255), 255),
-    ];
-    for (script, kind) in scripts {
-        let exit = exit_after(script);
-        assert_eq!(exit.protocol_error, Some(ProtocolError::Unexpected { kind }));
+/// Its parent has closed the channel, because of what came out of it: no signal, and no message.
+fn m08_a_task_whose_parent_does_not_read_is_refused() {
+    sys::reset(libc::SIGPIPE);
+    let task = start(&Spawner::new(), |child, _| {
+        write_raw(&[0; 5]);
+        while child.parent.send(b"x") != Err(SendError::Closed) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        std::process::exit(33)
+    });
+    assert_eq!(receive_all(&task).1.status, TaskStatus::Code(33));
+}
+
+/// What gets the channel's number next is nobody else's: nothing is written to it, and its events are its own.
+fn m08_the_number_of_a_channel_may_be_another_file_by_now() {
+    struct State {
+        task: TaskHandle,
+        others: Vec<(UnixStream, UnixStream)>,
+        found: usize,
     }
+    let mut kpt: EventLoop<State> = EventLoop::with_capacity(9);
+    let before = descriptors();
+    let task = start(&kpt.poller().spawner(), |_, _| std::process::exit(0));
+    let new: Vec<_> = descriptors().difference(&before).map(|&(number, _)| number).collect();
+    let wait = |state: &mut State, thread: Thread<State>| {
+        if state.task.receive().is_none() {
+            thread.again();
+        }
+    };
+    kpt.threads().add_read("task", task.source(), wait, ()).expect("room");
+    let mut state = State { task, others: Vec::new(), found: 0 };
+    kpt.run(&mut state).expect("the loop runs");
+    // The poller is told in the next wait, and then they are closed.
+    kpt.threads().add_timer("wait", Duration::from_millis(1), |_, _| {}, ()).expect("room");
+    kpt.run(&mut state).expect("the loop runs");
+    state.others = (0..4).map(|_| pair()).collect();
+    let is_open = |&new| descriptors().iter().any(|&(number, _)| number == new);
+    assert!(!new.is_empty() && new.iter().all(is_open), "{new:?} are in use again");
+    assert_eq!(state.task.send(b"x"), Err(SendError::Closed));
+    for (one, other) in &state.others {
+        for mut file in [one, other] {
+            assert!(file.read(&mut [0; 1]).is_err(), "nothing is in there");
+        }
+        for (mut from, to) in [(one, other), (other, one)] {
+            from.write_all(b"y").expect("room");
+            let found = |state: &mut State, _: Thread<State>| state.found += 1;
+            kpt.threads().add_read("other", source(to), found, ()).expect("room");
+        }
+    }
+    kpt.run(&mut state).expect("the loop runs");
+    assert_eq!(state.found, 8);
 }
 
-fn send_good_and(kind: u8) -> Result<(), Box<dyn Error>> {
-    write_raw(&[&frame(b"good")[..], &[kind, 0, 0, 0, 0]].concat());
-    Ok(())
+/// Each byte that can say what a frame is, before `Ready`, after it, and after the last frame.
+fn m09_each_kind_of_frame_comes_at_its_time_or_is_refused() {
+    let spawner = Spawner::new();
+    let states: [(&[u8], &[u8]); 3] =
+        [(&[], &[1, 3, 4, 5, 6]), (&[4, 0, 0, 0, 0], &[1, 3, 5, 6]), (&[5, 0, 0, 0, 0], &[])];
+    for (before, allowed) in states {
+        for kind in 0..=u8::MAX {
+            let build = |parent| {
+                write_raw(&[before, &[kind, 0, 0, 0, 0]].concat());
+                Scripted::new(parent, |_, _| std::process::exit(0))
+            };
+            let task = spawner.start(TaskConfig::new("kinds"), build).expect("it starts");
+            let (messages, exit) = receive_all(&task);
+            let is_allowed = allowed.contains(&kind);
+            let expected = (!is_allowed).then_some(ProtocolError::Unexpected { kind });
+            assert_eq!(exit.protocol_error, expected, "{kind} after {before:?}");
+            assert_eq!(messages.len(), usize::from(is_allowed && kind == 1));
+        }
+    }
 }
 
 /// The parent has much to send when the child ends: an end that is told once, and nothing that hangs.
@@ -309,7 +395,9 @@ kpt_tests::scenarios! {
     m06_last_words_are_not_lost_while_the_parent_is_busy,
     m07_a_flood_starves_nobody_and_is_bounded,
     m08_after_the_end_a_message_is_refused,
-    m09_what_a_task_does_not_send_is_refused,
+    m08_a_task_whose_parent_does_not_read_is_refused,
+    m08_the_number_of_a_channel_may_be_another_file_by_now,
+    m09_each_kind_of_frame_comes_at_its_time_or_is_refused,
     m10_what_is_queued_for_one_that_has_gone_is_dropped,
     m11_nothing_and_the_most_pass_and_one_more_is_refused,
     the_contract_holds_with_live_tasks,

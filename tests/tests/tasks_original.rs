@@ -1,4 +1,5 @@
-//! The faults of the original's tasks, by their numbers: B1, B10 to B17 and B26; and F13.
+//! The faults of the original's tasks, by their numbers: B1, B10 to B17 and B26; and F13. K4 is B15 for
+//! numbers of processes.
 
 use std::error::Error;
 use std::fs::File;
@@ -10,8 +11,9 @@ use kpt_std::{
     Child, EventLoop, Parent, Rung, SendError, Spawner, TaskConfig, TaskEvent, TaskHandle,
     TaskStatus, Thread, Threads,
 };
+use kpt_tests::scenario::descriptors;
 use kpt_tests::sys;
-use kpt_tests::tasks::{receive_all, start};
+use kpt_tests::tasks::{Script, Scripted, receive_all, start};
 
 const GRACE: Duration = Duration::from_secs(8);
 
@@ -242,14 +244,84 @@ fn f13_shared_files_stay_blocking() {
     assert!(shared.as_raw_fd() > 2);
 }
 
+/// A child uses the spawner that it has of its parent: the tasks of its own don't have each other's channels.
+fn b12_a_task_of_a_task_has_nothing_of_the_others() {
+    let inherited = Spawner::new();
+    let elder = start(&inherited, |_, _| Ok(()));
+    for own in [false, true] {
+        let spawner = inherited.clone();
+        let task = inherited
+            .start(TaskConfig::new("middle"), |parent| {
+                let spawner = if own { Spawner::new() } else { spawner };
+                let report: Script = |child, _| Ok(child.parent.send(&[sockets().len() as u8])?);
+                for _ in 0..4 {
+                    let task = start(&spawner, report);
+                    let Some(TaskEvent::Message(n)) = task.receive_until(None) else {
+                        panic!("no report")
+                    };
+                    parent.send(&n).expect("room");
+                    // It lives on beside the next ones, until this process ends.
+                    std::mem::forget(task);
+                }
+                Scripted::new(parent, |_, _| Ok(()))
+            })
+            .expect("it starts");
+        let mut counts = Vec::new();
+        while counts.len() < 4 {
+            match task.receive_until(None) {
+                Some(TaskEvent::Message(n)) => counts.extend(n),
+                other => panic!("{other:?}"),
+            }
+        }
+        task.stop(GRACE);
+        task.wait();
+        assert_eq!(counts, [1; 4], "each has its own channel only; a spawner of its own: {own}");
+    }
+    drop(elder);
+}
+
+/// The channels and processes that this process has open.
+fn sockets() -> Vec<String> {
+    let all = descriptors().into_iter().map(|(_, target)| target);
+    all.filter(|target| target.starts_with("socket:") || target.contains("pidfd")).collect()
+}
+
+/// The number of a task that has ended is given to another process, which must not be hit.
+fn k04_the_next_process_of_that_number_is_not_hit() {
+    const LAST: &str = "/proc/sys/kernel/ns_last_pid";
+    let task = start(&Spawner::new(), |_, _| std::process::exit(0));
+    task.wait();
+    let next = (0..50).find_map(|_| {
+        let mut last = File::options().write(true).open(LAST).ok()?;
+        std::io::Write::write_all(&mut last, (task.id() - 1).to_string().as_bytes()).ok()?;
+        let next = sys::fork_and(|| std::thread::sleep(Duration::from_millis(300))).ok()?;
+        if next as i32 != task.id() {
+            sys::kill(next);
+            sys::wait_for(next).expect("a child");
+            return None;
+        }
+        Some(next)
+    });
+    let Some(next) = next else {
+        return println!("SKIPPED: the number can't be given out again here");
+    };
+    task.stop(Duration::ZERO);
+    task.kill();
+    task.wait();
+    drop(task);
+    assert_eq!(sys::exit_code(next).expect("a child"), Some(0), "it was hit");
+}
+
 kpt_tests::scenarios! {
     b01_stop_is_understood,
     b10_messages_keep_their_limits,
     b11_the_last_message_and_the_end_are_two_things,
     b12_the_end_of_one_that_is_killed_is_seen_while_others_live,
+    b12_a_task_of_a_task_has_nothing_of_the_others,
     b13_a_child_notices_that_its_parent_has_gone,
     b14_after_the_end_nothing_spins,
     b15_a_late_stop_writes_into_no_other_file,
+    k04_the_next_process_of_that_number_is_not_hit,
     b16_a_child_that_does_not_read_blocks_nobody,
     b17_a_child_that_takes_its_time_to_end_blocks_nobody,
     b26_a_task_that_only_waits_for_its_parent_lives,

@@ -1,6 +1,6 @@
 //! What a task tells its parent: messages, and at last how it ended.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use super::frame::ProtocolError;
 use super::life::Rung;
@@ -49,8 +49,8 @@ impl fmt::Display for TaskExit {
         match &self.status {
             TaskStatus::Code(code) => write!(f, "exit code {code}")?,
             TaskStatus::Signal(signal) => write!(f, "signal {signal}")?,
-            TaskStatus::Panicked(text) => write!(f, "panicked: {text}")?,
-            TaskStatus::Failed(text) => write!(f, "failed: {text}")?,
+            TaskStatus::Panicked(text) => write!(f, "panicked: {}", OneLine(text))?,
+            TaskStatus::Failed(text) => write!(f, "failed: {}", OneLine(text))?,
             TaskStatus::Unknown => f.write_str("status unknown, somebody else was told")?,
         }
         match self.stopped {
@@ -67,6 +67,21 @@ impl fmt::Display for TaskExit {
         }
         if let Some(error) = self.protocol_error {
             write!(f, ", {error}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Text of a task's own, harmless in a log: it can't begin a line there, or steer a terminal.
+struct OneLine<'a>(&'a str);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for letter in self.0.chars() {
+            match letter {
+                '\'' | '"' => f.write_char(letter)?,
+                _ => write!(f, "{}", letter.escape_debug())?,
+            }
         }
         Ok(())
     }

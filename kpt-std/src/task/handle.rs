@@ -118,6 +118,7 @@ impl Drop for TaskHandle {
         peers.with(self.source, |peer| {
             let grace = peer.task.as_ref().map_or(Duration::ZERO, |task| task.grace);
             peer.stop(now, grace);
+            peer.discard();
         });
         peers.release(self.source);
     }

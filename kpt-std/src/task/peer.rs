@@ -27,8 +27,12 @@ pub struct Peer {
     socket: Option<UnixStream>,
     inbox: Inbox,
     outbox: Outbox,
-    /// Nothing more goes: the other side has closed, hung up, or is to end.
+    /// Nothing more goes: the other side has closed, or is to end.
     is_closed: bool,
+    /// The other side wants no messages. It is still told to end.
+    has_hung_up: bool,
+    /// Nobody will receive what comes.
+    is_ignored: bool,
     error: Option<ProtocolError>,
     /// What threads want of the source.
     pub interest: Interest,
@@ -90,6 +94,8 @@ impl Peer {
             inbox: Inbox::new(from, config.max_message, config.queue),
             outbox: Outbox::new(config.max_message, config.queue),
             is_closed: false,
+            has_hung_up: false,
+            is_ignored: false,
             error: None,
             interest: Interest::NONE,
             told: Interest::NONE,
@@ -135,7 +141,7 @@ impl Peer {
         let has_message = self.inbox.peek().is_some();
         let is_gone = self.task.is_none() && self.socket.is_none();
         let readable = has_message || is_gone || self.has_exit();
-        let writable = self.is_closed || self.outbox.has_room();
+        let writable = self.is_closed || self.has_hung_up || self.outbox.has_room();
         let mut readiness = Readiness::NONE;
         if readable {
             readiness = readiness | Readiness::READABLE;
@@ -152,7 +158,7 @@ impl Peer {
     /// Queues a message, and sends what goes at once; but no more than fits into the queue between two waits. So who
     /// sends until it is full has an end, however fast the other side reads.
     pub fn send(&mut self, message: &[u8]) -> Result<(), SendError> {
-        if self.is_closed {
+        if self.is_closed || self.has_hung_up {
             return Err(SendError::Closed);
         }
         self.outbox.push_message(message).map_err(|refused| match refused {
@@ -205,11 +211,11 @@ impl Peer {
         is_over.then(|| task.exit(self.inbox.is_partial(), self.error))
     }
 
-    /// Forgets all that came and was not received.
+    /// Nobody will receive the messages of the task, those that are there and those to come. They are read all the same:
+    /// it may have to send them before it can leave.
     pub fn discard(&mut self) {
-        while let Some(frame) = self.inbox.pop() {
-            self.on_control(&frame);
-        }
+        self.is_ignored = true;
+        self.handle_controls();
     }
 
     /// Ends the task; see [`Life::stop`].
@@ -292,12 +298,15 @@ impl Peer {
         (is_untold || is_blind).then_some(self.look_at)
     }
 
-    /// Once the process has ended, reads what it has left, as far as there is room.
-    pub fn read_rest(&mut self, scratch: &mut Scratch) {
+    /// Once the process has ended, reads what it has left, as far as there is room. Whether there was any.
+    pub fn read_rest(&mut self, scratch: &mut Scratch) -> bool {
         let has_ended = self.task.as_ref().is_some_and(|task| task.life.ended().is_some());
+        let mut has_read = false;
         while has_ended && self.socket.is_some() && self.inbox.has_room() {
             self.read(scratch);
+            has_read = true;
         }
+        has_read
     }
 
     /// A task that says what no task says is ended.
@@ -372,9 +381,11 @@ impl Peer {
         self.retired.extend(socket.map(OwnedFd::from));
     }
 
-    /// Takes what is no message from the front of the queue. A child's stop is left there, to be received in its turn.
+    /// Takes what nobody receives from the front of the queue. A child's stop is left there, to be received in its turn.
     fn handle_controls(&mut self) {
-        while self.inbox.peek().is_some_and(|kind| !matches!(kind, Kind::Message | Kind::Stop)) {
+        let is_ignored = self.is_ignored;
+        let is_received = |kind| matches!(kind, Kind::Message | Kind::Stop) && !is_ignored;
+        while self.inbox.peek().is_some_and(|kind| !is_received(kind)) {
             if let Some(frame) = self.inbox.pop() {
                 self.on_control(&frame);
             }
@@ -387,7 +398,7 @@ impl Peer {
             (Kind::Ready, Some(task)) => task.life.on_ready(),
             (Kind::Failed, Some(task)) => task.words = Some(TaskStatus::Failed(text())),
             (Kind::Panicked, Some(task)) => task.words = Some(TaskStatus::Panicked(text())),
-            (Kind::HangUp, _) => self.is_closed = true,
+            (Kind::HangUp, _) => self.has_hung_up = true,
             _ => {}
         }
     }

@@ -68,14 +68,17 @@ pub fn shared() -> SharedPeers {
 
 /// In a forked process: closes the copies of all channels that this process's loops had. They belong to the parent.
 pub fn disown_all() {
-    for peers in ALL.take().iter().filter_map(Weak::upgrade) {
-        let Ok(mut peers) = peers.try_borrow_mut() else { continue };
-        for entry in peers.by_number.values_mut() {
-            entry.peer.disown();
+    // They stay listed: an inherited spawner may start tasks here, whose channels are not for the tasks after them.
+    ALL.with_borrow(|all| {
+        for peers in all.iter().filter_map(Weak::upgrade) {
+            let Ok(mut peers) = peers.try_borrow_mut() else { continue };
+            for entry in peers.by_number.values_mut() {
+                entry.peer.disown();
+            }
+            peers.by_descriptor.clear();
+            peers.timed.clear();
         }
-        peers.by_descriptor.clear();
-        peers.timed.clear();
-    }
+    });
 }
 
 /// Whether the number is that of a channel, or could be.
@@ -295,8 +298,10 @@ impl Peers {
             }
             let peer = &mut entry.peer;
             peer.refill();
-            peer.read_rest(&mut self.scratch);
+            let has_read = peer.read_rest(&mut self.scratch);
+            // One that has no room is not asked about: that it has hung up would end each wait at once.
             let socket = peer.socket().map(|socket| (socket, peer.wanted()));
+            let socket = socket.filter(|(_, wanted)| !wanted.is_none());
             let process = peer.process().map(|process| (process, Interest::READABLE));
             questions.extend([socket, process].into_iter().flatten().map(
                 |(descriptor, interest)| sys::Question {
@@ -305,7 +310,10 @@ impl Peers {
                     found: Readiness::NONE,
                 },
             ));
-            next = [next, peer.deadline()].into_iter().flatten().min();
+            let deadline = peer.deadline();
+            let has_news = has_read || (entry.is_awaited && entry.has_news());
+            let news = has_news.then_some(Instant::ZERO);
+            next = [next, deadline, news].into_iter().flatten().min();
         }
         sys::poll(&mut questions, next.map(clock::remaining))?;
         for question in questions.iter().filter(|question| !question.found.is_none()) {

@@ -1,18 +1,27 @@
 #!/usr/bin/env bash
 # All checks, for people and for CI.
-# Usage: ./ci.sh [VERB...]     without a verb: fmt lint doc test no-panic
+# Usage: ./ci.sh [VERB...]     without a verb: fmt lint doc test no-panic tiny
 #   fmt       the code is formatted
 #   lint      clippy, with every combination of features, no warning
 #   doc       docs build without a warning
 #   test      all tests and the examples in the docs
 #   no-panic  no operation of kpt-core can panic
-#   speed     the tables beside rivals, in one run; fails when kpt takes more than its part. For a machine that does
+#   speed     tables and tasks beside rivals, in one run; fails when kpt takes more than its part. For a machine that does
 #             nothing else, so not in CI
 #   tiny      a static binary without std, and one with; their sizes
-#   mcu       the firmware in QEMU: traces, stress, sizes; unpacks a toolchain where rustup has no target
+#   mcu       firmware in QEMU: traces, stress, no panic, sizes; unpacks a toolchain where rustup has no target
 #   deep      the long tests: not in CI
 set -euo pipefail
 cd "$(dirname "$0")"
+
+# Installs a program that a check uses besides Rust and gcc, if it is missing: only as root and with apt-get. Elsewhere,
+# and where that fails, the check does without.
+need() {
+    if command -v "$1" >/dev/null || [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        return
+    fi
+    { apt-get update && apt-get install --yes --no-install-recommends "$1"; } >&2 || echo "ci.sh: without $1" >&2
+}
 
 fmt() {
     cargo fmt --all --check
@@ -23,7 +32,7 @@ lint() {
     for features in log defmt log,defmt; do
         cargo clippy -p kpt-core --features "$features" -- -D warnings
     done
-    cargo clippy -p kpt-std --features log -- -D warnings
+    cargo clippy -p kpt-std --features log,postcard -- -D warnings
 }
 
 doc() {
@@ -31,6 +40,7 @@ doc() {
 }
 
 run_tests() {
+    need strace # Has a call of the system fail.
     cargo test --workspace
     cargo test -p kpt-core --features log
 }
@@ -41,6 +51,7 @@ no_panic() {
 
 speed() {
     cargo bench --quiet -p kpt-tests --bench speed
+    cargo bench --quiet -p kpt-tests --bench tasks
 }
 
 tiny() {
@@ -60,7 +71,7 @@ for verb in "${@:-all}"; do
         fmt | lint | doc | speed | tiny | mcu | deep) "$verb" ;;
         test) run_tests ;;
         no-panic) no_panic ;;
-        all) fmt; lint; doc; run_tests; no_panic ;;
+        all) fmt; lint; doc; run_tests; no_panic; tiny ;;
         *)
             sed -n '3,14p' "$0" >&2
             exit 2

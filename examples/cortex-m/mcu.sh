@@ -1,27 +1,63 @@
 #!/usr/bin/env bash
-# All checks on microcontrollers, in QEMU: the node, the stress test, and what kpt costs there.
+# All checks on microcontrollers: style, the node and the stress test in QEMU, the proof that nothing panics or
+# allocates, and what kpt costs there.
 # Usage: ./mcu.sh [PREFIX]
 # Takes rustup's targets and QEMU as they are installed. Where one is missing, toolchain.sh unpacks all of it into
 # PREFIX (target/mcu-toolchain), once.
 set -euo pipefail
+prefix=(${1:+"$(realpath -m "$1")"})
 cd "$(dirname "$0")"
-target_dir=${CARGO_TARGET_DIR:-$(cd ../.. && pwd)/target}
+root=$(cd ../.. && pwd)
+target_dir=$(cd "$root" && realpath -m "${CARGO_TARGET_DIR:-target}")
+export CARGO_TARGET_DIR=$target_dir
+targets=(thumbv6m-none-eabi thumbv7m-none-eabi thumbv7em-none-eabihf)
 
-is_installed() {
+has_targets() {
     local target
-    for target in thumbv6m-none-eabi thumbv7m-none-eabi thumbv7em-none-eabihf; do
+    for target in "${targets[@]}"; do
         [ -d "$(rustc --print target-libdir --target "$target")" ] || return 1
     done
-    command -v qemu-system-arm arm-none-eabi-size >/dev/null
 }
 
-prefix=()
-if ! is_installed; then
-    prefix=("${1:-$target_dir/mcu-toolchain}")
+has_programs() {
+    command -v qemu-system-arm >/dev/null && command -v arm-none-eabi-size >/dev/null
+}
+
+# On the machine with the most peripherals. The compilers of all three take no warning.
+check_style() {
+    local project
+    for project in decode node cost; do
+        (cd "$project" && cargo fmt --check)
+    done
+    (cd decode && cargo clippy --quiet --locked --target-dir "$target_dir/decode")
+    (
+        if ((${#prefix[@]})); then
+            . "${prefix[0]}/env.sh"
+        fi
+        for project in node cost; do
+            (cd "$project" && check_firmware thumbv7em-none-eabihf)
+        done
+    )
+}
+
+# Clippy as the compiler that only checks: `cargo clippy` would take the one of the host's compiler.
+check_firmware() {
+    local target=$1 build_std=()
+    if ! [ -d "$("${RUSTC:-rustc}" --print target-libdir --target "$target")" ]; then
+        build_std=(-Zbuild-std=core)
+    fi
+    RUSTC_WORKSPACE_WRAPPER=clippy-driver \
+        cargo check --quiet --locked --target-dir "$target_dir/firmware" --target "$target" "${build_std[@]}"
+}
+
+if has_targets && has_programs; then
+    prefix=()
+else
+    prefix=("${prefix[0]:-$target_dir/mcu-toolchain}")
     ./toolchain.sh "${prefix[@]}"
 fi
+check_style
 node/run.sh "${prefix[@]}"
-if [ -x cost/measure.sh ]; then
-    # Built with the same options as the node, so that `core` is there already.
-    CARGO_TARGET_DIR=$target_dir/firmware cost/measure.sh "${prefix[@]}"
-fi
+"$root/tests/no-panic.sh" "${prefix[@]}"
+# Built with the same options as the node, so that `core` is there already.
+CARGO_TARGET_DIR=$target_dir/firmware cost/measure.sh "${prefix[@]}"

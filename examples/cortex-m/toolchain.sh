@@ -1,16 +1,21 @@
 #!/usr/bin/env bash
-# Unpacks a compiler with the sources of `core`, QEMU for ARM and ARM's binutils into PREFIX, for machines where
-# `rustup target add` or `apt-get install` is not possible. They are Debian's, of at least bookworm; nothing is installed.
+# Unpacks a compiler with clippy and the sources of `core`, QEMU for ARM and ARM's binutils into PREFIX, for machines
+# where `rustup target add` or `apt-get install` is not possible. They are Debian's, of at least bookworm; nothing is
+# installed.
 # Usage: ./toolchain.sh PREFIX     and then `. PREFIX/env.sh`, for building and running firmware only
 # Needs Rust and gcc. Does nothing if PREFIX has it all.
 set -euo pipefail
 prefix=${1:?usage: ./toolchain.sh PREFIX}
-[ -e "$prefix/env.sh" ] && exit
+[ -e "$prefix/env.sh" ] && [ -e "$prefix/bin/clippy-driver" ] && exit
+if ! command -v apt-get >/dev/null; then
+    echo "toolchain.sh: needs Debian; elsewhere install rustup's targets, qemu-system-arm and ARM's binutils" >&2
+    exit 1
+fi
 
 oldest=$(awk -F '"' '$1 == "rust-version = " { print $2 }' "$(dirname "$0")/../../Cargo.toml")
-packages=(rustc-web libstd-rust-web-dev rust-web-src qemu-system-arm binutils-arm-none-eabi)
+packages=(rustc-web rust-web-clippy libstd-rust-web-dev rust-web-src qemu-system-arm binutils-arm-none-eabi)
 # Debian's newer compilers come as security updates, which an old list of packages does not have.
-candidate=$(apt-cache policy rustc-web | awk '$1 == "Candidate:" { print $2 }')
+candidate=$(apt-cache policy rustc-web | awk '$1 == "Candidate:" && $2 != "(none)" { print $2 }')
 if dpkg --compare-versions "${candidate:-0}" lt "$oldest" || ! apt-cache show "${packages[@]}" >/dev/null 2>&1; then
     apt-get update
 fi
@@ -44,6 +49,7 @@ END
 }
 wrap rustc
 wrap rustdoc
+wrap clippy-driver
 wrap qemu-system-arm '-L "$root/usr/share/qemu"'
 for program in root/usr/bin/arm-none-eabi-*; do
     wrap "${program##*/}"
@@ -51,13 +57,13 @@ done
 
 cat >env.new <<'END'
 # The linker is the one of the installed Rust. This compiler calls itself stable and needs leave to build `core`.
-linker=$(echo "$(rustc --print sysroot)"/lib/rustlib/*/bin/rust-lld)
-bin=$(cd "$(dirname "${BASH_SOURCE[0]}")/bin" && pwd)
-export CARGO_TARGET_THUMBV6M_NONE_EABI_LINKER=$linker
-export CARGO_TARGET_THUMBV7M_NONE_EABI_LINKER=$linker
-export CARGO_TARGET_THUMBV7EM_NONE_EABIHF_LINKER=$linker
-export PATH=$bin:$PATH RUSTC=$bin/rustc RUSTDOC=$bin/rustdoc RUSTC_BOOTSTRAP=1
-unset bin linker
+mcu_linker=$(echo "$(rustc --print sysroot)"/lib/rustlib/*/bin/rust-lld)
+mcu_bin=$(cd "$(dirname "${BASH_SOURCE[0]}")/bin" && pwd)
+export CARGO_TARGET_THUMBV6M_NONE_EABI_LINKER=$mcu_linker
+export CARGO_TARGET_THUMBV7M_NONE_EABI_LINKER=$mcu_linker
+export CARGO_TARGET_THUMBV7EM_NONE_EABIHF_LINKER=$mcu_linker
+export PATH=$mcu_bin:$PATH RUSTC=$mcu_bin/rustc RUSTDOC=$mcu_bin/rustdoc RUSTC_BOOTSTRAP=1
+unset mcu_bin mcu_linker
 END
 bin/rustc --version
 bin/qemu-system-arm --version | head -n 1

@@ -8,8 +8,8 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use kpt_std::{
-    Child, EventLoop, Parent, Rung, SendError, Spawner, TaskConfig, TaskEvent, TaskHandle,
-    TaskStatus, Thread, Threads,
+    Child, EventLoop, Parent, Poller, Rung, SelectPoller, SendError, Spawner, TaskConfig,
+    TaskEvent, TaskHandle, TaskStatus, Thread, Threads,
 };
 use kpt_tests::scenario::descriptors;
 use kpt_tests::sys;
@@ -37,6 +37,18 @@ fn b10_messages_keep_their_limits() {
     task.stop(GRACE);
     let (messages, _) = receive_all(&task);
     assert_eq!(messages, sent);
+}
+
+/// More at once than a child takes in one turn, and it has no threads that would wake it.
+fn b10_many_messages_at_once_all_come_to_a_child_that_only_listens() {
+    let task = start(&Spawner::new(), |_, _| Ok(()));
+    let sent: Vec<Vec<u8>> = (0..1_000_u32).map(|at| at.to_le_bytes().to_vec()).collect();
+    sent.iter().for_each(|message| task.send(message).expect("room"));
+    for message in sent {
+        assert_eq!(task.receive_until(None), Some(TaskEvent::Message(message)));
+    }
+    task.stop(GRACE);
+    task.wait();
 }
 
 fn b11_the_last_message_and_the_end_are_two_things() {
@@ -120,6 +132,24 @@ fn b14_after_the_end_nothing_spins() {
     kpt.run(&mut state).expect("the loop runs");
     assert_eq!(state.exits, 1);
     assert!(state.calls < 10, "the hook has run {} times", state.calls);
+}
+
+/// Its parent has no room for what it has left behind, and waits for another one.
+fn b14_the_end_of_one_that_is_not_read_does_not_spin() {
+    let spawner = Spawner::new();
+    let other = start(&spawner, |_, _| Ok(()));
+    let task = start(&spawner, |child, _| {
+        (0..20_000_u32).try_for_each(|at| child.parent.send(&at.to_le_bytes()))?;
+        std::process::exit(0)
+    });
+    let begin = sys::thread_cpu_time();
+    let later = SelectPoller::new().now() + Duration::from_millis(1_500);
+    assert_eq!(other.receive_until(Some(later)), None);
+    let used = sys::thread_cpu_time() - begin;
+    assert!(used < Duration::from_millis(150), "{used:?} of 1.5 s");
+    assert_eq!(receive_all(&task).0.len(), 20_000);
+    other.kill();
+    other.wait();
 }
 
 fn b15_a_late_stop_writes_into_no_other_file() {
@@ -315,11 +345,13 @@ fn k04_the_next_process_of_that_number_is_not_hit() {
 kpt_tests::scenarios! {
     b01_stop_is_understood,
     b10_messages_keep_their_limits,
+    b10_many_messages_at_once_all_come_to_a_child_that_only_listens,
     b11_the_last_message_and_the_end_are_two_things,
     b12_the_end_of_one_that_is_killed_is_seen_while_others_live,
     b12_a_task_of_a_task_has_nothing_of_the_others,
     b13_a_child_notices_that_its_parent_has_gone,
     b14_after_the_end_nothing_spins,
+    b14_the_end_of_one_that_is_not_read_does_not_spin,
     b15_a_late_stop_writes_into_no_other_file,
     k04_the_next_process_of_that_number_is_not_hit,
     b16_a_child_that_does_not_read_blocks_nobody,

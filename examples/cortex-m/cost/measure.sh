@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # What kpt costs on a microcontroller, beside embassy and beside a program without tasks: builds all programs for all
 # targets and numbers of jobs, runs each in QEMU, and prints one table. Fails when a program fails.
-# Usage: ./measure.sh PREFIX     a toolchain of firmware-toolchain.sh
+# Usage: ./measure.sh [PREFIX]     a toolchain of ../toolchain.sh; without it, rustup's targets and QEMU as installed
 #
 #   flash   vector table, code, constants and the first values of statics
 #   RAM     statics
 #   stack   the most that was used, of several runs at different speeds, since interrupts may come at any depth
 set -euo pipefail
-prefix=$(cd "${1:?usage: ./measure.sh PREFIX}" && pwd)
+prefix=${1:+$(cd "$1" && pwd)}
 cd "$(dirname "$0")"
-. "$prefix/env.sh"
+if [ -n "$prefix" ]; then
+    . "$prefix/env.sh"
+fi
 
 programs=(bare kpt embassy)
 target_dir=${CARGO_TARGET_DIR:-target}
@@ -19,12 +21,21 @@ target_dir=${CARGO_TARGET_DIR:-target}
 run() {
     local machine=$1 elf=$2 speed stack most=0
     for speed in 3 4 5 6 7; do
-        stack=$(timeout 20 qemu-system-arm -M "$machine" -nographic -monitor none -serial none \
+        stack=$(timeout 120 qemu-system-arm -M "$machine" -nographic -monitor none -serial none \
             -icount "shift=$speed,sleep=off" -semihosting-config enable=on,target=native \
             -kernel "$elf" </dev/null 2>&1) || { echo "$elf on $machine: exit status $?: $stack" >&2; return 1; }
         most=$((16#$stack > most ? 16#$stack : most))
     done
     echo "$most"
+}
+
+# Prints the day and the versions, without which the figures say little.
+print_versions() {
+    date +%F
+    "${RUSTC:-rustc}" --version
+    awk -F '"' '
+        $1 == "name = " { name = $2 }
+        $1 == "version = " && name ~ /^embassy-(executor|time)$/ { print name, $2 }' Cargo.lock
 }
 
 # Prints flash and RAM.
@@ -38,10 +49,12 @@ sizes() {
 
 measure() {
     local target=$1 machine=$2 jobs=$3 program flash ram stack
-    local features=()
+    local features=() build_std=()
     ((jobs > 4)) && features=(--features "cost-board/jobs-$jobs")
-    cargo build --quiet --release --locked -Zbuild-std=core -Zbuild-std-features=compiler-builtins-mem \
-        --target "$target" "${features[@]}"
+    if ! [ -d "$("${RUSTC:-rustc}" --print target-libdir --target "$target")" ]; then
+        build_std=(-Zbuild-std=core -Zbuild-std-features=compiler-builtins-mem)
+    fi
+    cargo build --quiet --release --locked --target "$target" "${build_std[@]}" "${features[@]}"
     declare -A of
     for program in "${programs[@]}"; do
         local elf=$target_dir/$target/release/$program
@@ -54,6 +67,7 @@ measure() {
     done
 }
 
+print_versions
 {
     for jobs in 4 8 16 32; do
         measure thumbv7em-none-eabihf mps2-an386 "$jobs"

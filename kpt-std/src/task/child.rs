@@ -128,7 +128,12 @@ pub fn run_and_exit<C: Child>(
     // Nothing of the parent's may be unwound or dropped, whatever happens.
     let code = panic::catch_unwind(AssertUnwindSafe(|| {
         drop(parents_end);
-        become_task(parent, &config, &socket)?;
+        if let Err(error) = become_task(parent, &config, &socket) {
+            let mut peer = Peer::new(&config, socket, None);
+            peer.queue_control(Kind::Failed, &error.to_string());
+            peer.flush();
+            return Err(error);
+        }
         run(config, socket, build)
     }));
     let code = match code {

@@ -93,10 +93,11 @@ impl TaskHandle {
     /// any number of times, before or after the exit event. It ends nothing itself; see [`stop`](Self::stop).
     pub fn wait(&self) -> TaskExit {
         loop {
+            // Behind messages that nobody has received, there may be what it said last.
+            self.with(Peer::discard);
             if let Some(exit) = self.exit() {
                 return exit;
             }
-            self.with(Peer::discard);
             // It fails for want of memory only: then it is tried again.
             let _ = self.peers.borrow_mut().drive(None);
         }

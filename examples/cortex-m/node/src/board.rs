@@ -36,6 +36,7 @@ fn SysTick() {
 }
 
 /// The clock, and how often the core has slept. All zero bytes when new.
+#[derive(Default)]
 pub struct SysTickClock {
     /// When the period began, in cycles.
     period_start: u64,

@@ -29,7 +29,7 @@ impl Registers {
     }
 
     fn register(self, offset: usize) -> *mut u32 {
-        assert!(offset < Self::BYTES && offset % 4 == 0);
+        assert!(offset < Self::BYTES && offset.is_multiple_of(4));
         ptr::without_provenance_mut(self.base + offset)
     }
 }

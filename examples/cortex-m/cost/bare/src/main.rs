@@ -6,7 +6,7 @@
 use cortex_m_rt::{entry, exception};
 use cost_board::{Counts, GROUPS, PERIOD_MILLIS, TICKS, fail, finish, now, start, tick};
 
-static COUNTS: [Counts; GROUPS] = [Counts::NEW; GROUPS];
+static COUNTS: [Counts; GROUPS] = [const { Counts::zero() }; GROUPS];
 
 #[entry]
 fn main() -> ! {

@@ -151,7 +151,9 @@ pub struct Count(AtomicU32);
 
 impl Count {
     /// Not yet.
-    pub const ZERO: Self = Self(AtomicU32::new(0));
+    pub const fn zero() -> Self {
+        Self(AtomicU32::new(0))
+    }
 
     /// One more.
     pub fn add(&self) -> u32 {
@@ -176,8 +178,14 @@ pub struct Counts {
 
 impl Counts {
     /// Not at all.
-    pub const NEW: Self =
-        Self { ticks: Count::ZERO, signals: Count::ZERO, shots: Count::ZERO, yields: Count::ZERO };
+    pub const fn zero() -> Self {
+        Self {
+            ticks: Count::zero(),
+            signals: Count::zero(),
+            shots: Count::zero(),
+            yields: Count::zero(),
+        }
+    }
 }
 
 /// Ends the program after the last tick of all groups: says how much stack was used, and fails unless each job has run

@@ -25,10 +25,10 @@ use embassy_time_driver::Driver;
 use embassy_time_queue_utils::Queue;
 
 static SIGNALS: [Signal<CriticalSectionRawMutex, ()>; GROUPS] = [const { Signal::new() }; GROUPS];
-static COUNTS: [Counts; GROUPS] = [Counts::NEW; GROUPS];
+static COUNTS: [Counts; GROUPS] = [const { Counts::zero() }; GROUPS];
 
 /// Ticks of all groups.
-static TICKS_OF_ALL: Count = Count::ZERO;
+static TICKS_OF_ALL: Count = Count::zero();
 
 #[entry]
 fn main() -> ! {

@@ -26,7 +26,7 @@ struct Jobs {
 #[entry]
 fn main() -> ! {
     static mut LOOP: Loop = Loop::new(LinePoller::new(Clock));
-    static mut STATE: Jobs = Jobs { counts: [Counts::NEW; GROUPS], ticks: 0 };
+    static mut STATE: Jobs = Jobs { counts: [const { Counts::zero() }; GROUPS], ticks: 0 };
     start();
     add_jobs(LOOP);
     let _ = LOOP.run(STATE);

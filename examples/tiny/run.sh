@@ -45,7 +45,7 @@ check_tiny() {
 
 check_with_std() {
     local expected said
-    expected=$'^the loop has returned: empty\n[1-9][0-9]* messages sent, [1-9][0-9]* received in 100ms$'
+    expected=$'^the loop has returned: empty\n[1-9][0-9]* messages sent in 100ms, [1-9][0-9]* received, [0-9]+ in the pipe$'
     said=$(timeout 20 "$1") || fail "$1: status $?"
     [[ $said =~ $expected ]] || fail "$1 says: $said"
 }

@@ -50,17 +50,15 @@ impl Row<'_> {
             return "running";
         }
         match self.link.place {
-            Place::Vacant => "vacant",
-            Place::Watched | Place::GivenUp | Place::Timers | Place::New | Place::Changed => {
-                "waiting"
-            }
+            Place::Vacant | Place::Retired => "vacant",
+            Place::GivenUp | Place::Timers | Place::Untold | Place::Watched => "waiting",
             Place::ReadyToWrite | Place::ReadyToRead | Place::Due | Place::Pending => "ready",
         }
     }
 
     /// A reader's or writer's source.
     fn source(&self) -> Option<u32> {
-        (!self.link.interest().is_none()).then(|| self.link.source().number())
+        self.link.kind.has_source().then(|| self.link.source().number())
     }
 
     fn due(&self, now: Instant) -> Due {
@@ -79,15 +77,11 @@ impl Row<'_> {
 
 impl<S, A> Dump<'_, S, A> {
     fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        self.head.slots.touched().filter_map(|index| {
+        (0..self.links.len()).filter_map(Index::new).filter_map(|index| {
             let link = self.links.at(index);
             let name = self.bodies.get(index.position()).and_then(|body| body.name).unwrap_or("");
-            (link.place != Place::Vacant).then_some(Row {
-                index,
-                link,
-                name,
-                is_running: self.head.is_running(index),
-            })
+            let is_used = !matches!(link.place, Place::Vacant | Place::Retired);
+            is_used.then_some(Row { index, link, name, is_running: self.head.is_running(index) })
         })
     }
 
@@ -145,12 +139,11 @@ impl<S, A> fmt::Display for Dump<'_, S, A> {
         for row in self.rows() {
             self.write_row(f, &row)?;
         }
-        let slots = &self.head.slots;
-        f.write_str(Decimal::new(slots.used() as u64).as_str())?;
+        f.write_str(Decimal::new(u64::from(self.head.used)).as_str())?;
         f.write_str(" of ")?;
-        f.write_str(Decimal::new(slots.capacity(self.links) as u64).as_str())?;
+        f.write_str(Decimal::new(self.head.capacity(self.links) as u64).as_str())?;
         f.write_str(" threads, at most ")?;
-        f.write_str(Decimal::new(slots.most_used() as u64).as_str())?;
+        f.write_str(Decimal::new(u64::from(self.head.most_used)).as_str())?;
         f.write_str(" so far")?;
         if self.head.strays > 0 {
             f.write_str("; ")?;
@@ -185,14 +178,13 @@ impl<S, A> defmt::Format for Dump<'_, S, A> {
                 Due::Late(micros) => defmt::write!(f, "late {=u64} us\n", micros),
             }
         }
-        let slots = &self.head.slots;
-        let capacity = slots.capacity(self.links);
+        let capacity = self.head.capacity(self.links);
         defmt::write!(
             f,
-            "{=usize} of {=usize} threads, at most {=usize} so far, {=u32} strays",
-            slots.used(),
+            "{=u32} of {=usize} threads, at most {=u32} so far, {=u32} strays",
+            self.head.used,
             capacity,
-            slots.most_used(),
+            self.head.most_used,
             self.head.strays
         );
     }

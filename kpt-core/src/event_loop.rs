@@ -4,9 +4,12 @@ use core::marker::PhantomData;
 
 use crate::error::Exit;
 use crate::head::Head;
-use crate::id::{Index, MAX_CAPACITY};
-use crate::poller::{Poller, Ready};
-use crate::storage::{Allocate, FixedStorage, Parts, Storage};
+use crate::id::Index;
+use crate::link::Link;
+use crate::poller::Poller;
+use crate::queues::Queues;
+use crate::scan::Scan;
+use crate::storage::{Allocate, Body, FixedStorage, Parts, Storage};
 use crate::tables::Tables;
 use crate::thread::Thread;
 use crate::threads::Threads;
@@ -16,35 +19,40 @@ use crate::threads::Threads;
 /// `P` waits for sources and tells the time, `S` is the application's state, which every hook gets, `A` the type of the
 /// threads' arguments, `T` the memory of the tables. Hooks know only `S` and `A`, so the same hooks run on any poller
 /// with any capacity.
-pub struct EventLoop<P, S, A, T> {
-    poller: P,
-    head: Head,
-    storage: T,
+pub struct EventLoop<P, S, A, T: Storage<S, A>> {
+    tables: TablesOf<P, S, A, T>,
+    bodies: T::Bodies,
     types: PhantomData<fn(&mut S, A)>,
 }
 
-/// A loop with memory for `N` threads in itself, for a `static` or the stack.
-pub type FixedLoop<P, S, const N: usize, A = (), W = crate::SortedList> =
-    EventLoop<P, S, A, FixedStorage<S, A, N, W>>;
+type TablesOf<P, S, A, T> = Tables<P, <T as Storage<S, A>>::Links, <T as Storage<S, A>>::Queues>;
 
-impl<P, S, A, T> EventLoop<P, S, A, T> {
-    /// A loop of these parts; of zero bytes, but for the poller, if the storage is.
-    pub const fn from_parts(poller: P, storage: T) -> Self {
-        Self { poller, head: Head::NEW, storage, types: PhantomData }
+/// A loop with memory for `N` threads in itself, for a `static` or the stack.
+pub type FixedLoop<P, S, const N: usize, A = (), Q = crate::Scan> =
+    EventLoop<P, S, A, FixedStorage<S, A, N, Q>>;
+
+impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
+    /// A loop of these parts.
+    pub fn from_parts(poller: P, storage: T) -> Self {
+        let Parts { links, bodies, queues } = storage.into_parts();
+        let mut tables = Tables { head: Head::NEW, queues, poller, links };
+        tables.retire_from(bodies.as_ref().len());
+        Self { tables, bodies, types: PhantomData }
     }
 }
 
 impl<P, S, A, const N: usize> EventLoop<P, S, A, FixedStorage<S, A, N>> {
-    /// A loop for `N` threads, with its memory in itself and a sorted list of timers.
+    /// A loop for `N` threads, with its memory in itself and queues for few threads; of zero bytes, but for the poller.
     pub const fn new(poller: P) -> Self {
-        Self::from_parts(poller, FixedStorage::new())
+        Self::with_queues(poller, Scan::new())
     }
 }
 
-impl<P, S, A, const N: usize, W> EventLoop<P, S, A, FixedStorage<S, A, N, W>> {
-    /// The same with another structure for timers: `FixedLoop::with_timers(poller, Wheel::<16, 8>::new())`.
-    pub const fn with_timers(poller: P, timers: W) -> Self {
-        Self::from_parts(poller, FixedStorage::with_timers(timers))
+impl<P, S, A, const N: usize, Q: Queues> EventLoop<P, S, A, FixedStorage<S, A, N, Q>> {
+    /// The same with other queues: `FixedLoop::with_queues(poller, Linked::with_timers(Wheel::<16, 8>::new()))`.
+    pub const fn with_queues(poller: P, queues: Q) -> Self {
+        let tables = Tables { head: Head::NEW, queues, poller, links: [Link::VACANT; N] };
+        Self { tables, bodies: [const { Body::VACANT }; N], types: PhantomData }
     }
 }
 
@@ -70,15 +78,8 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
     /// The threads, to add to and to take from.
     pub fn threads(&mut self) -> Threads<'_, S, A> {
         // A thread is running here only if its hook has panicked: it has ended.
-        self.settle();
-        self.view()
-    }
-
-    /// The same while a thread runs.
-    fn view(&mut self) -> Threads<'_, S, A> {
-        let Parts { links, bodies, timers } = lend(&mut self.storage);
-        let tables = Tables { head: &mut self.head, links, timers, host: &mut self.poller };
-        Threads { tables, bodies }
+        self.tables.settle();
+        Threads { tables: &mut self.tables, bodies: self.bodies.as_mut() }
     }
 
     /// Runs turns until no thread is left ([`Exit::Empty`]) or somebody says `stop` ([`Exit::Stopped`]). The loop can
@@ -111,77 +112,41 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
     /// # Errors
     /// What the poller's wait says. All threads stay registered.
     pub fn turn(&mut self, state: &mut S) -> Result<Option<Exit>, P::Error> {
-        self.settle();
-        self.head.begin_turn();
-        self.run_found(state);
-        self.run_pending(state);
-        if !self.head.is_over() && !self.head.can_skip_wait(P::LOOK_EVERY) {
-            self.wait()?;
-            self.run_found(state);
+        self.tables.settle();
+        self.tables.head.begin_turn();
+        self.run_all(state, Tables::next_found);
+        self.run_all(state, Tables::next_pending);
+        if !self.tables.head.is_over() && !self.tables.can_skip_wait() {
+            self.tables.wait()?;
+            self.run_all(state, Tables::next_found);
         }
-        Ok(self.head.exit())
+        Ok(self.tables.head.exit())
     }
 
-    /// Runs what was found ready or due.
-    fn run_found(&mut self, state: &mut S) {
-        while let Some(index) = self.head.next_found() {
-            self.call(state, index);
-        }
-    }
-
-    /// Runs the execute threads that are there.
-    fn run_pending(&mut self, state: &mut S) {
-        while let Some(index) = self.head.next_pending(lend(&mut self.storage).links) {
+    /// Calls the hooks of all that `next` finds.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    fn run_all(&mut self, state: &mut S, next: fn(&TablesOf<P, S, A, T>) -> Option<Index>) {
+        while let Some(index) = next(&self.tables) {
             self.call(state, index);
         }
     }
 
     fn call(&mut self, state: &mut S, index: Index) {
-        self.head.begin_hook(index);
-        let threads = self.view();
+        self.tables.head.begin_hook(index);
+        let threads = Threads { tables: &mut self.tables, bodies: self.bodies.as_mut() };
         let call = threads.bodies.get_mut(index.position()).and_then(|body| body.call.take());
         debug_assert!(call.is_some(), "slot {} has no hook", index.position());
         if let Some((hook, arg)) = call {
             threads.log_error_of(index);
             hook(state, Thread { threads, index, hook, arg });
         }
-        self.settle();
-    }
-
-    /// Ends the thread whose hook was called last, if it has not re-armed it.
-    fn settle(&mut self) {
-        if let Some(index) = self.head.running {
-            let mut threads = self.view();
-            threads.tables.release(index);
-            crate::log::trace!("thread {}: ended", threads.name(index));
+        if self.tables.settle() {
+            crate::log::trace!("thread {}: ended", self.threads().name(index));
         }
-    }
-
-    /// Tells the poller what is new, waits, and notes what is ready or due.
-    ///
-    /// Never inlined, so that it needs no stack while hooks run.
-    #[inline(never)]
-    fn wait(&mut self) -> Result<(), P::Error> {
-        let until = self.view().tables.before_wait();
-        let Self { poller, head, storage, .. } = self;
-        let links = lend::<S, A, T>(storage).links;
-        let now = poller.wait(
-            until,
-            &mut Ready::new(&mut |source, readiness| head.found(links, source, readiness)),
-        )?;
-        self.view().tables.after_wait(now);
-        Ok(())
     }
 
     /// The poller.
     pub fn poller(&self) -> &P {
-        &self.poller
+        &self.tables.poller
     }
-}
-
-/// The tables, with as many links as there are bodies and indices for.
-fn lend<S, A, T: Storage<S, A>>(storage: &mut T) -> Parts<'_, S, A> {
-    let Parts { links, bodies, timers } = storage.lend();
-    let room = links.len().min(bodies.len()).min(MAX_CAPACITY);
-    Parts { links: links.get_mut(..room).unwrap_or_default(), bodies, timers }
 }

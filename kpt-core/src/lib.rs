@@ -21,18 +21,20 @@ mod source;
 mod time;
 mod when;
 
-// Tables: where threads are. Not generic over the application's types.
-mod head;
-mod interest;
+// Queues: which threads wait for what, in order; a few slots gone through, or lists, sources and a wheel of timers.
 mod link;
+mod linked;
 mod list;
-mod slots;
-mod sorted;
+mod queues;
+mod scan;
 mod sources;
-mod tables;
 mod timers;
-mod verify;
 mod wheel;
+
+// Tables: every operation on threads that does not depend on the application's types.
+mod head;
+mod tables;
+mod verify;
 
 // The loop: who lends the tables, what hooks see, what a turn is.
 mod event_loop;
@@ -54,9 +56,11 @@ pub use error::{AddError, AgainError, Exit, Stale};
 pub use event_loop::{EventLoop, FixedLoop};
 pub use id::{Index, ThreadId};
 pub use lines::{Board, LinePoller, Lines};
-pub use link::Link;
+pub use link::{Link, Place};
+pub use linked::Linked;
 pub use poller::{Poller, Ready, Unwatchable};
-pub use sorted::SortedList;
+pub use queues::Queues;
+pub use scan::Scan;
 pub use source::{Interest, Kind, Readiness, Source};
 pub use storage::{Allocate, Body, FixedStorage, Parts, Storage};
 pub use thread::Thread;

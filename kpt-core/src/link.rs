@@ -2,34 +2,42 @@
 //! and its neighbours in the lists. Lists, timers and the source table work on these alone, so their code exists once.
 
 use crate::id::{Generation, Index, ThreadId};
-use crate::source::{Interest, Kind, Readiness, Source};
+use crate::source::{Kind, Readiness, Source};
 use crate::time::{Instant, Wide};
 
-/// Where a thread is. Every place but the first four is a list. The thread whose hook runs stays where it was found
-/// until it is re-armed or released.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where a slot is, and with it its thread. The thread whose hook runs stays where it was found until it is re-armed or
+/// released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 #[repr(u8)]
-pub(crate) enum Place {
-    /// Nowhere: the slot has no thread.
+pub enum Place {
+    /// The slot has no thread.
     Vacant,
-    /// A reader or writer that the poller watches.
-    Watched,
+    /// The slot has no thread, and will never have one again: its generation is spent.
+    Retired,
     /// The thread that runs, when it has given up its source. It has its slot until its hook returns.
     GivenUp,
     /// A timer that is not due.
     Timers,
-    /// A reader or writer that the poller has not been told of.
-    New,
-    /// A reader or writer of which the poller knows something else: the other kind, or that it had an error.
-    Changed,
-    /// A writer found ready.
-    ReadyToWrite,
-    /// A reader found ready.
-    ReadyToRead,
     /// A timer found due.
     Due,
     /// An execute thread.
     Pending,
+    /// A reader or writer that the poller has to be told of.
+    Untold,
+    /// A reader or writer that the poller watches.
+    Watched,
+    /// A writer found ready.
+    ReadyToWrite,
+    /// A reader found ready.
+    ReadyToRead,
+}
+
+impl Place {
+    /// Whether it is one of readers and writers, who have their source.
+    #[inline]
+    pub(crate) fn has_source(self) -> bool {
+        self >= Self::Untold
+    }
 }
 
 /// The links of one slot. All zero bytes when vacant, as a static lands in .bss.
@@ -41,12 +49,12 @@ pub struct Link {
     /// What the thread waits for: a timer's deadline; a reader's or writer's source (low word) and the next thread in
     /// its bucket (high word); an execute thread's turn of adding.
     key: Wide,
+    /// Its neighbour in a list; or its rank, where there are no lists.
     pub(crate) next: Option<Index>,
     pub(crate) previous: Option<Index>,
     /// The head of one bucket of the source table. It is lodged here, and has nothing to do with this slot's thread.
     pub(crate) bucket: Option<Index>,
-    generation_low: u32,
-    generation_high: u8,
+    generation: Generation,
     pub(crate) place: Place,
     pub(crate) kind: Kind,
     pub(crate) readiness: Readiness,
@@ -59,12 +67,22 @@ impl Link {
         next: None,
         previous: None,
         bucket: None,
-        generation_low: 0,
-        generation_high: 0,
+        generation: Generation::NONE,
         place: Place::Vacant,
-        kind: Kind::Read,
+        kind: Kind::Timer,
         readiness: Readiness::NONE,
     };
+
+    /// How many threads of its place are before it.
+    #[inline]
+    pub(crate) fn rank(&self) -> u32 {
+        Index::to_word(self.next)
+    }
+
+    #[inline]
+    pub(crate) fn set_rank(&mut self, rank: u32) {
+        self.next = Index::from_word(rank);
+    }
 
     /// When the timer is due.
     #[inline]
@@ -106,44 +124,39 @@ impl Link {
         self.key.get() as u32
     }
 
-    #[inline]
-    pub(crate) fn set_turn(&mut self, turn: u32) {
-        self.key = Wide::new(u64::from(turn));
-    }
-
     /// Which of its slot's threads this is.
     #[inline]
     pub(crate) fn generation(&self) -> Generation {
-        Generation::from_parts(self.generation_high, self.generation_low)
+        self.generation
     }
 
     /// The slot is given out once more. Only if it is not spent.
     #[inline]
     pub(crate) fn count_tenant(&mut self) {
-        let (low, is_over) = self.generation_low.overflowing_add(1);
-        self.generation_low = low;
-        self.generation_high = self.generation_high.wrapping_add(is_over.into());
+        self.generation = self.generation.next();
     }
 
     /// Whether the slot has had the last of its threads.
     #[inline]
     pub(crate) fn is_spent(&self) -> bool {
-        self.generation() == Generation::LAST
+        self.generation == Generation::LAST
     }
 
     #[inline]
     pub(crate) fn id(&self, index: Index) -> Option<ThreadId> {
-        ThreadId::new(index, self.generation())
+        ThreadId::new(index, self.generation)
     }
 
-    /// What the thread wants of its source.
+    /// Whether `id` means the thread that has this slot now, or had it last.
     #[inline]
-    pub(crate) fn interest(&self) -> Interest {
-        match self.kind {
-            Kind::Read => Interest::READABLE,
-            Kind::Write => Interest::WRITABLE,
-            Kind::Timer | Kind::Execute => Interest::NONE,
-        }
+    pub(crate) fn is_tenant(&self, id: ThreadId) -> bool {
+        self.generation.number() == id.generation()
+    }
+
+    /// Whether it is a thread of that source.
+    #[inline]
+    pub(crate) fn is_of(&self, source: Source) -> bool {
+        self.place.has_source() && self.source() == source
     }
 }
 
@@ -180,22 +193,4 @@ fn at_mut(links: &mut [Link], index: Index) -> Option<&mut Link> {
     let link = links.get_mut(index.position());
     debug_assert!(link.is_some(), "link {} is out of range", index.position());
     link
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slot_is_spent_when_its_generation_is_the_last() {
-        let mut link = Link { generation_low: u32::MAX, ..Link::VACANT };
-        assert!(!link.is_spent());
-        link.count_tenant();
-        assert_eq!(link.generation(), Generation::from_parts(1, 0));
-        link = Link { generation_low: u32::MAX - 1, generation_high: u8::MAX, ..Link::VACANT };
-        assert!(!link.is_spent());
-        link.count_tenant();
-        assert_eq!(link.generation(), Generation::LAST);
-        assert!(link.is_spent());
-    }
 }

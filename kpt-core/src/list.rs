@@ -35,17 +35,6 @@ impl List {
         self.squeeze_in(links, first, index);
     }
 
-    /// Puts `index` in front of `next`, which is in this list, or behind all if there is none.
-    pub(crate) fn insert(&mut self, links: &mut [Link], next: Option<Index>, index: Index) {
-        let Some(next) = next else {
-            return self.push_back(links, index);
-        };
-        self.squeeze_in(links, next, index);
-        if self.first == Some(next) {
-            self.first = Some(index);
-        }
-    }
-
     /// Puts `index` between `next` and the one before it, in the circle.
     #[inline]
     fn squeeze_in(&mut self, links: &mut [Link], next: Index, index: Index) {

@@ -87,19 +87,3 @@ impl<'a> Ready<'a> {
         (self.sink)(source, readiness);
     }
 }
-
-/// The part of a poller that is there while hooks run, without its types.
-pub(crate) trait Host {
-    fn now(&mut self) -> Instant;
-    fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable>;
-}
-
-impl<P: Poller> Host for P {
-    fn now(&mut self) -> Instant {
-        Poller::now(self)
-    }
-
-    fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable> {
-        Poller::modify(self, source, interest)
-    }
-}

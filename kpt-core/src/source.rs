@@ -26,14 +26,14 @@ impl Source {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
 pub enum Kind {
-    /// Its source to become readable.
-    Read,
-    /// Its source to become writable.
-    Write,
     /// Its deadline.
-    Timer,
+    Timer = 0,
+    /// Its source to become readable.
+    Read = Interest::READABLE.0,
+    /// Its source to become writable.
+    Write = Interest::WRITABLE.0,
     /// Its turn.
-    Execute,
+    Execute = 4,
 }
 
 impl Kind {
@@ -45,6 +45,18 @@ impl Kind {
             Self::Timer => "timer",
             Self::Execute => "execute",
         }
+    }
+
+    /// Whether a thread of that kind has a source.
+    #[inline]
+    pub(crate) const fn has_source(self) -> bool {
+        !self.interest().is_none()
+    }
+
+    /// What a thread of that kind wants of its source.
+    #[inline]
+    pub(crate) const fn interest(self) -> Interest {
+        Interest(self as u8 & Interest::BOTH.0)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::id::Index;
 use crate::link::{Link, Links};
-use crate::source::{Kind, Source};
+use crate::source::Source;
 
 /// The link in which the head of the source's chain is lodged. `None` only if there are no links.
 fn bucket(links: &[Link], source: Source) -> Option<Index> {
@@ -15,12 +15,15 @@ fn bucket(links: &[Link], source: Source) -> Option<Index> {
     Index::new(position as usize).filter(|_| !links.is_empty())
 }
 
-/// The source's reader or writer.
-pub(crate) fn find(links: &[Link], source: Source, kind: Kind) -> Option<Index> {
-    let mut at = links.at(bucket(links, source)?).bucket;
+/// The source's threads, one after the other.
+pub(crate) fn next_of(links: &[Link], source: Source, after: Option<Index>) -> Option<Index> {
+    let mut at = match after {
+        Some(after) => links.at(after).chain(),
+        None => links.at(bucket(links, source)?).bucket,
+    };
     while let Some(index) = at {
         let link = links.at(index);
-        if link.source() == source && link.kind == kind {
+        if link.source() == source {
             break;
         }
         at = link.chain();
@@ -64,9 +67,6 @@ pub(crate) fn verify(links: &[Link]) -> Result<usize, &'static str> {
             let link = links.at(thread);
             if bucket(links, link.source()) != Some(index) {
                 return Err("a thread is in another source's chain");
-            }
-            if find(links, link.source(), link.kind) != Some(thread) {
-                return Err("a source has two threads of one kind");
             }
             if count > links.len() {
                 return Err("a chain does not end");

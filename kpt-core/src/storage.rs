@@ -1,18 +1,25 @@
 //! The memory of a loop: who lends it, and a fixed one for statics.
 
 use crate::link::Link;
-use crate::sorted::SortedList;
+use crate::queues::Queues;
+use crate::scan::Scan;
 use crate::threads::Hook;
 use crate::time::Period;
-use crate::timers::Timers;
 
-/// Lends a loop its tables.
+/// What a loop's tables are made of.
 ///
-/// The loop holds as many threads as the shorter of `links` and `bodies`, and at most 16,777,215 (65,535 on 16- and
-/// 32-bit targets). Implementers MUST lend the same tables each time, vacant in the beginning.
+/// The loop holds as many threads as the shorter of links and bodies, and at most 16,777,215 (65,535 on 16- and 32-bit
+/// targets). Implementers MUST give vacant ones, and the same number of them each time.
 pub trait Storage<S, A> {
+    /// What queues touch, for each thread.
+    type Links: AsRef<[Link]> + AsMut<[Link]>;
+    /// Name, hook and argument of each thread.
+    type Bodies: AsRef<[Body<S, A>]> + AsMut<[Body<S, A>]>;
+    /// Which threads wait for what, in order.
+    type Queues: Queues;
+
     /// The tables.
-    fn lend(&mut self) -> Parts<'_, S, A>;
+    fn into_parts(self) -> Parts<Self::Links, Self::Bodies, Self::Queues>;
 }
 
 /// A storage that is made for a number of threads when the program runs.
@@ -22,13 +29,13 @@ pub trait Allocate {
 }
 
 /// The tables of a loop.
-pub struct Parts<'t, S, A> {
-    /// What lists, timers and sources touch, for each thread: in [`Link::VACANT`] to begin with.
-    pub links: &'t mut [Link],
-    /// Name, hook and argument of each thread: in [`Body::VACANT`] to begin with.
-    pub bodies: &'t mut [Body<S, A>],
-    /// The timers.
-    pub timers: &'t mut dyn Timers,
+pub struct Parts<L, B, Q> {
+    /// [`Link::VACANT`] to begin with.
+    pub links: L,
+    /// [`Body::VACANT`] to begin with.
+    pub bodies: B,
+    /// New to begin with.
+    pub queues: Q,
 }
 
 /// What of a thread depends on the application's types.
@@ -46,35 +53,40 @@ impl<S, A> Body<S, A> {
 
 /// Memory for `N` threads in the value itself, for a `static` or the stack: no allocation, all zero bytes when new.
 ///
-/// `W` is the timer structure: a [`SortedList`] for up to some tens of threads, a [`Wheel`](crate::Wheel) for more.
-pub struct FixedStorage<S, A, const N: usize, W = SortedList> {
+/// `Q` is how threads are kept in order: a [`Scan`] for up to some tens of threads, [`Linked`](crate::Linked) lists for
+/// more.
+pub struct FixedStorage<S, A, const N: usize, Q = Scan> {
     links: [Link; N],
     bodies: [Body<S, A>; N],
-    timers: W,
+    queues: Q,
 }
 
-impl<S, A, const N: usize, W> FixedStorage<S, A, N, W> {
-    /// Vacant tables, with `timers` to order timers by.
-    pub const fn with_timers(timers: W) -> Self {
-        Self { links: [Link::VACANT; N], bodies: [const { Body::VACANT }; N], timers }
+impl<S, A, const N: usize, Q> FixedStorage<S, A, N, Q> {
+    /// Vacant tables, with `queues` to keep them in order.
+    pub const fn with_queues(queues: Q) -> Self {
+        Self { links: [Link::VACANT; N], bodies: [const { Body::VACANT }; N], queues }
     }
 }
 
 impl<S, A, const N: usize> FixedStorage<S, A, N> {
-    /// Vacant tables with a sorted list of timers.
+    /// Vacant tables for few threads.
     pub const fn new() -> Self {
-        Self::with_timers(SortedList::new())
+        Self::with_queues(Scan::new())
     }
 }
 
-impl<S, A, const N: usize, W: Default> Default for FixedStorage<S, A, N, W> {
+impl<S, A, const N: usize, Q: Default> Default for FixedStorage<S, A, N, Q> {
     fn default() -> Self {
-        Self::with_timers(W::default())
+        Self::with_queues(Q::default())
     }
 }
 
-impl<S, A, const N: usize, W: Timers> Storage<S, A> for FixedStorage<S, A, N, W> {
-    fn lend(&mut self) -> Parts<'_, S, A> {
-        Parts { links: &mut self.links, bodies: &mut self.bodies, timers: &mut self.timers }
+impl<S, A, const N: usize, Q: Queues> Storage<S, A> for FixedStorage<S, A, N, Q> {
+    type Links = [Link; N];
+    type Bodies = [Body<S, A>; N];
+    type Queues = Q;
+
+    fn into_parts(self) -> Parts<Self::Links, Self::Bodies, Q> {
+        Parts { links: self.links, bodies: self.bodies, queues: self.queues }
     }
 }

@@ -3,249 +3,357 @@
 use crate::head::Head;
 use crate::id::{Index, ThreadId};
 use crate::link::{Link, Links, Place};
-use crate::poller::Host;
-use crate::source::{Kind, Readiness, Source};
-use crate::sources;
-use crate::time::{Instant, Period, micros};
-use crate::timers::Timers;
-use crate::when::When;
+use crate::poller::{Poller, Ready};
+use crate::queues::Queues;
+use crate::source::{Interest, Kind, Readiness, Source};
+use crate::time::{Instant, Period, after, later};
+use crate::when::Request;
 
 /// Why a registration is refused.
+#[derive(Clone, Copy)]
 pub(crate) enum Refusal {
     Full,
     Taken,
 }
 
-/// Everything that operations on threads touch, borrowed from the loop.
-pub(crate) struct Tables<'t> {
-    pub(crate) head: &'t mut Head,
-    pub(crate) links: &'t mut [Link],
-    pub(crate) timers: &'t mut dyn Timers,
-    pub(crate) host: &'t mut dyn Host,
+/// What became of the running thread.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Again {
+    Done,
+    /// It has given up its source.
+    Ended,
+    /// It is a timer without a period.
+    NoPeriod,
 }
 
-/// Adding, re-arming, ending.
-impl Tables<'_> {
-    pub(crate) fn now(&mut self) -> Instant {
-        // Not before what a wait has returned either: were the clock to go back, timers would begin in the past.
-        self.head.read_at = self.head.read_at.max(self.head.waited_until).max(self.host.now());
-        self.head.read_at
-    }
+/// What there is of a loop but its hooks. All operations on threads are here, and compiled once for a loop, whatever
+/// its application.
+pub(crate) struct Tables<P, L, Q> {
+    pub(crate) head: Head,
+    pub(crate) queues: Q,
+    pub(crate) poller: P,
+    pub(crate) links: L,
+}
 
-    #[inline]
-    pub(crate) fn register(&mut self, when: When) -> Result<(Index, Period), Refusal> {
-        if self.is_taken(when, None) {
-            return Err(Refusal::Taken);
-        }
-        let (kind, key, period) = self.plan(when);
-        let index = self.head.slots.take(self.links).ok_or(Refusal::Full)?;
-        self.arm(index, kind, key);
-        Ok((index, period))
-    }
+/// The tables as hooks and the application see them, who don't know the poller, the capacity, or the queues.
+pub(crate) trait Registry {
+    fn head(&self) -> &Head;
 
-    /// Whether the source of `when` has a thread of its kind that is not `except`.
-    #[inline]
-    fn is_taken(&self, when: When, except: Option<Index>) -> bool {
-        let (source, kind) = match when {
-            When::Readable(source) => (source, Kind::Read),
-            When::Writable(source) => (source, Kind::Write),
-            When::At(_) | When::After(_) | When::Now => return false,
-        };
-        let found = sources::find(self.links, source, kind);
-        found.is_some() && found != except
-    }
+    fn stop(&mut self);
 
-    /// What `when` comes down to in a link, and a timer's period. Asked for before anything changes, since a poller
-    /// may panic.
-    #[inline]
-    fn plan(&mut self, when: When) -> (Kind, u64, Period) {
-        match when {
-            When::Readable(source) => (Kind::Read, u64::from(source.number()), Period::NONE),
-            When::Writable(source) => (Kind::Write, u64::from(source.number()), Period::NONE),
-            When::At(deadline) => (Kind::Timer, deadline.as_micros(), Period::NONE),
-            When::After(delay) => {
-                let delay = micros(delay);
-                let deadline = self.now().as_micros().saturating_add(delay);
-                (Kind::Timer, deadline, Period::from_micros(delay))
-            }
-            When::Now => (Kind::Execute, u64::from(self.head.turn), Period::NONE),
-        }
-    }
+    fn links(&self) -> &[Link];
 
-    /// Puts a thread that is nowhere among those that wait for the same.
-    #[inline]
-    fn arm(&mut self, index: Index, kind: Kind, key: u64) {
-        self.links.edit(index, |link| link.wait_for(kind, key));
-        match kind {
-            Kind::Read | Kind::Write => {
-                sources::insert(self.links, Source::new(key as u32), index);
-                self.head.enlist(self.links, index, Place::New);
-            }
-            Kind::Timer => {
-                self.links.edit(index, |link| link.place = Place::Timers);
-                self.timers.insert(self.links, index);
-            }
-            Kind::Execute => self.head.enlist(self.links, index, Place::Pending),
-        }
-    }
+    /// The time, not before what it was.
+    fn now(&mut self) -> Instant;
 
-    /// Registers the running thread once more as it was; `false` if it is a timer without a period.
-    #[inline]
-    pub(crate) fn again(&mut self, index: Index, period: Period) -> bool {
-        match self.links.at(index).kind {
-            Kind::Execute => {
-                // It is the first of those that are pending, and goes behind the last without touching either.
-                self.head.pending.rotate(self.links);
-                let turn = self.head.turn;
-                self.links.edit(index, |link| link.set_turn(turn));
-            }
-            Kind::Timer if period.is_none() => return false,
-            Kind::Timer => {
-                self.head.delist(self.links, index);
-                let deadline = period.next(self.links.at(index).deadline(), self.head.waited_until);
-                self.arm(index, Kind::Timer, deadline.as_micros());
-            }
-            Kind::Read | Kind::Write => {
-                self.head.delist(self.links, index);
-                let mut place = Place::Watched;
-                self.links.edit(index, |link| {
-                    // The poller still watches the source, unless it found an error and may have let go of it.
-                    if link.readiness.is_error() {
-                        place = Place::Changed;
-                    }
-                    link.readiness = Readiness::NONE;
-                });
-                self.head.enlist(self.links, index, place);
-            }
-        }
-        self.head.running = None;
-        true
-    }
+    /// Adds a thread, or registers the one that runs for something else.
+    fn register(
+        &mut self,
+        running: Option<Index>,
+        request: Request,
+        value: u64,
+    ) -> Result<ThreadId, Refusal>;
 
-    /// Registers the running thread for something else. Returns its new period, if it has one.
-    pub(crate) fn again_when(&mut self, index: Index, when: When) -> Result<Period, Refusal> {
-        if self.is_taken(when, Some(index)) {
-            return Err(Refusal::Taken);
-        }
-        let (kind, key, period) = self.plan(when);
-        self.head.delist(self.links, index);
-        let left = self.source_of(index);
-        if let Some(source) = left {
-            sources::remove(self.links, source, index);
-        }
-        self.arm(index, kind, key);
-        if let Some(source) = left {
-            if when.source() == left {
-                self.links.edit(index, |link| link.place = Place::Changed);
-            } else {
-                self.tell_removal(source);
-            }
-        }
-        self.head.running = None;
-        Ok(period)
-    }
-
-    /// The id of the thread in that slot.
-    pub(crate) fn id(&self, index: Index) -> Option<ThreadId> {
-        self.links.at(index).id(index)
-    }
-
-    #[inline]
-    pub(crate) fn source_of(&self, index: Index) -> Option<Source> {
-        let link = self.links.at(index);
-        (!link.interest().is_none() && link.place != Place::GivenUp).then(|| link.source())
-    }
-
-    /// Whether the running thread can be registered once more.
-    #[inline]
-    pub(crate) fn can_rearm(&self, index: Index) -> bool {
-        self.links.at(index).place != Place::GivenUp
-    }
-
-    /// Whether `id` means the thread that has that slot now, or had it last.
-    #[inline]
-    pub(crate) fn is_tenant(&self, index: Index, id: ThreadId) -> bool {
-        self.links.at(index).generation().number() == id.generation()
-    }
+    /// Registers the running thread once more as it was.
+    fn again(&mut self, index: Index, period: Period) -> Again;
 
     /// Ends a thread, wherever it is, and tells the poller at once.
-    #[inline]
-    pub(crate) fn release(&mut self, index: Index) {
-        if self.links.at(index).place == Place::Timers {
-            self.timers.remove(self.links, index);
-        } else {
-            self.release_other(index);
-        }
-        self.head.slots.free(self.links, index);
+    fn release(&mut self, index: Index);
+
+    /// The same for the thread that has the slot now, or had it last, if it is the one that `id` means.
+    fn release_tenant(&mut self, index: Index, id: ThreadId) -> bool;
+
+    /// Ends the writer and the reader of a source, and says which slots they had. The one that runs keeps its slot.
+    fn release_source(&mut self, source: Source) -> [Option<Index>; 2];
+
+    /// Walks all tables and checks that they agree.
+    fn verify(&self) -> Result<(), &'static str>;
+}
+
+impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, Q: Queues> Registry for Tables<P, L, Q> {
+    fn head(&self) -> &Head {
+        &self.head
     }
 
-    /// The same for a thread that is not among the timers, but for its slot.
-    fn release_other(&mut self, index: Index) {
-        let was_told = self.links.at(index).place != Place::New;
-        let source = self.unlink(index).filter(|_| was_told);
-        if let Some(source) = source {
-            self.tell_removal(source);
-        }
+    fn stop(&mut self) {
+        self.head.is_stopping = true;
     }
 
-    /// Ends the reader and the writer of a source, and says which slots they had. The one that runs keeps its slot.
-    pub(crate) fn release_source(&mut self, source: Source) -> [Option<Index>; 2] {
-        let found = [Kind::Read, Kind::Write].map(|kind| sources::find(self.links, source, kind));
-        let mut was_told = false;
-        for index in found.into_iter().flatten() {
-            was_told |= self.links.at(index).place != Place::New;
-            if self.head.is_running(index) {
-                self.head.delist(self.links, index);
-                sources::remove(self.links, source, index);
-                self.links.edit(index, |link| link.place = Place::GivenUp);
-            } else {
-                self.unlink(index);
-                self.head.slots.free(self.links, index);
+    fn links(&self) -> &[Link] {
+        self.links.as_ref()
+    }
+
+    fn now(&mut self) -> Instant {
+        // Not before what a wait has returned either: were the clock to go back, timers would begin in the past.
+        let now = later(later(self.head.read_at, self.queues.position()), self.poller.now());
+        self.head.read_at = now;
+        now
+    }
+
+    fn register(
+        &mut self,
+        running: Option<Index>,
+        request: Request,
+        value: u64,
+    ) -> Result<ThreadId, Refusal> {
+        let kind = request.kind();
+        if kind.has_source() {
+            let taken = self.find(Source::new(value as u32), kind);
+            if taken.is_some() && taken != running {
+                return Err(Refusal::Taken);
             }
         }
-        if was_told {
-            self.tell_removal(source);
+        // Asked for before anything changes, since a poller may panic.
+        let key = match request {
+            Request::Readable | Request::Writable | Request::At => value,
+            Request::After => after(self.now(), value).as_micros(),
+            Request::Now => u64::from(self.head.turn),
+        };
+        let index = match running {
+            Some(index) => index,
+            None => {
+                let index = self.first(Place::Vacant).ok_or(Refusal::Full)?;
+                self.head.count_added();
+                self.edit(index, Link::count_tenant);
+                index
+            }
+        };
+        let left = running.and_then(|index| self.source_of(index));
+        if running.is_some() {
+            self.move_to(index, Place::GivenUp);
+            self.head.running = None;
+        }
+        self.arm(index, kind, key);
+        if let Some(left) = left.filter(|_| self.source_of(index) != left) {
+            self.tell(left);
+        }
+        self.at(index).id(index).ok_or(Refusal::Full)
+    }
+
+    fn again(&mut self, index: Index, period: Period) -> Again {
+        let is_execute = self.at(index).kind == Kind::Execute;
+        if is_execute {
+            let turn = u64::from(self.head.turn);
+            self.edit(index, |link| link.wait_for(Kind::Execute, turn));
+            self.move_to(index, Place::Pending);
+            self.head.running = None;
+            return Again::Done;
+        }
+        self.wait_again(index, period)
+    }
+
+    fn release(&mut self, index: Index) {
+        let source = self.source_of(index);
+        self.vacate(index);
+        if let Some(source) = source {
+            self.tell(source);
+        }
+    }
+
+    fn release_tenant(&mut self, index: Index, id: ThreadId) -> bool {
+        let is_meant = self.at(index).is_tenant(id);
+        if is_meant {
+            self.release(index);
+        }
+        is_meant
+    }
+
+    fn release_source(&mut self, source: Source) -> [Option<Index>; 2] {
+        let found = [Kind::Write, Kind::Read].map(|kind| self.find(source, kind));
+        for index in found.into_iter().flatten() {
+            if self.head.is_running(index) {
+                self.move_to(index, Place::GivenUp);
+            } else {
+                self.vacate(index);
+            }
+        }
+        if found != [None; 2] {
+            self.tell(source);
         }
         found
     }
 
-    /// Takes a thread that is not among the timers out of all lists. Returns its source.
-    fn unlink(&mut self, index: Index) -> Option<Source> {
-        self.head.delist(self.links, index);
-        if self.head.is_running(index) {
-            self.head.running = None;
-        }
-        let source = self.source_of(index);
-        if let Some(source) = source {
-            sources::remove(self.links, source, index);
-        }
-        source
+    fn verify(&self) -> Result<(), &'static str> {
+        crate::verify::verify(&self.head, self.links.as_ref(), &self.queues)
     }
 }
 
-/// The wait.
-impl Tables<'_> {
-    /// Tells the poller what is new, and says until when it may wait.
-    pub(crate) fn before_wait(&mut self) -> Option<Instant> {
-        self.tell_changes();
-        self.head.hooks_since_wait = 0;
-        let head = &*self.head;
-        if head.pending.is_empty()
-            && head.ready_to_write.is_empty()
-            && head.ready_to_read.is_empty()
-        {
-            self.timers.next_deadline(self.links)
+/// What these consist of.
+impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, Q: Queues> Tables<P, L, Q> {
+    #[inline]
+    fn at(&self, index: Index) -> &Link {
+        self.links.as_ref().at(index)
+    }
+
+    #[inline]
+    fn edit(&mut self, index: Index, change: impl FnOnce(&mut Link)) {
+        self.links.as_mut().edit(index, change);
+    }
+
+    #[inline]
+    fn move_to(&mut self, index: Index, place: Place) {
+        self.queues.move_to(self.links.as_mut(), index, place);
+    }
+
+    #[inline]
+    fn first(&self, place: Place) -> Option<Index> {
+        self.queues.first(self.links.as_ref(), place)
+    }
+
+    #[inline]
+    fn next_of(&self, source: Source, after: Option<Index>) -> Option<Index> {
+        self.queues.next_of(self.links.as_ref(), source, after)
+    }
+
+    /// The source's reader or writer.
+    fn find(&self, source: Source, kind: Kind) -> Option<Index> {
+        let mut at = self.next_of(source, None);
+        while let Some(index) = at.filter(|&index| self.at(index).kind != kind) {
+            at = self.next_of(source, Some(index));
+        }
+        at
+    }
+
+    #[inline]
+    fn source_of(&self, index: Index) -> Option<Source> {
+        let link = self.at(index);
+        link.place.has_source().then(|| link.source())
+    }
+
+    /// Puts a thread that is where its source and its deadline don't matter among those that wait for the same.
+    #[inline]
+    fn arm(&mut self, index: Index, kind: Kind, key: u64) {
+        self.edit(index, |link| link.wait_for(kind, key));
+        let place = match kind {
+            Kind::Read | Kind::Write => Place::Untold,
+            Kind::Timer => Place::Timers,
+            Kind::Execute => Place::Pending,
+        };
+        self.move_to(index, place);
+    }
+
+    /// Registers the running thread once more as it was; not an execute thread.
+    ///
+    /// A function of its own, so that execute threads don't pay for what it needs.
+    #[cfg_attr(target_pointer_width = "64", inline(never))]
+    fn wait_again(&mut self, index: Index, period: Period) -> Again {
+        let link = self.at(index);
+        if link.place == Place::GivenUp {
+            return Again::Ended;
+        }
+        if link.kind.has_source() {
+            // The poller still watches the source, unless it found an error and may have let go of it.
+            let is_broken = link.readiness.is_error();
+            self.edit(index, |link| link.readiness = Readiness::NONE);
+            self.move_to(index, if is_broken { Place::Untold } else { Place::Watched });
+        } else if period.is_none() {
+            return Again::NoPeriod;
         } else {
-            Some(Instant::ZERO)
+            let deadline = period.next(link.deadline(), self.queues.position());
+            self.arm(index, Kind::Timer, deadline.as_micros());
+        }
+        self.head.running = None;
+        Again::Done
+    }
+
+    /// Gives the thread's slot back.
+    #[inline]
+    fn vacate(&mut self, index: Index) {
+        if self.at(index).is_spent() {
+            self.move_to(index, Place::Retired);
+            self.head.retired = self.head.retired.wrapping_add(1);
+        } else {
+            self.move_to(index, Place::Vacant);
+        }
+        self.head.used = self.head.used.wrapping_sub(1);
+        if self.head.is_running(index) {
+            self.head.running = None;
         }
     }
 
-    /// Marks the timers that are due at `now` as found.
-    pub(crate) fn after_wait(&mut self, now: Instant) {
-        self.head.waited_until = self.head.waited_until.max(now);
-        self.timers.advance(self.links, self.head.waited_until);
-        while let Some(index) = self.timers.pop(self.links) {
-            self.head.enlist(self.links, index, Place::Due);
+    /// Asks the poller to watch a source for all that its threads want. If it can't, these are ready with an error.
+    fn tell(&mut self, source: Source) {
+        let (mut interest, mut at) = (Interest::NONE, None);
+        while let Some(index) = self.next_of(source, at) {
+            at = Some(index);
+            interest = interest | self.at(index).kind.interest();
+            if self.at(index).place == Place::Untold {
+                self.move_to(index, Place::Watched);
+            }
         }
+        if self.poller.modify(source, interest).is_err() {
+            self.found(source, Readiness::ERROR);
+        }
+    }
+
+    /// The poller found something.
+    fn found(&mut self, source: Source, readiness: Readiness) {
+        self.head.found(self.links.as_mut(), &mut self.queues, source, readiness);
+    }
+}
+
+/// What the loop does with them.
+impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, Q: Queues> Tables<P, L, Q> {
+    /// Slots from this position on have no body. Only of new tables.
+    pub(crate) fn retire_from(&mut self, position: usize) {
+        for link in self.links.as_mut().get_mut(position..).unwrap_or_default() {
+            link.place = Place::Retired;
+            self.head.retired = self.head.retired.wrapping_add(1);
+        }
+    }
+
+    /// The next thread of those found ready or due: writers, readers, timers.
+    #[inline]
+    pub(crate) fn next_found(&self) -> Option<Index> {
+        let found = self.first(Place::ReadyToWrite).or_else(|| self.first(Place::ReadyToRead));
+        found.or_else(|| self.first(Place::Due)).filter(|_| !self.head.is_stopping)
+    }
+
+    /// The next execute thread that was there when the turn began.
+    #[inline]
+    pub(crate) fn next_pending(&self) -> Option<Index> {
+        let first = self.first(Place::Pending)?;
+        let is_next = !self.head.is_stopping && self.at(first).turn() != self.head.turn;
+        is_next.then_some(first)
+    }
+
+    /// Ends the thread whose hook was called last, if it has not re-armed it. Whether it has ended.
+    #[inline]
+    pub(crate) fn settle(&mut self) -> bool {
+        let Some(index) = self.head.running else { return false };
+        self.release(index);
+        true
+    }
+
+    /// Whether the turn can end without asking the poller.
+    #[inline]
+    pub(crate) fn can_skip_wait(&self) -> bool {
+        // Where that is 1, a hook has run since, if any thread is pending.
+        P::LOOK_EVERY > 1
+            && self.head.hooks_since_wait < P::LOOK_EVERY
+            && self.first(Place::Pending).is_some()
+    }
+
+    /// Tells the poller what is new, waits, and notes what is ready or due.
+    ///
+    /// Never inlined, so that it needs no stack while hooks run.
+    #[inline(never)]
+    pub(crate) fn wait(&mut self) -> Result<(), P::Error> {
+        while let Some(index) = self.first(Place::Untold) {
+            self.tell(self.at(index).source());
+        }
+        self.head.hooks_since_wait = 0;
+        let until = if self.first(Place::Pending).is_some() || self.next_found().is_some() {
+            Some(Instant::ZERO)
+        } else {
+            Some(self.queues.next_deadline(self.links.as_ref()))
+        };
+        let Self { head, queues, poller, links, .. } = self;
+        let links = links.as_mut();
+        let mut found = |source, readiness| head.found(links, queues, source, readiness);
+        let until = until.filter(|&until| until != Instant::NEVER);
+        let now = poller.wait(until, &mut Ready::new(&mut found))?;
+        queues.advance(links, now);
+        Ok(())
     }
 }

@@ -2,11 +2,12 @@
 
 use crate::error::AgainError;
 use crate::id::{Index, ThreadId};
-use crate::link::{Link, Links};
+use crate::link::{Link, Links, Place};
 use crate::source::{Kind, Readiness, Source};
+use crate::tables::Again;
 use crate::threads::{Hook, Threads};
 use crate::time::Instant;
-use crate::when::When;
+use crate::when::{Request, When};
 
 /// The thread that runs. When its hook returns, it has ended, unless the hook has said [`again`](Self::again).
 ///
@@ -24,7 +25,7 @@ impl<'t, S, A> Thread<'t, S, A> {
     /// The same id that adding it returned.
     pub fn id(&self) -> ThreadId {
         // The slot has been given out, so its generation is not 0 and this is not the other id.
-        self.threads.tables.id(self.index).unwrap_or(ThreadId::FIRST)
+        self.threads.id(self.index).unwrap_or(ThreadId::FIRST)
     }
 
     /// The name that it was added under.
@@ -39,12 +40,12 @@ impl<'t, S, A> Thread<'t, S, A> {
 
     /// A reader's or writer's source.
     pub fn source(&self) -> Option<Source> {
-        (!self.link().interest().is_none()).then(|| self.link().source())
+        self.kind().has_source().then(|| self.link().source())
     }
 
     /// What was found on a reader's or writer's source; nothing for other kinds.
     pub fn readiness(&self) -> Readiness {
-        if self.link().interest().is_none() { Readiness::NONE } else { self.link().readiness }
+        if self.kind().has_source() { self.link().readiness } else { Readiness::NONE }
     }
 
     /// A timer's deadline. How late it runs is `thread.threads().now()` less this.
@@ -75,16 +76,12 @@ impl<'t, S, A> Thread<'t, S, A> {
     /// # Errors
     /// With the argument: [`AgainError::Ended`] if the hook has given the thread up with `cancel_source`,
     /// [`AgainError::NoPeriod`] if it is a timer that only ever was given moments. It ends when the hook returns.
-    pub fn try_again(mut self) -> Result<(), AgainError<A>> {
-        if !self.threads.tables.can_rearm(self.index) {
-            return Err(self.refuse(AgainError::Ended));
-        }
-        let Threads { tables, bodies } = &mut self.threads;
-        if let Some(body) = bodies.get_mut(self.index.position()) {
-            if !tables.again(self.index, body.period) {
-                return Err(self.refuse(AgainError::NoPeriod));
-            }
-            body.call = Some((self.hook, self.arg));
+    pub fn try_again(self) -> Result<(), AgainError<A>> {
+        let Some(body) = self.threads.bodies.get_mut(self.index.position()) else { return Ok(()) };
+        match self.threads.tables.again(self.index, body.period) {
+            Again::Done => body.call = Some((self.hook, self.arg)),
+            Again::Ended => return Err(self.refuse(AgainError::Ended)),
+            Again::NoPeriod => return Err(self.refuse(AgainError::NoPeriod)),
         }
         Ok(())
     }
@@ -98,16 +95,17 @@ impl<'t, S, A> Thread<'t, S, A> {
     /// # Errors
     /// With the argument: [`AgainError::Ended`] as of `try_again`; [`AgainError::Taken`] if another thread of that kind
     /// has that source. It ends when the hook returns.
-    pub fn again_when(mut self, when: When) -> Result<(), AgainError<A>> {
-        if !self.threads.tables.can_rearm(self.index) {
+    pub fn again_when(self, when: When) -> Result<(), AgainError<A>> {
+        let (request, value) = Request::new(when);
+        if !self.can_rearm() {
             return Err(self.refuse(AgainError::Ended));
         }
-        let Ok(period) = self.threads.tables.again_when(self.index, when) else {
+        if self.threads.tables.register(Some(self.index), request, value).is_err() {
             return Err(self.refuse(AgainError::Taken));
-        };
+        }
         if let Some(body) = self.threads.bodies.get_mut(self.index.position()) {
-            if !period.is_none() {
-                body.period = period;
+            if request == Request::After {
+                body.period = request.period(value);
             }
             body.call = Some((self.hook, self.arg));
         }
@@ -117,7 +115,7 @@ impl<'t, S, A> Thread<'t, S, A> {
     /// Ends the thread now and not when the hook returns: its slot is free, and its source can be registered again, or
     /// closed, since the poller has let go of it. Returns the argument, and the threads, to go on with.
     pub fn end(self) -> (A, Threads<'t, S, A>) {
-        let Self { mut threads, index, arg, .. } = self;
+        let Self { threads, index, arg, .. } = self;
         threads.tables.release(index);
         (arg, threads)
     }
@@ -126,13 +124,23 @@ impl<'t, S, A> Thread<'t, S, A> {
 /// What `again` and `again_when` have in common.
 impl<S, A> Thread<'_, S, A> {
     fn link(&self) -> &Link {
-        self.threads.tables.links.at(self.index)
+        self.threads.tables.links().at(self.index)
+    }
+
+    /// Whether the hook has not given the thread's source up.
+    fn can_rearm(&self) -> bool {
+        self.link().place != Place::GivenUp
     }
 
     fn refuse(self, error: impl FnOnce(A) -> AgainError<A>) -> AgainError<A> {
-        let (id, name) = (self.id(), self.name());
-        let error = error(self.arg);
-        crate::log::error!("thread {} {}: can't go on, ends: {}", name, id, error.message());
+        let Self { threads, index, arg, .. } = self;
+        let error = error(arg);
+        crate::log::error!(
+            "thread {} {:?}: can't go on, ends: {}",
+            threads.name(index),
+            threads.id(index),
+            error.message()
+        );
         error
     }
 }

@@ -8,10 +8,10 @@ use crate::id::{Index, ThreadId};
 use crate::link::Links;
 use crate::source::Source;
 use crate::storage::Body;
-use crate::tables::{Refusal, Tables};
+use crate::tables::{Refusal, Registry};
 use crate::thread::Thread;
 use crate::time::Instant;
-use crate::when::When;
+use crate::when::{Request, When};
 
 /// What a thread does: a function of the application's state `S` and of the thread, which has the argument.
 ///
@@ -23,7 +23,7 @@ pub type Hook<S, A = ()> = fn(&mut S, Thread<'_, S, A>);
 ///
 /// From [`EventLoop::threads`](crate::EventLoop::threads), and inside hooks from [`Thread::threads`].
 pub struct Threads<'t, S, A = ()> {
-    pub(crate) tables: Tables<'t>,
+    pub(crate) tables: &'t mut (dyn Registry + 't),
     pub(crate) bodies: &'t mut [Body<S, A>],
 }
 
@@ -31,11 +31,12 @@ impl<S, A> Threads<'_, S, A> {
     /// Adds a thread; its hook is called once, when `when` says, and never before the hook that adds it has returned.
     ///
     /// `name` is for logs and `dump`. Threads for the same moment run in the order of adding. O(1) on average; for
-    /// a timer in a [`SortedList`](crate::SortedList) O(timers).
+    /// with a [`Scan`](crate::Scan) O(capacity).
     ///
     /// # Errors
     /// [`AddError`] with the argument: the tables are full, or the source has a thread of that kind. The thread that
     /// runs still counts for both, until it calls [`end`](Thread::end) or returns.
+    #[inline(always)]
     pub fn add(
         &mut self,
         name: &'static str,
@@ -43,39 +44,49 @@ impl<S, A> Threads<'_, S, A> {
         hook: Hook<S, A>,
         arg: A,
     ) -> Result<ThreadId, AddError<A>> {
-        let (index, period) = match self.tables.register(when) {
-            Ok(registered) => registered,
-            Err(refusal) => return Err(self.refuse(name, when, refusal, arg)),
+        let (request, value) = Request::new(when);
+        self.add_request(name, value, request, hook, arg)
+    }
+
+    fn add_request(
+        &mut self,
+        name: &'static str,
+        value: u64,
+        request: Request,
+        hook: Hook<S, A>,
+        arg: A,
+    ) -> Result<ThreadId, AddError<A>> {
+        let id = match self.tables.register(None, request, value) {
+            Ok(id) => id,
+            Err(refusal) => return Err(self.refuse(name, request, value, refusal, arg)),
         };
-        let (Some(body), Some(id)) = (self.bodies.get_mut(index.position()), self.tables.id(index))
-        else {
-            debug_assert!(false, "slot {} has no body", index.position());
+        let Some(body) = self.bodies.get_mut(id.position()) else {
+            debug_assert!(false, "slot {} has no body", id.position());
             return Err(AddError::Full(arg));
         };
-        *body = Body { name: Some(name), call: Some((hook, arg)), period };
-        crate::log::trace!(
-            "thread {} {}: added, {} {:?}",
-            name,
-            id,
-            when.kind().as_str(),
-            when.source()
-        );
+        *body = Body { name: Some(name), call: Some((hook, arg)), period: request.period(value) };
+        crate::log::trace!("thread {} {}: added, {} {}", name, id, request.kind().as_str(), value);
         Ok(id)
     }
 
-    fn refuse(&self, name: &'static str, when: When, refusal: Refusal, arg: A) -> AddError<A> {
-        let (kind, source) = (when.kind().as_str(), when.source());
+    fn refuse(
+        &self,
+        name: &'static str,
+        request: Request,
+        value: u64,
+        refusal: Refusal,
+        arg: A,
+    ) -> AddError<A> {
         let error = match refusal {
             Refusal::Full => AddError::Full(arg),
             Refusal::Taken => AddError::Taken(arg),
         };
-        let len = self.len();
         crate::log::error!(
-            "thread {}: not added, {} {:?}, {} are there: {}",
+            "thread {}: not added, {} {}, {} are there: {}",
             name,
-            kind,
-            source,
-            len,
+            request.kind().as_str(),
+            value,
+            self.len(),
             error
         );
         error
@@ -87,6 +98,7 @@ impl<S, A> Threads<'_, S, A> {
     ///
     /// # Errors
     /// As of [`add`](Self::add).
+    #[inline(always)]
     pub fn add_read(
         &mut self,
         name: &'static str,
@@ -101,6 +113,7 @@ impl<S, A> Threads<'_, S, A> {
     ///
     /// # Errors
     /// As of [`add`](Self::add).
+    #[inline(always)]
     pub fn add_write(
         &mut self,
         name: &'static str,
@@ -116,6 +129,7 @@ impl<S, A> Threads<'_, S, A> {
     ///
     /// # Errors
     /// As of [`add`](Self::add).
+    #[inline(always)]
     pub fn add_timer(
         &mut self,
         name: &'static str,
@@ -130,6 +144,7 @@ impl<S, A> Threads<'_, S, A> {
     ///
     /// # Errors
     /// As of [`add`](Self::add).
+    #[inline(always)]
     pub fn add_execute(
         &mut self,
         name: &'static str,
@@ -151,10 +166,9 @@ impl<S, A> Threads<'_, S, A> {
         let body = self.bodies.get_mut(index.position()).ok_or(Stale)?;
         // No hook in the body: the slot is vacant, or its thread runs. Asked before the link is looked at, so that both
         // come from memory at the same time.
-        if body.call.is_none() || !self.tables.is_tenant(index, id) {
+        if body.call.is_none() || !self.tables.release_tenant(index, id) {
             return Err(Stale);
         }
-        self.tables.release(index);
         let (_, arg) = body.call.take().ok_or(Stale)?;
         crate::log::trace!("thread {} {}: cancelled", self.name(index), id);
         Ok(arg)
@@ -164,7 +178,7 @@ impl<S, A> Threads<'_, S, A> {
     /// poller does not watch the source, so that it may be closed, or registered anew. The one that runs has its slot
     /// until its hook returns. O(1) on average, and one call of the poller.
     pub fn cancel_source(&mut self, source: Source) -> CancelledSource<A> {
-        let [reader, writer] = self.tables.release_source(source);
+        let [writer, reader] = self.tables.release_source(source);
         crate::log::trace!("threads of source {}: cancelled", source.number());
         let mut take_arg = |index: Option<Index>| {
             let (_, arg) = self.bodies.get_mut(index?.position())?.call.take()?;
@@ -176,7 +190,7 @@ impl<S, A> Threads<'_, S, A> {
     /// Ends the loop before the next hook is called; it does not wait first. What was found ready or due stays so and
     /// runs first in the next turn. Called before `run`, it makes `run` return at once.
     pub fn stop(&mut self) {
-        self.tables.head.set_stopping(true);
+        self.tables.stop();
     }
 
     /// The time, read from the poller's clock and rounded up to a whole microsecond. Never less than before.
@@ -186,7 +200,7 @@ impl<S, A> Threads<'_, S, A> {
 
     /// How many threads there are, the one that runs included.
     pub fn len(&self) -> usize {
-        self.tables.head.slots.used()
+        self.tables.head().used as usize
     }
 
     /// Whether there is no thread.
@@ -196,13 +210,13 @@ impl<S, A> Threads<'_, S, A> {
 
     /// How many threads there can be.
     pub fn capacity(&self) -> usize {
-        self.tables.head.slots.capacity(self.tables.links)
+        self.tables.head().capacity(self.tables.links())
     }
 
     /// The state of every thread, as a value to print.
     pub fn dump(&mut self) -> Dump<'_, S, A> {
         let now = self.now();
-        Dump { head: self.tables.head, links: self.tables.links, bodies: self.bodies, now }
+        Dump { head: self.tables.head(), links: self.tables.links(), bodies: self.bodies, now }
     }
 
     /// Walks all tables and checks that they agree with each other. For tests: O(capacity).
@@ -212,35 +226,34 @@ impl<S, A> Threads<'_, S, A> {
     pub fn verify(&self) -> Result<(), &'static str> {
         self.tables.verify()
     }
+}
 
+/// For the loop and for `Thread`.
+impl<S, A> Threads<'_, S, A> {
     pub(crate) fn name(&self, index: Index) -> &'static str {
         self.bodies.get(index.position()).and_then(|body| body.name).unwrap_or("")
     }
 
+    pub(crate) fn id(&self, index: Index) -> Option<ThreadId> {
+        self.tables.links().at(index).id(index)
+    }
+
     /// Logs that the thread's source is broken, if it is: its hook need not look for that.
     pub(crate) fn log_error_of(&self, index: Index) {
-        let link = self.tables.links.at(index);
-        if !link.interest().is_none() && link.readiness.is_error() {
-            let (name, id, source) =
-                (self.name(index), self.tables.id(index), link.source().number());
+        let link = self.tables.links().at(index);
+        if link.kind.has_source() && link.readiness.is_error() {
             crate::log::error!(
                 "thread {} {:?}: source {} is broken or can't be watched",
-                name,
-                id,
-                source
+                self.name(index),
+                self.id(index),
+                link.source().number()
             );
         }
     }
 
     /// The same view for a shorter time.
     pub(crate) fn reborrow(&mut self) -> Threads<'_, S, A> {
-        let tables = Tables {
-            head: self.tables.head,
-            links: self.tables.links,
-            timers: self.tables.timers,
-            host: self.tables.host,
-        };
-        Threads { tables, bodies: self.bodies }
+        Threads { tables: self.tables, bodies: self.bodies }
     }
 }
 

@@ -31,7 +31,7 @@ impl Instant {
 
     /// The moment `delay` later, rounded up to whole microseconds; [`Instant::NEVER`] beyond the end of the clock.
     pub fn saturating_add(self, delay: Duration) -> Self {
-        Self(self.0.saturating_add(micros(delay)))
+        after(self, micros(delay))
     }
 
     /// How long after `earlier` this is; zero if it is not after it.
@@ -49,15 +49,29 @@ impl Add<Duration> for Instant {
     }
 }
 
+/// The later of two moments. Where 64 bits take two registers, a call is smaller.
+#[cfg_attr(target_pointer_width = "64", inline)]
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+pub(crate) fn later(one: Instant, other: Instant) -> Instant {
+    one.max(other)
+}
+
+/// The moment so many microseconds after `start`; [`Instant::NEVER`] beyond the end of the clock.
+#[cfg_attr(target_pointer_width = "64", inline)]
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+pub(crate) fn after(start: Instant, micros: u64) -> Instant {
+    Instant(start.0.saturating_add(micros))
+}
+
 /// Whole microseconds, rounded up; `u64::MAX` for what does not fit.
-pub(crate) fn micros(duration: Duration) -> u64 {
+pub(crate) const fn micros(duration: Duration) -> u64 {
     const MOST_SECONDS: u64 = u64::MAX / 1_000_000;
     if duration.as_secs() > MOST_SECONDS {
         return u64::MAX;
     }
     // A thousandth, rounded up: exact for 32 bits, and a Cortex-M0 has to call a large function for a division.
     let fraction =
-        u64::from(duration.subsec_nanos()).wrapping_add(999).wrapping_mul(274_877_907) >> 38;
+        (duration.subsec_nanos() as u64).wrapping_add(999).wrapping_mul(274_877_907) >> 38;
     duration.as_secs().wrapping_mul(1_000_000).saturating_add(fraction)
 }
 
@@ -106,26 +120,30 @@ impl Period {
     /// The first moment of the grid `last`, `last` + period, `last` + 2 periods, ... that is after `last` and not
     /// before `now`.
     pub(crate) fn next(self, last: Instant, now: Instant) -> Instant {
-        let next = last.0.saturating_add(self.micros());
-        if next >= now.0 { Instant(next) } else { self.skip(next, now) }
+        let next = after(last, self.micros());
+        if next >= now { next } else { self.skip(last, now) }
     }
 
-    /// The same after `missed`, which is on the grid and has passed.
+    /// The same where that is not the first after `last`.
     ///
-    /// In steps of a period, two, four, ... and not with a division, which a 32-bit machine would have to call a large
-    /// function for.
-    #[cold]
-    fn skip(self, missed: u64, now: Instant) -> Instant {
-        let period = self.micros().max(1);
-        let mut next = missed;
-        while next < now.0 {
-            let mut step = period;
-            while step <= now.0.wrapping_sub(next) >> 1 {
-                step <<= 1;
-            }
-            next = next.saturating_add(step);
+    /// By shifting and subtracting, and not with a division, which a 32-bit machine would have to call a large function
+    /// for.
+    fn skip(self, last: Instant, now: Instant) -> Instant {
+        let (period, mut since) = (self.micros(), now.0.wrapping_sub(last.0));
+        if period == 0 {
+            return now;
         }
-        Instant(next)
+        let mut step = period;
+        while step <= since >> 1 {
+            step <<= 1;
+        }
+        while step >= period {
+            if since >= step {
+                since = since.wrapping_sub(step);
+            }
+            step >>= 1;
+        }
+        if since == 0 { now } else { after(now, period.wrapping_sub(since)) }
     }
 }
 

@@ -4,8 +4,8 @@ use crate::id::Index;
 use crate::link::Link;
 use crate::time::Instant;
 
-/// A structure that orders timers by deadline: [`SortedList`](crate::SortedList), [`Wheel`](crate::Wheel), or a rival
-/// in a benchmark. It orders links and knows no hooks.
+/// A structure that orders timers by deadline, for [`Linked`](crate::Linked) queues: a [`Wheel`](crate::Wheel), or a
+/// rival in a benchmark. It orders links and knows no hooks.
 ///
 /// Implementers MUST
 /// - keep a *position*: the latest moment that `advance` was told, 0 in the beginning;
@@ -21,9 +21,12 @@ pub trait Timers {
     /// Gives up a timer that is in here.
     fn remove(&mut self, links: &mut [Link], timer: Index);
 
+    /// The position.
+    fn position(&self) -> Instant;
+
     /// When `advance` should be called next: the nearest deadline, or a moment before it at which the structure has
-    /// work to do. `None` if no deadline can be reached.
-    fn next_deadline(&self, links: &[Link]) -> Option<Instant>;
+    /// work to do; [`Instant::NEVER`] if no deadline can be reached.
+    fn next_deadline(&self, links: &[Link]) -> Instant;
 
     /// Moves the position to `now`; does nothing if it is there or beyond.
     fn advance(&mut self, links: &mut [Link], now: Instant);
@@ -36,6 +39,3 @@ pub trait Timers {
     /// Without debug assertions it MAY look at nothing and return 0, so that firmware does not carry it.
     fn verify(&self, links: &[Link]) -> Result<usize, &'static str>;
 }
-
-/// The last moment that a position may take, so that a timer at [`Instant::NEVER`] is not due in the last microsecond.
-pub(crate) const LAST: Instant = Instant::from_micros(u64::MAX - 1);

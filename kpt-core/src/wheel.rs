@@ -17,8 +17,9 @@
 use crate::id::Index;
 use crate::link::{Link, Links};
 use crate::list::List;
+use crate::queues::LAST;
 use crate::time::Instant;
-use crate::timers::{LAST, Timers};
+use crate::timers::Timers;
 
 /// A slot with more timers than this is not searched for its nearest deadline; the loop wakes at the slot's start.
 const SEARCHED: usize = 64;
@@ -180,6 +181,7 @@ impl<const SLOTS: usize, const LEVELS: usize> Default for Wheel<SLOTS, LEVELS> {
 }
 
 impl<const SLOTS: usize, const LEVELS: usize> Timers for Wheel<SLOTS, LEVELS> {
+    #[inline]
     fn insert(&mut self, links: &mut [Link], timer: Index) {
         let deadline = links.at(timer).deadline().as_micros();
         let home = self.home(deadline);
@@ -194,6 +196,7 @@ impl<const SLOTS: usize, const LEVELS: usize> Timers for Wheel<SLOTS, LEVELS> {
         }
     }
 
+    #[inline]
     fn remove(&mut self, links: &mut [Link], timer: Index) {
         let home = self.home(links.at(timer).deadline().as_micros());
         let list = self.list_mut(home);
@@ -205,26 +208,34 @@ impl<const SLOTS: usize, const LEVELS: usize> Timers for Wheel<SLOTS, LEVELS> {
         }
     }
 
-    fn next_deadline(&self, links: &[Link]) -> Option<Instant> {
+    fn position(&self) -> Instant {
+        Instant::from_micros(self.position)
+    }
+
+    fn next_deadline(&self, links: &[Link]) -> Instant {
         if !self.due.is_empty() {
             // Not the position: if the clock has gone back, nobody should wait for it to get there again.
-            return Some(Instant::ZERO);
+            return Instant::ZERO;
         }
-        let stop = self.next_stop()?;
+        let Some(stop) = self.next_stop() else { return Instant::NEVER };
         if matches!(stop.home, Home::Slot(Cell { level: 0, .. })) {
-            return reachable(stop.at);
+            return Instant::from_micros(stop.at);
         }
         let list = self.list(stop.home);
         let mut nearest = u64::MAX;
         let mut left = SEARCHED;
         for timer in list.iter(links) {
             if left == 0 {
-                return reachable(if stop.home == Home::Far { self.far_from } else { stop.at });
+                return Instant::from_micros(if stop.home == Home::Far {
+                    self.far_from
+                } else {
+                    stop.at
+                });
             }
             left = left.wrapping_sub(1);
             nearest = nearest.min(links.at(timer).deadline().as_micros());
         }
-        reachable(nearest)
+        Instant::from_micros(nearest)
     }
 
     fn advance(&mut self, links: &mut [Link], now: Instant) {
@@ -292,10 +303,6 @@ fn shift_left(value: u64, by: u32) -> u64 {
 
 fn bit(number: u32) -> u64 {
     shift_left(1, number)
-}
-
-fn reachable(deadline: u64) -> Option<Instant> {
-    Some(Instant::from_micros(deadline)).filter(|&deadline| deadline != Instant::NEVER)
 }
 
 #[cfg(test)]

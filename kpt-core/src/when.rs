@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::source::{Kind, Source};
-use crate::time::Instant;
+use crate::time::{Instant, Period, micros};
 
 /// When a thread's hook is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,5 +39,46 @@ impl When {
             Self::Readable(source) | Self::Writable(source) => Some(source),
             Self::At(_) | Self::After(_) | Self::Now => None,
         }
+    }
+}
+
+/// The same without the number that goes with it: a source's, or microseconds. Where a `When` is known when a program
+/// is compiled, nothing of it is left there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    Readable,
+    Writable,
+    At,
+    After,
+    Now,
+}
+
+impl Request {
+    /// With its number.
+    #[inline(always)]
+    pub(crate) const fn new(when: When) -> (Self, u64) {
+        match when {
+            When::Readable(source) => (Self::Readable, source.number() as u64),
+            When::Writable(source) => (Self::Writable, source.number() as u64),
+            When::At(deadline) => (Self::At, deadline.as_micros()),
+            When::After(delay) => (Self::After, micros(delay)),
+            When::Now => (Self::Now, 0),
+        }
+    }
+
+    #[inline]
+    pub(crate) const fn kind(self) -> Kind {
+        match self {
+            Self::Readable => Kind::Read,
+            Self::Writable => Kind::Write,
+            Self::At | Self::After => Kind::Timer,
+            Self::Now => Kind::Execute,
+        }
+    }
+
+    /// The period that a thread has after this.
+    #[inline]
+    pub(crate) fn period(self, value: u64) -> Period {
+        if self == Self::After { Period::from_micros(value) } else { Period::NONE }
     }
 }

@@ -7,7 +7,7 @@ mod select;
 mod sys;
 mod task;
 
-pub use heap::{HeapStorage, HostWheel};
+pub use heap::{HeapStorage, HostQueues};
 pub use kpt_core;
 pub use kpt_core::*;
 pub use select::SelectPoller;

@@ -2,10 +2,10 @@
 
 use kpt_core::sim::{SimPoller, World};
 use kpt_core::{
-    Allocate, Body, EventLoop, Exit, Link, Parts, Poller, Readiness, SortedList, Storage, Thread,
-    Timers, Wheel,
+    Allocate, Body, EventLoop, Exit, Index, Instant, Link, Linked, Parts, Place, Poller, Queues,
+    Readiness, Scan, Source, Storage, Thread, Wheel,
 };
-use kpt_std::{HeapStorage, HostWheel};
+use kpt_std::{HeapStorage, HostQueues};
 
 /// What happened, in order.
 pub type Trace = Vec<&'static str>;
@@ -22,7 +22,7 @@ pub fn record(ran: &mut Ran, thread: Thread<Ran>) {
     ran.push((source.number(), thread.readiness()));
 }
 
-/// A loop in virtual time, with tables and wheel as a host has them.
+/// A loop in virtual time, with tables and queues as a host has them.
 pub type SimLoop<'w, S, A = ()> = EventLoop<SimPoller<'w>, S, A, HeapStorage<S, A>>;
 
 /// A loop for so many threads in that world.
@@ -70,44 +70,84 @@ pub fn turn_until<P: Poller<Error: core::fmt::Debug>, S, A, T: Storage<S, A>>(
     panic!("does not happen");
 }
 
-/// Tables with any timer structure.
-pub struct AnyStorage<S, A = ()> {
-    links: Vec<Link>,
-    bodies: Vec<Body<S, A>>,
-    timers: Box<dyn Timers>,
+/// Any queues.
+pub struct AnyQueues(Box<dyn Queues>);
+
+impl Queues for AnyQueues {
+    fn move_to(&mut self, links: &mut [Link], thread: Index, to: Place) {
+        self.0.move_to(links, thread, to);
+    }
+
+    fn first(&self, links: &[Link], place: Place) -> Option<Index> {
+        self.0.first(links, place)
+    }
+
+    fn next_of(&self, links: &[Link], source: Source, after: Option<Index>) -> Option<Index> {
+        self.0.next_of(links, source, after)
+    }
+
+    fn position(&self) -> Instant {
+        self.0.position()
+    }
+
+    fn next_deadline(&self, links: &[Link]) -> Instant {
+        self.0.next_deadline(links)
+    }
+
+    fn advance(&mut self, links: &mut [Link], now: Instant) {
+        self.0.advance(links, now);
+    }
+
+    fn verify(&self, links: &[Link]) -> Result<(), &'static str> {
+        self.0.verify(links)
+    }
 }
 
-impl<S, A> AnyStorage<S, A> {
+/// Tables of any size with any queues.
+pub struct AnyStorage {
+    threads: usize,
+    queues: AnyQueues,
+}
+
+impl AnyStorage {
     /// Room for so many threads.
-    pub fn new(threads: usize, timers: Box<dyn Timers>) -> Self {
-        let bodies = Vec::from_iter((0..threads).map(|_| Body::VACANT));
-        Self { links: vec![Link::VACANT; threads], bodies, timers }
+    pub fn new(threads: usize, queues: Box<dyn Queues>) -> Self {
+        Self { threads, queues: AnyQueues(queues) }
     }
 }
 
-impl<S, A> Storage<S, A> for AnyStorage<S, A> {
-    fn lend(&mut self) -> Parts<'_, S, A> {
-        let Self { links, bodies, timers } = self;
-        Parts { links, bodies, timers: &mut **timers }
+impl<S, A> Storage<S, A> for AnyStorage {
+    type Links = Vec<Link>;
+    type Bodies = Vec<Body<S, A>>;
+    type Queues = AnyQueues;
+
+    fn into_parts(self) -> Parts<Vec<Link>, Vec<Body<S, A>>, AnyQueues> {
+        let bodies = Vec::from_iter((0..self.threads).map(|_| Body::VACANT));
+        Parts { links: vec![Link::VACANT; self.threads], bodies, queues: self.queues }
     }
 }
 
-/// A loop in virtual time, with any timer structure.
-pub type AnyLoop<'w, S, A = ()> = EventLoop<SimPoller<'w>, S, A, AnyStorage<S, A>>;
+/// A loop in virtual time, with any queues.
+pub type AnyLoop<'w, S, A = ()> = EventLoop<SimPoller<'w>, S, A, AnyStorage>;
 
-/// A loop for so many threads in that world, with that timer structure.
-pub fn any_loop<S, A>(world: &World, threads: usize, timers: Box<dyn Timers>) -> AnyLoop<'_, S, A> {
-    EventLoop::from_parts(SimPoller::new(world), AnyStorage::new(threads, timers))
+/// A loop for so many threads in that world, with these queues.
+pub fn any_loop<S, A>(world: &World, threads: usize, queues: Box<dyn Queues>) -> AnyLoop<'_, S, A> {
+    EventLoop::from_parts(SimPoller::new(world), AnyStorage::new(threads, queues))
 }
 
-/// Timer structures of each kind and several shapes: the ones that ship, and such that overflow soon.
-pub fn timer_structures() -> Vec<Box<dyn Timers>> {
+/// Queues of each kind and several shapes: the ones that ship, and such that overflow soon.
+pub fn all_queues() -> Vec<Box<dyn Queues>> {
     vec![
-        Box::new(SortedList::new()),
-        Box::new(HostWheel::new()),
-        Box::new(Wheel::<16, 8>::new()),
-        Box::new(Wheel::<4, 3>::new()),
-        Box::new(Wheel::<2, 1>::new()),
-        Box::new(Wheel::<2, 64>::new()),
+        Box::new(Scan::new()),
+        Box::new(HostQueues::default()),
+        wheel::<16, 8>(),
+        wheel::<4, 3>(),
+        wheel::<2, 1>(),
+        wheel::<2, 64>(),
     ]
+}
+
+/// Lists with a wheel of that shape.
+pub fn wheel<const SLOTS: usize, const LEVELS: usize>() -> Box<dyn Queues> {
+    Box::new(Linked::with_timers(Wheel::<SLOTS, LEVELS>::new()))
 }

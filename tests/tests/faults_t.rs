@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kpt_core::sim::{Idle, SimPoller, World};
 use kpt_std::{Allocate, Exit, HeapStorage, Readiness, Source, Thread, ThreadId, When};
-use kpt_tests::loops::{Trace, any_loop, run_verified, sim_loop, timer_structures};
+use kpt_tests::loops::{Trace, all_queues, any_loop, run_verified, sim_loop};
 use kpt_tests::time::{micros, millis};
 
 fn moment(micros: u64) -> kpt_std::Instant {
@@ -30,7 +30,7 @@ impl<'w> Seen<'w> {
 
 #[test]
 fn t02_a_hook_that_takes_long() {
-    for timers in timer_structures() {
+    for timers in all_queues() {
         let world = World::new();
         let mut kpt = any_loop::<Seen, _>(&world, 16, timers);
         let long = |state: &mut Seen, _: Thread<Seen>| state.world.advance(millis(3_000));
@@ -64,7 +64,7 @@ fn t02_a_hook_that_takes_long() {
 
 #[test]
 fn t03_the_clock_goes_backwards() {
-    for timers in timer_structures() {
+    for timers in all_queues() {
         let world = World::starting_at(moment(10_000_000));
         let mut kpt = any_loop::<Seen, _>(&world, 8, timers);
         kpt.threads().add_timer("before", millis(1_000), Seen::on_time, ()).unwrap();
@@ -85,7 +85,7 @@ fn t03_the_clock_goes_backwards() {
 #[test]
 fn t04_no_counter_wraps() {
     for bits in 1..64 {
-        for timers in timer_structures() {
+        for timers in all_queues() {
             let start = (1_u64 << bits).saturating_sub(3);
             let world = World::starting_at(moment(start));
             let mut kpt = any_loop::<Seen, _>(&world, 8, timers);
@@ -103,7 +103,7 @@ fn t04_no_counter_wraps() {
 /// What lies beyond the end of the clock is never reached, and nothing runs early for it.
 #[test]
 fn t04_the_end_of_the_clock() {
-    for timers in timer_structures() {
+    for timers in all_queues() {
         let world = World::starting_at(moment(u64::MAX - 3));
         let mut kpt = any_loop::<Seen, _>(&world, 8, timers);
         for delay in [1, 2, 3, 4, u64::MAX] {
@@ -118,7 +118,7 @@ fn t04_the_end_of_the_clock() {
 
 #[test]
 fn t05_no_delay_and_the_longest() {
-    for timers in timer_structures() {
+    for timers in all_queues() {
         let world = World::starting_at(moment(77));
         let mut kpt = any_loop::<Seen, _>(&world, 8, timers);
         let mut threads = kpt.threads();
@@ -142,7 +142,7 @@ fn t05_no_delay_and_the_longest() {
 fn t06_beyond_the_span() {
     for (shape, span) in [(1, 1_u64 << 36), (2, 1 << 32), (3, 1 << 6), (4, 2)] {
         for start in [0, 1, span - 1, span, 5 * span + 3] {
-            let timers = timer_structures().remove(shape);
+            let timers = all_queues().remove(shape);
             let world = World::starting_at(moment(start));
             let mut kpt = any_loop::<Seen, _>(&world, 16, timers);
             let mut delays =
@@ -160,7 +160,7 @@ fn t06_beyond_the_span() {
 
 #[test]
 fn t07_next_deadline_hidden_by_a_level() {
-    for timers in timer_structures() {
+    for timers in all_queues() {
         let world = World::new();
         let mut kpt = any_loop::<Seen, _>(&world, 8, timers);
         let add_400 = |state: &mut Seen, mut thread: Thread<Seen>| {
@@ -180,7 +180,7 @@ fn t07_next_deadline_hidden_by_a_level() {
 /// slots.
 #[test]
 fn t08_occupancy_follows_the_slots() {
-    for timers in timer_structures() {
+    for timers in all_queues() {
         let world = World::new();
         let mut kpt = any_loop::<Seen, _>(&world, 4, timers);
         let mut seen = Seen::new(&world);
@@ -233,7 +233,7 @@ fn t09_rearmed_while_expiring() {
             _ => assert!(thread.again_when(When::After(micros(100))).is_ok()),
         }
     }
-    for timers in timer_structures() {
+    for timers in all_queues() {
         let world = World::new();
         let mut kpt = any_loop::<State, usize>(&world, 8, timers);
         let mut state = State::default();
@@ -310,7 +310,7 @@ fn t11_a_chain_of_a_million_timers_of_zero() {
 
 #[test]
 fn t14_a_million_cancelled_timers() {
-    for timers in timer_structures() {
+    for timers in all_queues() {
         let world = World::new();
         let mut kpt = any_loop::<(), u64>(&world, 1, timers);
         for round in 0..1_000_000_u64 {
@@ -325,7 +325,7 @@ fn t14_a_million_cancelled_timers() {
 
 #[test]
 fn t15_only_cancelled_timers_left() {
-    for timers in timer_structures() {
+    for timers in all_queues() {
         let world = World::new();
         let mut kpt = any_loop::<(Vec<ThreadId>, Trace), _>(&world, 4, timers);
         let cancel = |state: &mut (Vec<ThreadId>, Trace), mut thread: Thread<_>| {

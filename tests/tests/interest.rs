@@ -1,7 +1,7 @@
 //! What the loop tells its poller, and when.
 
-use kpt_core::{Body, EventLoop, FixedLoop, Link, Parts, SortedList, Storage};
-use kpt_std::{Exit, Interest, Readiness, Source, Thread, ThreadId, When};
+use kpt_core::{Body, EventLoop, FixedLoop, Link, Parts, Queues, Scan, Storage};
+use kpt_std::{Exit, HostQueues, Interest, Readiness, Source, Thread, ThreadId, When};
 use kpt_tests::pollers::{Failed, Script, Scripted};
 
 const SOURCE: Source = Source::new(7);
@@ -265,25 +265,20 @@ fn an_error_of_the_wait_leaves_all_registrations() {
 /// Links and bodies of different lengths: the shorter one counts, everywhere.
 #[test]
 fn a_storage_with_more_links_than_bodies() {
-    struct Uneven {
-        links: Vec<Link>,
-        bodies: Vec<Body<State, ()>>,
-        timers: SortedList,
-    }
-    impl Storage<State, ()> for Uneven {
-        fn lend(&mut self) -> Parts<'_, State, ()> {
-            let Self { links, bodies, timers } = self;
-            Parts { links, bodies, timers }
+    struct Uneven<Q>(usize, usize, Q);
+    impl<Q: Queues> Storage<State, ()> for Uneven<Q> {
+        type Links = Vec<Link>;
+        type Bodies = Vec<Body<State, ()>>;
+        type Queues = Q;
+
+        fn into_parts(self) -> Parts<Vec<Link>, Vec<Body<State, ()>>, Q> {
+            let bodies = Vec::from_iter((0..self.1).map(|_| Body::VACANT));
+            Parts { links: vec![Link::VACANT; self.0], bodies, queues: self.2 }
         }
     }
-    for (links, bodies) in [(64, 4), (4, 64), (3, 3), (0, 2), (2, 0)] {
+    fn check<Q: Queues>(links: usize, bodies: usize, queues: Q) {
         let script = Script::default();
-        let storage = Uneven {
-            links: vec![Link::VACANT; links],
-            bodies: Vec::from_iter((0..bodies).map(|_| Body::VACANT)),
-            timers: SortedList::new(),
-        };
-        let mut kpt = EventLoop::from_parts(Scripted::new(&script), storage);
+        let mut kpt = EventLoop::from_parts(Scripted::new(&script), Uneven(links, bodies, queues));
         let room = links.min(bodies);
         assert_eq!(kpt.threads().capacity(), room);
         for number in 0..room as u32 {
@@ -292,10 +287,15 @@ fn a_storage_with_more_links_than_bodies() {
             script.ready.borrow_mut().push((number * 1_000, Readiness::READABLE));
         }
         assert!(kpt.threads().add_read("one more", SOURCE, again, ()).is_err());
+        kpt.threads().verify().unwrap();
         script.ready.borrow_mut().push((77, Readiness::READABLE));
         let mut state = State::default();
         assert_eq!(kpt.run(&mut state), Ok(Exit::Empty));
         assert_eq!(state.runs, room as u32, "{links} links and {bodies} bodies");
+    }
+    for (links, bodies) in [(64, 4), (4, 64), (3, 3), (0, 2), (2, 0)] {
+        check(links, bodies, Scan::new());
+        check(links, bodies, HostQueues::default());
     }
 }
 

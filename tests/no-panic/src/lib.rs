@@ -12,8 +12,8 @@ use core::time::Duration;
 use kpt_core::sim::{Faults, SimPoller, World};
 use kpt_core::{
     AddError, AgainError, Board, EventLoop, FixedStorage, Index, Instant, Interest, LinePoller,
-    Lines, Link, Poller, Readiness, Ready, SortedList, Source, Storage, Thread, ThreadId, Threads,
-    Timers, Unwatchable, Wheel, When,
+    Lines, Link, Linked, Poller, Queues, Readiness, Ready, Scan, Source, Storage, Thread, ThreadId,
+    Threads, Timers, Unwatchable, Wheel, When,
 };
 
 // SAFETY: neither `unknown` nor `seen` has preconditions. The probe is linked and not run, so the linker is told an
@@ -100,13 +100,12 @@ impl Write for Sink {
 pub extern "C" fn probe() {
     let world = World::new();
     let mut state = State { id: None, world: &world };
-    exercise(FixedStorage::<_, _, 2, _>::with_timers(SortedList::new()), &mut state);
-    exercise(FixedStorage::<_, _, 64, _>::with_timers(SortedList::new()), &mut state);
-    exercise(FixedStorage::<_, _, 2, _>::with_timers(Wheel::<16, 8>::new()), &mut state);
-    exercise(FixedStorage::<_, _, 64, _>::with_timers(Wheel::<16, 8>::new()), &mut state);
-    exercise(FixedStorage::<_, _, 2, _>::with_timers(Wheel::<64, 6>::new()), &mut state);
-    exercise(FixedStorage::<_, _, 64, _>::with_timers(Wheel::<64, 6>::new()), &mut state);
-    exercise_timers(&mut SortedList::new());
+    exercise_queues::<2, _>(Scan::new, &mut state);
+    exercise_queues::<64, _>(Scan::new, &mut state);
+    exercise_queues::<2, _>(Linked::<Wheel<16, 8>>::default, &mut state);
+    exercise_queues::<64, _>(Linked::<Wheel<16, 8>>::default, &mut state);
+    exercise_queues::<2, _>(Linked::<Wheel<64, 6>>::default, &mut state);
+    exercise_queues::<64, _>(Linked::<Wheel<64, 6>>::default, &mut state);
     exercise_timers(&mut Wheel::<16, 8>::new());
     exercise_sim(&world);
     exercise_lines(&NO_LINES);
@@ -118,8 +117,14 @@ pub extern "C" fn probe() {
     seen(malloc(unknown() as usize) as u64);
 }
 
-fn exercise<'a, S: Storage<State<'a>, u32>>(storage: S, state: &mut State<'a>) {
-    let mut kpt = Probe::from_parts(Outside, storage);
+/// A loop made by a constant, and one of parts.
+fn exercise_queues<'a, const N: usize, Q: Queues>(queues: fn() -> Q, state: &mut State<'a>) {
+    exercise(Probe::<'_, FixedStorage<_, _, N, Q>>::with_queues(Outside, queues()), state);
+    let storage = FixedStorage::<_, _, N, Q>::with_queues(queues());
+    exercise(Probe::from_parts(Outside, storage), state);
+}
+
+fn exercise<'a, S: Storage<State<'a>, u32>>(mut kpt: Probe<'a, S>, state: &mut State<'a>) {
     while unknown() != 0 {
         use_threads(&mut kpt.threads(), state);
         match kpt.turn(state) {
@@ -195,7 +200,7 @@ fn exercise_timers(timers: &mut dyn Timers) {
         }
         timers.insert(&mut links, index);
         timers.remove(&mut links, index);
-        seen(timers.next_deadline(&links).map_or(0, Instant::as_micros));
+        seen(timers.next_deadline(&links).as_micros() ^ timers.position().as_micros());
         timers.advance(&mut links, Instant::from_micros(unknown()));
         seen(timers.pop(&mut links).map_or(0, |index| index.position() as u64));
         seen(timers.verify(&links).map_or(0, |count| count as u64));

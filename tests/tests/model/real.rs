@@ -8,9 +8,9 @@ use std::rc::Rc;
 
 use kpt_core::sim::{Faults, SimPoller, World};
 use kpt_core::{
-    Body, EventLoop, Exit, Instant, Interest, Link, Parts, Poller, Readiness, Ready, SortedList,
-    Source, Storage, Timers, Unwatchable, Wheel,
+    EventLoop, Exit, Instant, Interest, Poller, Queues, Readiness, Ready, Scan, Source, Unwatchable,
 };
+use kpt_tests::loops::{AnyStorage, wheel};
 
 use super::audit::Audit;
 use super::event::{Event, Turned};
@@ -87,31 +87,14 @@ impl<const LOOK: u32> Poller for Recorder<'_, LOOK> {
     }
 }
 
-/// Tables of any size with any timer structure.
-struct Tables<'o> {
-    links: Vec<Link>,
-    bodies: Vec<Body<Stage<'o>, Arg>>,
-    timers: Box<dyn Timers>,
-}
-
-impl Tables<'_> {
-    fn new(case: Case) -> Self {
-        let timers: Box<dyn Timers> = match case.geometry {
-            Geometry::Sorted => Box::new(SortedList::new()),
-            Geometry::Wheel2x3 => Box::new(Wheel::<2, 3>::new()),
-            Geometry::Wheel16x10 => Box::new(Wheel::<16, 10>::new()),
-            Geometry::Wheel64x6 => Box::new(Wheel::<64, 6>::new()),
-        };
-        let mut bodies = Vec::new();
-        bodies.resize_with(case.capacity, || Body::VACANT);
-        Self { links: vec![Link::VACANT; case.capacity], bodies, timers }
-    }
-}
-
-impl<'o> Storage<Stage<'o>, Arg> for Tables<'o> {
-    fn lend(&mut self) -> Parts<'_, Stage<'o>, Arg> {
-        Parts { links: &mut self.links, bodies: &mut self.bodies, timers: &mut *self.timers }
-    }
+fn storage(case: Case) -> AnyStorage {
+    let queues: Box<dyn Queues> = match case.geometry {
+        Geometry::Scan => Box::new(Scan::new()),
+        Geometry::Wheel2x3 => wheel::<2, 3>(),
+        Geometry::Wheel16x10 => wheel::<16, 10>(),
+        Geometry::Wheel64x6 => wheel::<64, 6>(),
+    };
+    AnyStorage::new(case.capacity, queues)
 }
 
 /// A loop of any type.
@@ -144,13 +127,13 @@ pub fn boxed_with_faults(case: Case, outside: &Outside) -> Box<dyn Real + '_> {
 struct Loop<'o, P> {
     case: Case,
     poller: fn(&'o Outside) -> P,
-    kpt: EventLoop<P, Stage<'o>, Arg, Tables<'o>>,
+    kpt: EventLoop<P, Stage<'o>, Arg, AnyStorage>,
     stage: Stage<'o>,
 }
 
 impl<'o, P: Poller<Error = Turned>> Loop<'o, P> {
     fn new(case: Case, outside: &'o Outside, poller: fn(&'o Outside) -> P) -> Self {
-        let kpt = EventLoop::from_parts(poller(outside), Tables::new(case));
+        let kpt = EventLoop::from_parts(poller(outside), storage(case));
         let (ids, granted, anchor) = (Vec::new(), Vec::new(), Rc::new(()));
         let stage = Stage { outside, ids, granted, anchor, audit: None };
         Self { case, poller, kpt, stage }

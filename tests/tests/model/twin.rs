@@ -42,8 +42,6 @@ struct Thread {
     deadline: u64,
     period: Option<u64>,
     readiness: Readiness,
-    /// Whether the poller watches the source on behalf of this registration, be it for what it wanted before.
-    is_told: bool,
     state: State,
 }
 
@@ -189,7 +187,6 @@ impl Twin {
             deadline: 0,
             period: None,
             readiness: Readiness::NONE,
-            is_told: false,
             state: State::Running,
         });
         self.granted.push(tag);
@@ -225,8 +222,8 @@ impl Twin {
         if self.running == Some(thread.tag) {
             self.running = None;
         }
-        if let Some(source) = thread.source.filter(|_| thread.is_told) {
-            self.tell_removal(source);
+        if let Some(source) = thread.source {
+            self.tell(source);
         }
         thread.tag
     }
@@ -234,22 +231,21 @@ impl Twin {
     fn cancel_source(&mut self, source: u32) -> Event {
         let own = self.running;
         let mut cancelled = [None; 2];
-        let mut is_told = false;
+        let mut is_any = false;
         for (kind, tag) in [Kind::Read, Kind::Write].into_iter().zip(&mut cancelled) {
             let Some(at) = self.find_source(source, kind) else { continue };
             let thread = &mut self.threads[at];
-            is_told |= thread.is_told;
+            is_any = true;
             if own == Some(thread.tag) {
                 // It has its argument itself, and its slot until the hook returns.
                 thread.source = None;
-                thread.is_told = false;
             } else {
                 *tag = Some(thread.tag);
                 self.threads.remove(at);
             }
         }
-        if is_told {
-            self.tell_removal(source);
+        if is_any {
+            self.tell(source);
         }
         let [reader, writer] = cancelled;
         Event::SourceCancelled { reader, writer }
@@ -293,8 +289,7 @@ impl Twin {
         let now = self.now_for(when);
         self.arm(at, when, now);
         if let Some(left) = left {
-            self.threads[at].is_told = false;
-            self.tell_removal(left);
+            self.tell(left);
         }
         self.running = None;
         Again::Done
@@ -325,35 +320,19 @@ fn next_on_grid(last: u64, period: u64, time: u64) -> u64 {
 
 /// What the poller is told and finds.
 impl Twin {
-    /// Says all that the source's threads want, the new ones included.
-    fn tell(&mut self, source: u32) -> bool {
+    /// Says all that the source's threads want, the new ones included. Where the poller can't watch that, they run with
+    /// an error.
+    fn tell(&mut self, source: u32) {
         let mut interest = Interest::NONE;
         for thread in self.threads.iter_mut().filter(|thread| thread.source == Some(source)) {
             interest = interest | thread.interest();
-            thread.is_told = true;
             if let State::New(_) = thread.state {
                 thread.state = State::Watched;
             }
         }
         self.log.push(Event::Told(source, interest));
-        self.world.modify(source, interest)
-    }
-
-    /// A thread of the source has gone. If the poller then can't watch the source for the other thread, that one runs
-    /// with an error.
-    fn tell_removal(&mut self, source: u32) {
-        if self.tell(source) {
-            return;
-        }
-        let order = self.next_order();
-        for thread in self.threads.iter_mut().filter(|thread| thread.source == Some(source)) {
-            match thread.state {
-                State::Watched => thread.state = State::New(order),
-                State::Ready(_) | State::Running => {
-                    thread.readiness = thread.readiness | Readiness::ERROR;
-                }
-                _ => {}
-            }
+        if !self.world.modify(source, interest) {
+            self.found(source, Readiness::ERROR);
         }
     }
 
@@ -363,10 +342,7 @@ impl Twin {
             _ => None,
         };
         while let Some(at) = self.first(oldest).and_then(|tag| self.find(tag)) {
-            let source = self.threads[at].source.unwrap_or(0);
-            if !self.tell(source) {
-                self.found(source, Readiness::ERROR);
-            }
+            self.tell(self.threads[at].source.unwrap_or(0));
         }
     }
 
@@ -381,7 +357,7 @@ impl Twin {
             }
             match thread.state {
                 State::Watched => thread.state = State::Ready(order),
-                State::Ready(_) => {}
+                State::Ready(_) | State::Running => {}
                 _ => continue,
             }
             thread.readiness = thread.readiness | seen;

@@ -86,7 +86,7 @@ impl Twin {
         for (source, readiness) in found {
             self.found(source, readiness);
         }
-        self.time = self.time.max(result?);
+        self.time = self.time.max(result?.min(NEVER - 1));
         Ok(())
     }
 

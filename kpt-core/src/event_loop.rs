@@ -8,7 +8,7 @@ use crate::id::Index;
 use crate::link::Link;
 use crate::poller::Poller;
 use crate::queues::Queues;
-use crate::scan::Scan;
+use crate::small_queues::SmallQueues;
 use crate::storage::{Allocate, Body, FixedStorage, Parts, Storage};
 use crate::tables::Tables;
 use crate::thread::Thread;
@@ -28,7 +28,7 @@ pub struct EventLoop<P, S, A, T: Storage<S, A>> {
 type TablesOf<P, S, A, T> = Tables<P, <T as Storage<S, A>>::Links, <T as Storage<S, A>>::Queues>;
 
 /// A loop with memory for `N` threads in itself, for a `static` or the stack.
-pub type FixedLoop<P, S, const N: usize, A = (), Q = crate::Scan> =
+pub type FixedLoop<P, S, const N: usize, A = (), Q = crate::SmallQueues> =
     EventLoop<P, S, A, FixedStorage<S, A, N, Q>>;
 
 impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
@@ -44,12 +44,12 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
 impl<P, S, A, const N: usize> EventLoop<P, S, A, FixedStorage<S, A, N>> {
     /// A loop for `N` threads, with its memory in itself and queues for few threads; of zero bytes, but for the poller.
     pub const fn new(poller: P) -> Self {
-        Self::with_queues(poller, Scan::new())
+        Self::with_queues(poller, SmallQueues::new())
     }
 }
 
 impl<P, S, A, const N: usize, Q: Queues> EventLoop<P, S, A, FixedStorage<S, A, N, Q>> {
-    /// The same with other queues: `FixedLoop::with_queues(poller, Linked::with_timers(Wheel::<16, 8>::new()))`.
+    /// The same with other queues: `FixedLoop::with_queues(poller, LargeQueues::with_timers(Wheel::<16, 8>::new()))`.
     pub const fn with_queues(poller: P, queues: Q) -> Self {
         let tables = Tables { head: Head::NEW, queues, poller, links: [Link::VACANT; N] };
         Self { tables, bodies: [const { Body::VACANT }; N], types: PhantomData }

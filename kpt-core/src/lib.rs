@@ -22,11 +22,11 @@ mod time;
 mod when;
 
 // Queues: which threads wait for what, in order; a few slots gone through, or lists, sources and a wheel of timers.
+mod large_queues;
 mod link;
-mod linked;
 mod list;
 mod queues;
-mod scan;
+mod small_queues;
 mod sources;
 mod timers;
 mod wheel;
@@ -55,12 +55,12 @@ pub use dump::Dump;
 pub use error::{AddError, AgainError, Exit, Stale};
 pub use event_loop::{EventLoop, FixedLoop};
 pub use id::{Index, ThreadId};
+pub use large_queues::LargeQueues;
 pub use lines::{Board, LinePoller, Lines};
 pub use link::{Link, Place};
-pub use linked::Linked;
 pub use poller::{Poller, Ready, Unwatchable};
 pub use queues::Queues;
-pub use scan::Scan;
+pub use small_queues::SmallQueues;
 pub use source::{Interest, Kind, Readiness, Source};
 pub use storage::{Allocate, Body, FixedStorage, Parts, Storage};
 pub use thread::Thread;

@@ -24,12 +24,12 @@ pub enum Place {
     Pending,
     /// A reader or writer that the poller has to be told of.
     Untold,
-    /// A reader or writer that the poller watches.
-    Watched,
     /// A writer found ready.
     ReadyToWrite,
     /// A reader found ready.
     ReadyToRead,
+    /// A reader or writer that the poller watches.
+    Watched,
 }
 
 impl Place {
@@ -49,7 +49,6 @@ pub struct Link {
     /// What the thread waits for: a timer's deadline; a reader's or writer's source (low word) and the next thread in
     /// its bucket (high word); an execute thread's turn of adding.
     key: Wide,
-    /// Its neighbour in a list; or its rank, where there are no lists.
     pub(crate) next: Option<Index>,
     pub(crate) previous: Option<Index>,
     /// The head of one bucket of the source table. It is lodged here, and has nothing to do with this slot's thread.
@@ -72,17 +71,6 @@ impl Link {
         kind: Kind::Timer,
         readiness: Readiness::NONE,
     };
-
-    /// How many threads of its place are before it.
-    #[inline]
-    pub(crate) fn rank(&self) -> u32 {
-        Index::to_word(self.next)
-    }
-
-    #[inline]
-    pub(crate) fn set_rank(&mut self, rank: u32) {
-        self.next = Index::from_word(rank);
-    }
 
     /// When the timer is due.
     #[inline]

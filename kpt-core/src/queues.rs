@@ -5,7 +5,7 @@ use crate::link::{Link, Place};
 use crate::source::Source;
 use crate::time::Instant;
 
-/// Which threads wait for what, in order: for few threads a [`Scan`](crate::Scan), for many [`Linked`](crate::Linked)
+/// Which threads wait for what, in order: for few threads a [`SmallQueues`](crate::SmallQueues), for many [`LargeQueues`](crate::LargeQueues)
 /// lists.
 ///
 /// Every slot is in one [`Place`]. The threads of a place stand in the order in which they came there, those in

@@ -2,7 +2,7 @@
 
 use crate::link::Link;
 use crate::queues::Queues;
-use crate::scan::Scan;
+use crate::small_queues::SmallQueues;
 use crate::threads::Hook;
 use crate::time::Period;
 
@@ -53,9 +53,9 @@ impl<S, A> Body<S, A> {
 
 /// Memory for `N` threads in the value itself, for a `static` or the stack: no allocation, all zero bytes when new.
 ///
-/// `Q` is how threads are kept in order: a [`Scan`] for up to some tens of threads, [`Linked`](crate::Linked) lists for
+/// `Q` is how threads are kept in order: a [`SmallQueues`] for up to some tens of threads, [`LargeQueues`](crate::LargeQueues) lists for
 /// more.
-pub struct FixedStorage<S, A, const N: usize, Q = Scan> {
+pub struct FixedStorage<S, A, const N: usize, Q = SmallQueues> {
     links: [Link; N],
     bodies: [Body<S, A>; N],
     queues: Q,
@@ -71,7 +71,7 @@ impl<S, A, const N: usize, Q> FixedStorage<S, A, N, Q> {
 impl<S, A, const N: usize> FixedStorage<S, A, N> {
     /// Vacant tables for few threads.
     pub const fn new() -> Self {
-        Self::with_queues(Scan::new())
+        Self::with_queues(SmallQueues::new())
     }
 }
 

@@ -13,7 +13,7 @@ use super::tests::index;
 use super::*;
 use crate::link::Place;
 use crate::queues::Queues;
-use crate::scan::Scan;
+use crate::small_queues::SmallQueues;
 
 /// What the test must know of a structure to say what it may answer.
 trait Probe: Timers + Default {
@@ -23,11 +23,11 @@ trait Probe: Timers + Default {
     fn is_exact(&self, links: &[Link]) -> bool;
 }
 
-/// The timers of a scan alone, of which it takes those that are due into a place of their own.
+/// The timers of small queues alone, of which it takes those that are due into a place of their own.
 #[derive(Default)]
-struct ScanTimers(Scan);
+struct SmallTimers(SmallQueues);
 
-impl Timers for ScanTimers {
+impl Timers for SmallTimers {
     fn insert(&mut self, links: &mut [Link], timer: Index) {
         self.0.move_to(links, timer, Place::Timers);
     }
@@ -62,7 +62,7 @@ impl Timers for ScanTimers {
     }
 }
 
-impl Probe for ScanTimers {
+impl Probe for SmallTimers {
     const SHAPE: (u64, u32) = (16, 3);
     fn is_exact(&self, _links: &[Link]) -> bool {
         true
@@ -281,9 +281,9 @@ fn agrees<W: Probe>(links: usize, runs: u64) {
 }
 
 #[test]
-fn a_scan_agrees_with_its_twin() {
-    agrees::<ScanTimers>(8, 100);
-    agrees::<ScanTimers>(40, 100);
+fn small_queues_agree_with_their_twin() {
+    agrees::<SmallTimers>(8, 100);
+    agrees::<SmallTimers>(40, 100);
 }
 
 #[test]

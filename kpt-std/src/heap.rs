@@ -1,10 +1,10 @@
 //! Tables on the heap.
 
-use kpt_core::{Allocate, Body, Link, Linked, Parts, Storage, Wheel};
+use kpt_core::{Allocate, Body, LargeQueues, Link, Parts, Storage, Wheel};
 
 /// The queues of a loop on a host: timers on a wheel of 6 levels with 64 slots, which span 19 hours before timers are
 /// kept in the far list.
-pub type HostQueues = Linked<Wheel<64, 6>>;
+pub type HostQueues = LargeQueues<Wheel<64, 6>>;
 
 /// Memory for a number of threads that is known when the program runs: allocated once, 64 bytes and an argument each on
 /// a 64-bit machine.

@@ -2,8 +2,8 @@
 
 use kpt_core::sim::{SimPoller, World};
 use kpt_core::{
-    Allocate, Body, EventLoop, Exit, Index, Instant, Link, Linked, Parts, Place, Poller, Queues,
-    Readiness, Scan, Source, Storage, Thread, Wheel,
+    Allocate, Body, EventLoop, Exit, Index, Instant, LargeQueues, Link, Parts, Place, Poller,
+    Queues, Readiness, SmallQueues, Source, Storage, Thread, Wheel,
 };
 use kpt_std::{HeapStorage, HostQueues};
 
@@ -138,7 +138,7 @@ pub fn any_loop<S, A>(world: &World, threads: usize, queues: Box<dyn Queues>) ->
 /// Queues of each kind and several shapes: the ones that ship, and such that overflow soon.
 pub fn all_queues() -> Vec<Box<dyn Queues>> {
     vec![
-        Box::new(Scan::new()),
+        Box::new(SmallQueues::new()),
         Box::new(HostQueues::default()),
         wheel::<16, 8>(),
         wheel::<4, 3>(),
@@ -149,5 +149,5 @@ pub fn all_queues() -> Vec<Box<dyn Queues>> {
 
 /// Lists with a wheel of that shape.
 pub fn wheel<const SLOTS: usize, const LEVELS: usize>() -> Box<dyn Queues> {
-    Box::new(Linked::with_timers(Wheel::<SLOTS, LEVELS>::new()))
+    Box::new(LargeQueues::with_timers(Wheel::<SLOTS, LEVELS>::new()))
 }

@@ -1,6 +1,6 @@
 //! What the loop tells its poller, and when.
 
-use kpt_core::{Body, EventLoop, FixedLoop, Link, Parts, Queues, Scan, Storage};
+use kpt_core::{Body, EventLoop, FixedLoop, Link, Parts, Queues, SmallQueues, Storage};
 use kpt_std::{Exit, HostQueues, Interest, Readiness, Source, Thread, ThreadId, When};
 use kpt_tests::pollers::{Failed, Script, Scripted};
 
@@ -294,7 +294,7 @@ fn a_storage_with_more_links_than_bodies() {
         assert_eq!(state.runs, room as u32, "{links} links and {bodies} bodies");
     }
     for (links, bodies) in [(64, 4), (4, 64), (3, 3), (0, 2), (2, 0)] {
-        check(links, bodies, Scan::new());
+        check(links, bodies, SmallQueues::new());
         check(links, bodies, HostQueues::default());
     }
 }

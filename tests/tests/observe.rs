@@ -31,11 +31,11 @@ fn dump_has_a_line_for_each_thread() {
     let expected = "\
 id          kind     name             source  state    due in
 0.1         timer    tick             -       waiting  1.999873 s
-2.1         read     client           5       waiting  -
-3.1         write    client           4294967295 waiting  -
-4.1         execute  a very long name indeed -       ready    -
-5.1         timer                     -       waiting  never
-6.1         timer    überfällig       -       waiting  late 0.000127 s
+1.2         read     client           5       waiting  -
+2.1         write    client           4294967295 waiting  -
+3.1         execute  a very long name indeed -       ready    -
+4.1         timer                     -       waiting  never
+5.1         timer    überfällig       -       waiting  late 0.000127 s
 6 of 8 threads, at most 6 so far";
     assert_eq!(threads.dump().to_string(), expected);
 }

@@ -5,8 +5,8 @@ use std::mem::size_of;
 use std::sync::Mutex;
 
 use kpt_core::{
-    Body, FixedLoop, Instant, Interest, Link, Linked, Poller, Queues, Ready, Scan, Source,
-    Unwatchable, Wheel,
+    Body, FixedLoop, Instant, Interest, LargeQueues, Link, Poller, Queues, Ready, SmallQueues,
+    Source, Unwatchable, Wheel,
 };
 use kpt_std::HostQueues;
 use kpt_tests::sys::is_in_bss;
@@ -43,7 +43,7 @@ fn the_tables_are_as_small_as_the_readme_says() {
     assert_eq!(size_of::<Link>(), 32);
     assert_eq!(size_of::<Body<App, ()>>(), 32);
     assert_eq!(size_of::<Body<App, u64>>(), 40);
-    let heads = [head::<Scan>(), head::<Linked<Wheel<16, 8>>>(), head::<HostQueues>()];
+    let heads = [head::<SmallQueues>(), head::<LargeQueues<Wheel<16, 8>>>(), head::<HostQueues>()];
     println!("heads: few threads {}, 4-bit wheel {}, host {}", heads[0], heads[1], heads[2]);
     assert!(heads[0] <= 128, "few threads: {}", heads[0]);
     assert!(heads[1] <= 1_280, "4-bit wheel: {}", heads[1]);
@@ -58,11 +58,11 @@ fn the_tables_are_as_small_as_the_readme_says() {
 
 #[test]
 fn a_new_loop_is_all_zero_bytes() {
-    type WheelLoop = FixedLoop<NoPoller, App, 8, u32, Linked<Wheel<16, 8>>>;
+    type WheelLoop = FixedLoop<NoPoller, App, 8, u32, LargeQueues<Wheel<16, 8>>>;
     // The mutex is zero bytes as well, and makes the static one that can't be put into read-only memory.
     static FEW: Mutex<FixedLoop<NoPoller, App, 8>> = Mutex::new(FixedLoop::new(NoPoller));
     static WHEEL: Mutex<WheelLoop> =
-        Mutex::new(WheelLoop::with_queues(NoPoller, Linked::with_timers(Wheel::new())));
+        Mutex::new(WheelLoop::with_queues(NoPoller, LargeQueues::with_timers(Wheel::new())));
     static NOT_ZERO: Mutex<u8> = Mutex::new(1);
     assert!(is_in_bss(&FEW));
     assert!(is_in_bss(&WHEEL));

@@ -12,7 +12,7 @@ use core::time::Duration;
 use kpt_core::sim::{Faults, SimPoller, World};
 use kpt_core::{
     AddError, AgainError, Board, EventLoop, FixedStorage, Index, Instant, Interest, LinePoller,
-    Lines, Link, Linked, Poller, Queues, Readiness, Ready, Scan, Source, Storage, Thread, ThreadId,
+    Lines, Link, LargeQueues, Poller, Queues, Readiness, Ready, SmallQueues, Source, Storage, Thread, ThreadId,
     Threads, Timers, Unwatchable, Wheel, When,
 };
 
@@ -100,12 +100,12 @@ impl Write for Sink {
 pub extern "C" fn probe() {
     let world = World::new();
     let mut state = State { id: None, world: &world };
-    exercise_queues::<2, _>(Scan::new, &mut state);
-    exercise_queues::<64, _>(Scan::new, &mut state);
-    exercise_queues::<2, _>(Linked::<Wheel<16, 8>>::default, &mut state);
-    exercise_queues::<64, _>(Linked::<Wheel<16, 8>>::default, &mut state);
-    exercise_queues::<2, _>(Linked::<Wheel<64, 6>>::default, &mut state);
-    exercise_queues::<64, _>(Linked::<Wheel<64, 6>>::default, &mut state);
+    exercise_queues::<2, _>(SmallQueues::new, &mut state);
+    exercise_queues::<64, _>(SmallQueues::new, &mut state);
+    exercise_queues::<2, _>(LargeQueues::<Wheel<16, 8>>::default, &mut state);
+    exercise_queues::<64, _>(LargeQueues::<Wheel<16, 8>>::default, &mut state);
+    exercise_queues::<2, _>(LargeQueues::<Wheel<64, 6>>::default, &mut state);
+    exercise_queues::<64, _>(LargeQueues::<Wheel<64, 6>>::default, &mut state);
     exercise_timers(&mut Wheel::<16, 8>::new());
     exercise_sim(&world);
     exercise_lines(&NO_LINES);

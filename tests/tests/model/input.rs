@@ -14,7 +14,7 @@ pub const UNKNOWN: u32 = 4_000_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Geometry {
-    Scan,
+    Small,
     Wheel2x3,
     Wheel16x10,
     Wheel64x6,
@@ -213,7 +213,7 @@ impl Case {
         Self {
             capacity: chance.of(&[1, 2, 3, 3, 8, 8, 64]),
             geometry: chance.of(&[
-                Geometry::Scan,
+                Geometry::Small,
                 Geometry::Wheel2x3,
                 Geometry::Wheel16x10,
                 Geometry::Wheel64x6,

@@ -8,7 +8,8 @@ use std::rc::Rc;
 
 use kpt_core::sim::{Faults, SimPoller, World};
 use kpt_core::{
-    EventLoop, Exit, Instant, Interest, Poller, Queues, Readiness, Ready, Scan, Source, Unwatchable,
+    EventLoop, Exit, Instant, Interest, Poller, Queues, Readiness, Ready, SmallQueues, Source,
+    Unwatchable,
 };
 use kpt_tests::loops::{AnyStorage, wheel};
 
@@ -89,7 +90,7 @@ impl<const LOOK: u32> Poller for Recorder<'_, LOOK> {
 
 fn storage(case: Case) -> AnyStorage {
     let queues: Box<dyn Queues> = match case.geometry {
-        Geometry::Scan => Box::new(Scan::new()),
+        Geometry::Small => Box::new(SmallQueues::new()),
         Geometry::Wheel2x3 => wheel::<2, 3>(),
         Geometry::Wheel16x10 => wheel::<16, 10>(),
         Geometry::Wheel64x6 => wheel::<64, 6>(),

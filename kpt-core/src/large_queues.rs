@@ -11,7 +11,7 @@ use crate::timers::Timers;
 
 /// Queues of lists, with timers in `W`, usually a [`Wheel`](crate::Wheel). All operations are O(1) on average, and
 /// those on timers what `W` says.
-pub struct Linked<W> {
+pub struct LargeQueues<W> {
     /// Slots that had a thread, as a stack: the one that was freed last has its links in the cache.
     freed: Option<Index>,
     /// Slots from this position on never had a thread, and nothing has been written to them.
@@ -24,7 +24,7 @@ pub struct Linked<W> {
     timers: W,
 }
 
-impl<W> Linked<W> {
+impl<W> LargeQueues<W> {
     /// Lists without threads, around `timers`.
     pub const fn with_timers(timers: W) -> Self {
         Self {
@@ -88,13 +88,13 @@ impl<W> Linked<W> {
     }
 }
 
-impl<W: Default> Default for Linked<W> {
+impl<W: Default> Default for LargeQueues<W> {
     fn default() -> Self {
         Self::with_timers(W::default())
     }
 }
 
-impl<W: Timers> Linked<W> {
+impl<W: Timers> LargeQueues<W> {
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn leave(&mut self, links: &mut [Link], thread: Index, from: Place) {
         match from {
@@ -125,7 +125,7 @@ impl<W: Timers> Linked<W> {
     }
 }
 
-impl<W: Timers> Queues for Linked<W> {
+impl<W: Timers> Queues for LargeQueues<W> {
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn move_to(&mut self, links: &mut [Link], thread: Index, to: Place) {
         let link = links.at(thread);
@@ -201,7 +201,7 @@ impl<W: Timers> Queues for Linked<W> {
     }
 }
 
-impl<W> Linked<W> {
+impl<W> LargeQueues<W> {
     fn verify_vacant(&self, links: &[Link]) -> Result<(), &'static str> {
         let unused = links.get(self.unused as usize..).unwrap_or_default();
         let mut vacant = count(unused, |link| link.place == Place::Vacant);

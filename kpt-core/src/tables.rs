@@ -343,15 +343,13 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, Q: Queues> Tables<P, L, Q> {
             self.tell(self.at(index).source());
         }
         self.head.hooks_since_wait = 0;
-        let until = if self.first(Place::Pending).is_some() || self.next_found().is_some() {
-            Some(Instant::ZERO)
-        } else {
-            Some(self.queues.next_deadline(self.links.as_ref()))
-        };
+        let is_busy = self.first(Place::Pending).is_some() || self.next_found().is_some();
+        let deadline = self.queues.next_deadline(self.links.as_ref());
+        let until = if is_busy { Instant::ZERO } else { deadline };
         let Self { head, queues, poller, links, .. } = self;
         let links = links.as_mut();
         let mut found = |source, readiness| head.found(links, queues, source, readiness);
-        let until = until.filter(|&until| until != Instant::NEVER);
+        let until = (until != Instant::NEVER).then_some(until);
         let now = poller.wait(until, &mut Ready::new(&mut found))?;
         queues.advance(links, now);
         Ok(())

@@ -52,7 +52,7 @@ impl Head {
         links.len().saturating_sub(self.retired as usize).min(MAX_CAPACITY)
     }
 
-    /// The poller found something. Only threads that it watches get to know: not one that was added since.
+    /// The poller found something. It has been told of all threads of the source.
     pub(crate) fn found(
         &mut self,
         links: &mut [Link],
@@ -66,7 +66,7 @@ impl Head {
             let link = links.at(index);
             let (place, kind) = (link.place, link.kind);
             let seen = readiness.seen_by(kind.interest());
-            if place == Place::Untold || seen.is_none() {
+            if seen.is_none() {
                 continue;
             }
             links.edit(index, |link| link.readiness = link.readiness | seen);

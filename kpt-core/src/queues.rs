@@ -1,12 +1,12 @@
-//! What the loop asks of the structure that knows which threads wait for what, and in which order: five verbs.
+//! What the loop asks of the structure that knows which threads wait for what, and in which order.
 
 use crate::id::Index;
 use crate::link::{Link, Place};
 use crate::source::Source;
 use crate::time::Instant;
 
-/// Which threads wait for what, in order: for few threads a [`SmallQueues`](crate::SmallQueues), for many [`LargeQueues`](crate::LargeQueues)
-/// lists.
+/// Which threads wait for what, in order: [`SmallQueues`](crate::SmallQueues) for few threads,
+/// [`LargeQueues`](crate::LargeQueues) for many.
 ///
 /// Every slot is in one [`Place`]. The threads of a place stand in the order in which they came there, those in
 /// [`Place::Timers`] by deadline, equal ones in the order in which they came. Implementers MUST

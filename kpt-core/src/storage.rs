@@ -53,8 +53,8 @@ impl<S, A> Body<S, A> {
 
 /// Memory for `N` threads in the value itself, for a `static` or the stack: no allocation, all zero bytes when new.
 ///
-/// `Q` is how threads are kept in order: a [`SmallQueues`] for up to some tens of threads, [`LargeQueues`](crate::LargeQueues) lists for
-/// more.
+/// `Q` is how threads are kept in order: [`SmallQueues`] for up to some tens of threads,
+/// [`LargeQueues`](crate::LargeQueues) for more.
 pub struct FixedStorage<S, A, const N: usize, Q = SmallQueues> {
     links: [Link; N],
     bodies: [Body<S, A>; N],

@@ -31,7 +31,7 @@ impl<S, A> Threads<'_, S, A> {
     /// Adds a thread; its hook is called once, when `when` says, and never before the hook that adds it has returned.
     ///
     /// `name` is for logs and `dump`. Threads for the same moment run in the order of adding. O(1) on average; for
-    /// with a [`SmallQueues`](crate::SmallQueues) O(capacity).
+    /// with [`SmallQueues`](crate::SmallQueues) O(capacity).
     ///
     /// # Errors
     /// [`AddError`] with the argument: the tables are full, or the source has a thread of that kind. The thread that

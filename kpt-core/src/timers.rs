@@ -4,7 +4,7 @@ use crate::id::Index;
 use crate::link::Link;
 use crate::time::Instant;
 
-/// A structure that orders timers by deadline, for [`LargeQueues`](crate::LargeQueues) queues: a [`Wheel`](crate::Wheel), or a
+/// A structure that orders timers by deadline, for [`LargeQueues`](crate::LargeQueues): a [`Wheel`](crate::Wheel), or a
 /// rival in a benchmark. It orders links and knows no hooks.
 ///
 /// Implementers MUST

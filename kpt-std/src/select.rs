@@ -37,9 +37,9 @@ const BITS: usize = Word::BITS as usize;
 /// where the kernel says that writing will not block; what it is, the read or write then says. A descriptor that
 /// can't be watched (closed, or beyond the limit) comes as [`ERROR`](Readiness::ERROR) to its own threads.
 pub struct SelectPoller {
-    wanted: Sets,
-    /// What the kernel answered; filled anew by each wait.
-    found: Sets,
+    wanted: Wanted,
+    /// What the kernel is asked and answers, filled anew by each wait: the bitmap of the readable, that of the writable.
+    found: Vec<Word>,
     /// One more than the highest descriptor that is watched.
     descriptors: usize,
     /// One more than the highest descriptor that has been seen open. Select takes no notice of numbers beyond the
@@ -47,9 +47,19 @@ pub struct SelectPoller {
     seen_open: usize,
 }
 
-struct Sets {
-    readable: Vec<Word>,
-    writable: Vec<Word>,
+/// What is watched. The memory is there for all descriptors that may come, and is written only up to the highest that
+/// has: a forked process pays for each page that it touches.
+struct Wanted {
+    words: Vec<WantedWord>,
+    /// So many words there may be.
+    limit: usize,
+}
+
+/// One word of each bitmap.
+#[derive(Clone, Copy, Default)]
+struct WantedWord {
+    readable: Word,
+    writable: Word,
 }
 
 impl SelectPoller {
@@ -57,25 +67,25 @@ impl SelectPoller {
     pub fn new() -> Self {
         let limit = sys::descriptor_limit().unwrap_or(MOST_DESCRIPTORS).min(MOST_DESCRIPTORS);
         let words = usize::try_from(limit).unwrap_or(0).div_ceil(BITS);
-        Self { wanted: Sets::new(words), found: Sets::new(words), descriptors: 0, seen_open: 0 }
+        let wanted = Wanted { words: Vec::with_capacity(words), limit: words };
+        Self { wanted, found: Vec::with_capacity(2 * words), descriptors: 0, seen_open: 0 }
     }
 
     /// Asks the kernel once. `Ok(0)` when the time is up.
     fn select(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
-        let words = self.descriptors.div_ceil(BITS);
-        self.found.readable[..words].copy_from_slice(&self.wanted.readable[..words]);
-        self.found.writable[..words].copy_from_slice(&self.wanted.writable[..words]);
-        let bitmaps = Bitmaps {
-            readable: &mut self.found.readable[..words],
-            writable: &mut self.found.writable[..words],
-        };
+        let words = self.wanted.up_to(self.descriptors);
+        self.found.clear();
+        self.found.extend(words.iter().map(|word| word.readable));
+        self.found.extend(words.iter().map(|word| word.writable));
+        let (readable, writable) = self.found.split_at_mut(words.len());
+        let bitmaps = Bitmaps { readable, writable };
         sys::select(self.descriptors, bitmaps, timeout)
     }
 
     /// Pushes what the last select left in the bitmaps; it found `count` bits.
     fn push_found(&self, mut count: usize, ready: &mut Ready<'_>) {
-        for word in 0..self.descriptors.div_ceil(BITS) {
-            let (readable, writable) = (self.found.readable[word], self.found.writable[word]);
+        let (all_readable, all_writable) = self.found.split_at(self.found.len() / 2);
+        for (word, (&readable, &writable)) in all_readable.iter().zip(all_writable).enumerate() {
             for bit in bits(readable | writable) {
                 let readiness = readiness(readable >> bit & 1, writable >> bit & 1);
                 ready.push(Source::new((word * BITS) as u32 + bit), readiness);
@@ -91,7 +101,7 @@ impl SelectPoller {
     fn push_closed(&mut self, ready: &mut Ready<'_>) -> bool {
         let mut has_found = false;
         for word in 0..self.descriptors.div_ceil(BITS) {
-            for bit in bits(self.wanted.either(word)) {
+            for bit in bits(self.wanted.words[word].either()) {
                 let descriptor = word * BITS + bit as usize;
                 if !sys::is_open(descriptor as RawFd) {
                     has_found = true;
@@ -106,11 +116,10 @@ impl SelectPoller {
 
     /// Looks for the highest descriptor that is watched now, from the one that was down.
     fn lower_descriptors(&mut self) {
-        let words = 0..self.descriptors.div_ceil(BITS);
-        let highest = words.rev().find(|&word| self.wanted.either(word) != 0);
-        self.descriptors = highest.map_or(0, |word| {
-            (word + 1) * BITS - self.wanted.either(word).leading_zeros() as usize
-        });
+        let words = self.wanted.up_to(self.descriptors);
+        let highest = words.iter().rposition(|word| word.either() != 0);
+        self.descriptors = highest
+            .map_or(0, |word| (word + 1) * BITS - words[word].either().leading_zeros() as usize);
     }
 }
 
@@ -132,7 +141,7 @@ impl Poller for SelectPoller {
 
     fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable> {
         let descriptor = source.number() as usize;
-        if descriptor / BITS >= self.wanted.readable.len() {
+        if descriptor / BITS >= self.wanted.limit {
             return if interest.is_none() { Ok(()) } else { Err(Unwatchable) };
         }
         if interest.is_none() {
@@ -178,22 +187,32 @@ impl Poller for SelectPoller {
     }
 }
 
-impl Sets {
-    fn new(words: usize) -> Self {
-        Self { readable: vec![0; words], writable: vec![0; words] }
+impl Wanted {
+    /// The words with these descriptors, as far as any of a word has been watched.
+    fn up_to(&self, descriptors: usize) -> &[WantedWord] {
+        &self.words[..self.words.len().min(descriptors.div_ceil(BITS))]
     }
 
+    /// Of a descriptor within the limit.
     fn set(&mut self, descriptor: usize, interest: Interest) {
         let (word, bit) = (descriptor / BITS, descriptor % BITS);
-        let put = |words: &mut [Word], is_wanted: bool| {
-            words[word] = words[word] & !(1 << bit) | Word::from(is_wanted) << bit;
+        if word >= self.words.len() {
+            if interest.is_none() {
+                return;
+            }
+            self.words.resize(word + 1, WantedWord::default());
+        }
+        let put = |word: &mut Word, is_wanted: bool| {
+            *word = *word & !(1 << bit) | Word::from(is_wanted) << bit;
         };
-        put(&mut self.readable, interest.is_readable());
-        put(&mut self.writable, interest.is_writable());
+        put(&mut self.words[word].readable, interest.is_readable());
+        put(&mut self.words[word].writable, interest.is_writable());
     }
+}
 
-    fn either(&self, word: usize) -> Word {
-        self.readable[word] | self.writable[word]
+impl WantedWord {
+    fn either(self) -> Word {
+        self.readable | self.writable
     }
 }
 

@@ -75,8 +75,7 @@ impl Default for Spawner {
     }
 }
 
-/// Whatever has been printed and not written would be in both processes.
+/// Whatever has been printed and not written would be in both processes. Standard error has no buffer.
 pub(super) fn flush_output() {
     let _ = std::io::stdout().flush();
-    let _ = std::io::stderr().flush();
 }

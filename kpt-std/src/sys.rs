@@ -322,13 +322,31 @@ extern "C" fn on_parent_death(_: c_int) {
     unsafe { libc::timer_settime(timer, 0, &once, std::ptr::null_mut()) };
 }
 
-/// Sends what the socket takes now. Never blocks if the socket doesn't, and never raises `SIGPIPE`.
+/// Sends what the socket takes now. Never blocks, and never raises `SIGPIPE`.
 pub fn send(socket: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
     let socket = socket.as_fd().as_raw_fd();
     // SAFETY: the kernel reads `bytes`, which are borrowed until the call returns.
-    let sent =
-        unsafe { libc::send(socket, bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) };
+    let sent = unsafe {
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+        libc::send(socket, bytes.as_ptr().cast(), bytes.len(), flags)
+    };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// Receives what is there now, as much as the memory of `bytes` takes, in the place of what they were; none at the end
+/// of what comes. Never blocks. Memory that nothing is written to is not touched.
+pub fn receive(socket: &impl AsFd, bytes: &mut Vec<u8>) -> io::Result<()> {
+    bytes.clear();
+    let socket = socket.as_fd().as_raw_fd();
+    // SAFETY: the kernel writes at most `capacity` bytes to the memory of `bytes`, which is borrowed until the call
+    // returns, and says how many it has written: they are bytes of the vector from then on.
+    let received = unsafe {
+        let room = bytes.capacity();
+        let count = libc::recv(socket, bytes.as_mut_ptr().cast(), room, libc::MSG_DONTWAIT);
+        bytes.set_len(usize::try_from(count).unwrap_or(0));
+        count
+    };
+    if received < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// What `poll` is asked about one descriptor, and what it answers.

@@ -1,7 +1,7 @@
 //! One end of a channel, and of the parent's end the process at the other: what is done with them when something is
 //! ready or due. It knows no poller and no other channel.
 
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -49,7 +49,8 @@ pub struct Peer {
     pub retired: Vec<OwnedFd>,
 }
 
-/// Where reads put what they bring. Memory is taken at the first use, as many a task never reads.
+/// Where reads put what they bring. Memory is taken at the first use, as many a task never reads, and touched as far as
+/// it is used, as every fork has to do with each page.
 #[derive(Default)]
 pub struct Scratch(Vec<u8>);
 
@@ -57,9 +58,12 @@ impl Scratch {
     /// One read brings no more than this.
     const SIZE: usize = 64 << 10;
 
-    fn bytes(&mut self) -> &mut [u8] {
-        self.0.resize(Self::SIZE, 0);
-        &mut self.0
+    /// One read.
+    fn receive(&mut self, socket: &UnixStream) -> io::Result<&[u8]> {
+        self.0.clear();
+        self.0.reserve_exact(Self::SIZE);
+        sys::receive(socket, &mut self.0)?;
+        Ok(&self.0)
     }
 }
 
@@ -350,13 +354,12 @@ impl Peer {
     }
 
     fn read(&mut self, scratch: &mut Scratch) {
-        let Some(mut socket) = self.socket.as_ref().filter(|_| self.inbox.has_room()) else {
+        let Some(socket) = self.socket.as_ref().filter(|_| self.inbox.has_room()) else {
             return;
         };
-        let scratch = scratch.bytes();
-        match socket.read(scratch) {
-            Ok(count) if count > 0 => {
-                if let Err(error) = self.inbox.feed(&scratch[..count]) {
+        match scratch.receive(socket) {
+            Ok(bytes) if !bytes.is_empty() => {
+                if let Err(error) = self.inbox.feed(bytes) {
                     self.error = Some(error);
                     self.close();
                 }

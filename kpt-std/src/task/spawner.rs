@@ -49,8 +49,6 @@ impl Spawner {
     ) -> Result<TaskHandle, StartError> {
         config.check()?;
         let (ours, theirs) = UnixStream::pair()?;
-        ours.set_nonblocking(true)?;
-        theirs.set_nonblocking(true)?;
         child::prepare_exit();
         flush_output();
         let parent = sys::process_id();

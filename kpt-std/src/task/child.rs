@@ -221,6 +221,20 @@ fn run<C: Child>(
     build: impl FnOnce(Parent) -> C,
 ) -> Result<(), Box<dyn Error>> {
     let mut kpt = EventLoop::<C, C::Arg>::with_capacity(config.threads);
+    let result = run_loop(&mut kpt, config, socket, build);
+    if kpt.threads().is_empty() {
+        // Nothing in there is to be dropped, and to give back memory would only write to pages that are the parent's.
+        std::mem::forget(kpt);
+    }
+    result
+}
+
+fn run_loop<C: Child>(
+    kpt: &mut EventLoop<C, C::Arg>,
+    config: TaskConfig,
+    socket: UnixStream,
+    build: impl FnOnce(Parent) -> C,
+) -> Result<(), Box<dyn Error>> {
     let peers = kpt.poller().peers().clone();
     let source = peers.borrow_mut().insert(Peer::new(&config, socket, None), true);
     let parent = Parent { peers, source, has_hung_up: Default::default() };

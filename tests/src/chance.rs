@@ -23,6 +23,12 @@ impl Chance {
     }
 }
 
+/// Whether a checker of memory (valgrind, AddressSanitizer) runs the tests, which makes them slow, and takes memory of
+/// its own: `KPT_CHECKED=1`. What takes how long, and how much, is not to be asserted then.
+pub fn is_checked() -> bool {
+    std::env::var("KPT_CHECKED").is_ok_and(|value| value == "1")
+}
+
 /// Whether the long tests are wanted: `KPT_DEEP=1`.
 pub fn is_deep() -> bool {
     std::env::var("KPT_DEEP").is_ok_and(|value| value == "1")

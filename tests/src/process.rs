@@ -5,6 +5,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use crate::chance::{is_checked, is_deep};
 use crate::sys;
 
 /// Tells a test that it is in its own process, by its name.
@@ -12,6 +13,7 @@ const OWN_PROCESS: &str = "KPT_TESTS_OWN_PROCESS";
 
 /// After so long a process hangs, on however slow a machine.
 const WATCHDOG: Duration = Duration::from_secs(10);
+const WATCHDOG_IF_LONG: Duration = Duration::from_secs(600);
 
 /// Runs `test` in a process of its own, which is killed with all of its children after 10 s.
 ///
@@ -65,16 +67,10 @@ pub fn command(name: &str) -> Command {
 /// The output of the process when it has ended.
 ///
 /// # Panics
-/// If it does not end within 10 s, after it has been killed together with its group.
+/// If it does not end within 10 s, after it has been killed together with its group. A long test has 10 minutes, and so
+/// has each under a checker of memory.
 pub fn wait_or_kill(child: std::process::Child) -> Output {
-    wait_or_kill_after(child, WATCHDOG)
-}
-
-/// The same with another time.
-///
-/// # Panics
-/// As of [`wait_or_kill`].
-pub fn wait_or_kill_after(child: std::process::Child, watchdog: Duration) -> Output {
+    let watchdog = if is_deep() || is_checked() { WATCHDOG_IF_LONG } else { WATCHDOG };
     let group = child.id();
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {

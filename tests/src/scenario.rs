@@ -13,8 +13,7 @@ use std::process::{self, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::chance::is_deep;
-use crate::process::wait_or_kill_after;
+use crate::process::wait_or_kill;
 use crate::sys;
 
 /// A test: its name and what it does.
@@ -25,10 +24,6 @@ const ARG: &str = "--scenario";
 
 /// Whatever a test has started must have gone so long after its end.
 const PATIENCE: Duration = Duration::from_secs(3);
-
-/// After so long a test hangs.
-const WATCHDOG: Duration = Duration::from_secs(10);
-const PATIENCE_IF_DEEP: Duration = Duration::from_secs(600);
 
 /// The main function of a file of scenarios: `scenarios! { k01_child_dies, k02_many_die }`.
 #[macro_export]
@@ -61,22 +56,40 @@ pub fn main(scenarios: &[Scenario]) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     println!("\nrunning {} tests", wanted.len());
-    let failed = wanted.iter().filter(|(name, _)| !has_passed(name)).count();
+    let (mut failed, mut skipped) = (0, 0);
+    for (name, _) in &wanted {
+        match verdict_of(name) {
+            Verdict::Passed => {}
+            Verdict::Skipped => skipped += 1,
+            Verdict::Failed => failed += 1,
+        }
+    }
     let verdict = if failed == 0 { "ok" } else { "FAILED" };
-    println!("\ntest result: {verdict}. {} passed; {failed} failed\n", wanted.len() - failed);
+    let passed = wanted.len() - failed;
+    println!("\ntest result: {verdict}. {passed} passed; {failed} failed; {skipped} skipped\n");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn has_passed(name: &str) -> bool {
-    let result = panic::catch_unwind(|| run_apart(name));
-    let verdict = if result.is_ok() { "ok" } else { "FAILED" };
-    println!("test {name} ... {verdict}");
-    let _ = std::io::stdout().flush();
-    result.is_ok()
+/// One that has been skipped, or a part of which has, counts as passed.
+enum Verdict {
+    Passed,
+    Skipped,
+    Failed,
 }
 
-/// Runs a scenario in a process and process group of its own.
-fn run_apart(name: &str) {
+fn verdict_of(name: &str) -> Verdict {
+    let (verdict, text) = match panic::catch_unwind(|| run_apart(name)) {
+        Ok(false) => (Verdict::Passed, "ok"),
+        Ok(true) => (Verdict::Skipped, "ok, SKIPPED"),
+        Err(_) => (Verdict::Failed, "FAILED"),
+    };
+    println!("test {name} ... {text}");
+    let _ = std::io::stdout().flush();
+    verdict
+}
+
+/// Runs a scenario in a process and process group of its own. Whether it says that it was skipped.
+fn run_apart(name: &str) -> bool {
     let child = Command::new(env::current_exe().expect("a test knows its binary"))
         .args([ARG, name])
         .process_group(0)
@@ -86,7 +99,7 @@ fn run_apart(name: &str) {
         .spawn()
         .expect("the test binary starts");
     let group = child.id();
-    let output = wait_or_kill_after(child, if is_deep() { PATIENCE_IF_DEEP } else { WATCHDOG });
+    let output = wait_or_kill(child);
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text);
     assert!(output.status.success(), "{name}: {}\n{text}", output.status);
@@ -100,6 +113,7 @@ fn run_apart(name: &str) {
         assert!(Instant::now() < end, "{name}: leaves an orphan\n{text}");
         thread::sleep(Duration::from_millis(5));
     }
+    text.lines().any(|line| line.starts_with("SKIPPED"))
 }
 
 /// Runs a scenario in this process, and looks at what it leaves behind.

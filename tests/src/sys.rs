@@ -35,6 +35,16 @@ pub fn raise_descriptor_limit() -> io::Result<()> {
     set_descriptor_limit(both.rlim_max)
 }
 
+/// Sets both limits of open descriptors.
+///
+/// # Errors
+/// What the system says: only root may raise the hard one.
+pub fn set_descriptor_limits(limit: u64) -> io::Result<()> {
+    let both = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+    // SAFETY: `both` is a valid rlimit, borrowed until the call returns.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &both) }).map(drop)
+}
+
 /// Makes this process one of the user `nobody`, who may have that many processes. Root is bound by no such limit.
 ///
 /// # Errors
@@ -278,6 +288,15 @@ pub fn wait_until_ended(child: u32) {
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: `info` is a valid place for a siginfo, borrowed until the call returns.
     unsafe { libc::waitid(libc::P_PID, child, &mut info, libc::WEXITED | libc::WNOWAIT) };
+}
+
+/// Whether a child of this process is there and has not ended.
+pub fn is_running(child: u32) -> bool {
+    // SAFETY: all zero bytes are a valid siginfo.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: `info` is a valid place for a siginfo, borrowed until the call returns, which fills it in or leaves zeros.
+    unsafe { libc::waitid(libc::P_PID, child, &mut info, options) == 0 && info.si_pid() == 0 }
 }
 
 /// Waits for the end of any child, as code does that thinks it has all of them. Its number.

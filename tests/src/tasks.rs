@@ -1,8 +1,12 @@
 //! Tasks for tests.
 
 use std::error::Error;
+use std::time::Duration;
 
-use kpt_std::{Child, Parent, Spawner, TaskConfig, TaskEvent, TaskExit, TaskHandle, Threads};
+use kpt_std::{
+    Child, HeapStorage, Parent, Poller, Spawner, TaskConfig, TaskEvent, TaskExit, TaskHandle,
+    TaskStatus, Thread, Threads, kpt_core,
+};
 
 /// What a scripted task does before its loop.
 pub type Script = fn(&mut Scripted, Threads<'_, Scripted>) -> Result<(), Box<dyn Error>>;
@@ -58,5 +62,60 @@ pub fn receive_all(task: &TaskHandle) -> (Vec<Vec<u8>>, TaskExit) {
                 return (messages, exit);
             }
         }
+    }
+}
+
+/// The next message of a task.
+///
+/// # Panics
+/// If it ends instead.
+pub fn message_of(task: &TaskHandle) -> Vec<u8> {
+    match task.receive_until(None) {
+        Some(TaskEvent::Message(message)) => message,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Sends a message to a task that sends it back, and stops it.
+///
+/// # Panics
+/// If it does anything else.
+pub fn use_and_end(task: &TaskHandle) {
+    task.send(b"echo").expect("room");
+    assert_eq!(message_of(task), b"echo");
+    task.stop(Duration::from_secs(8));
+    assert_eq!(task.wait().status, TaskStatus::Code(0));
+}
+
+/// A parent's state on a loop: one task, and what it has said.
+pub struct One {
+    /// The task.
+    pub task: TaskHandle,
+    /// In order.
+    pub events: Vec<TaskEvent>,
+}
+
+impl One {
+    /// Runs a loop until the task has ended.
+    ///
+    /// # Panics
+    /// If the loop has no room.
+    pub fn run<P: Poller<Error: std::fmt::Debug>>(
+        kpt: &mut kpt_core::EventLoop<P, Self, (), HeapStorage<Self, ()>>,
+        task: TaskHandle,
+    ) -> Vec<TaskEvent> {
+        kpt.threads().add_read("task", task.source(), Self::on_task, ()).expect("room");
+        let mut state = Self { task, events: Vec::new() };
+        kpt.run(&mut state).expect("the loop runs");
+        state.events
+    }
+
+    /// For a read thread of the task's source: until its exit event has come.
+    pub fn on_task(&mut self, thread: Thread<Self>) {
+        let event = self.task.receive();
+        if !matches!(event, Some(TaskEvent::Exit(_))) {
+            thread.again();
+        }
+        self.events.extend(event);
     }
 }

@@ -63,17 +63,20 @@ impl TaskHandle {
         }
     }
 
-    /// The same, and blocks until there is something, at the latest until `until` (`None`: for ever). For a program
-    /// without a loop, whose clock is [`crate::SelectPoller`]'s.
+    /// The same, and blocks until there is something, at the latest until `until` (`None`: for ever). If that has passed
+    /// already, it looks once for what is there now. For a program without a loop, whose clock is
+    /// [`crate::SelectPoller`]'s.
     pub fn receive_until(&self, until: Option<Instant>) -> Option<TaskEvent> {
+        let mut is_late = false;
         loop {
             if let Some(event) = self.receive() {
                 return Some(event);
             }
-            let is_late = until.is_some_and(|until| until <= clock::now_or_earlier());
-            if is_late || self.exit().is_some() || self.peers.borrow_mut().drive(until).is_err() {
+            if is_late || self.exit().is_some() {
                 return None;
             }
+            is_late = until.is_some_and(|until| until <= clock::now_or_earlier());
+            self.peers.borrow_mut().drive(until).ok()?;
         }
     }
 

@@ -37,6 +37,9 @@ pub struct Peers {
 
 struct Entry {
     peer: Peer,
+    /// The poller inside can't watch its socket, its process.
+    is_socket_blind: bool,
+    is_process_blind: bool,
     is_touched: bool,
     is_timed: bool,
     /// Whether somebody has it; if not, it is forgotten as soon as it is over.
@@ -102,7 +105,15 @@ impl Peers {
             }
             self.by_descriptor[descriptor] = number;
         }
-        let entry = Entry { peer, is_touched: false, is_timed: false, is_owned: true, is_awaited };
+        let entry = Entry {
+            peer,
+            is_socket_blind: false,
+            is_process_blind: false,
+            is_touched: false,
+            is_timed: false,
+            is_owned: true,
+            is_awaited,
+        };
         self.by_number.insert(number, Box::new(entry));
         self.touch(number);
         Source::new(number)
@@ -148,11 +159,9 @@ impl Peers {
         }
     }
 
-    /// Gets all channels ready for a wait, and says until when it may last.
-    pub fn before_wait(&mut self, until: Option<Instant>, modify: &mut Modify) -> Option<Instant> {
-        if self.by_number.is_empty() {
-            return until;
-        }
+    /// Gets all channels ready for a wait, and says until when it may last: on the monotonic clock, which need not be the
+    /// poller's.
+    pub fn before_wait(&mut self, modify: &mut Modify) -> Option<Instant> {
         let mut has_news = false;
         for number in std::mem::take(&mut self.touched) {
             has_news |= self.settle(number, modify);
@@ -160,9 +169,7 @@ impl Peers {
         if has_news {
             return Some(Instant::ZERO);
         }
-        let deadlines =
-            self.timed.iter().filter_map(|number| self.by_number.get(number)?.peer.deadline());
-        deadlines.chain(until).min()
+        self.timed.iter().filter_map(|number| self.by_number.get(number)?.peer.deadline()).min()
     }
 
     /// Brings everything in line with what has happened to a channel. Whether it has something to report.
@@ -177,15 +184,16 @@ impl Peers {
         if let Some(socket) = peer.socket()
             && wanted != peer.told
         {
-            peer.is_blind = modify(source_of(socket), wanted).is_err();
+            entry.is_socket_blind = modify(source_of(socket), wanted).is_err();
             peer.told = wanted;
         }
         if let Some(process) = peer.process()
             && !peer.is_process_told
         {
-            peer.is_blind |= modify(source_of(process), Interest::READABLE).is_err();
+            entry.is_process_blind = modify(source_of(process), Interest::READABLE).is_err();
             peer.is_process_told = true;
         }
+        peer.is_blind = entry.is_socket_blind || entry.is_process_blind;
         if entry.becomes_timed() {
             self.timed.push(number);
         }
@@ -223,7 +231,8 @@ impl Peers {
     }
 
     /// Does what is due, and pushes what threads wait for. Whether there is something that somebody waits for.
-    pub fn after_wait(&mut self, now: Instant, ready: &mut Ready<'_>, modify: &mut Modify) -> bool {
+    pub fn after_wait(&mut self, ready: &mut Ready<'_>, modify: &mut Modify) -> bool {
+        let now = clock::now_or_earlier();
         self.on_time(now);
         let mut has_news = false;
         for &number in &self.touched {
@@ -251,9 +260,10 @@ impl Peers {
         }
     }
 
-    /// The poller inside is no more, or another.
+    /// The poller inside is no more.
     pub fn forget_poller(&mut self) {
         for entry in self.by_number.values_mut() {
+            entry.peer.retired.clear();
             entry.peer.told = Interest::NONE;
             entry.peer.is_process_told = false;
             entry.peer.interest = Interest::NONE;

@@ -4,6 +4,7 @@ use kpt_core::{Instant, Interest, Poller, Ready, Source, Unwatchable};
 
 use super::peers::{self, SharedPeers};
 use super::spawner::Spawner;
+use crate::clock;
 
 /// A poller that does what `P` does, and drives tasks: inside its `wait`, queued messages go out, others come in, tasks
 /// that shall end are ended, and those that have are reaped.
@@ -66,8 +67,9 @@ impl<P: Poller> Poller for Tasks<P> {
         loop {
             let (mut is_ours, mut is_theirs) = (false, false);
             let inner = &mut self.inner;
-            let soonest =
-                peers.before_wait(until, &mut |source, interest| inner.modify(source, interest));
+            let due = peers.before_wait(&mut |source, interest| inner.modify(source, interest));
+            let due = due.map(|due| if due == Instant::ZERO { due } else { here(inner, due) });
+            let soonest = due.into_iter().chain(until).min();
             let mut sink = |source, readiness| {
                 if peers.found(source, readiness) {
                     is_ours = true;
@@ -78,8 +80,8 @@ impl<P: Poller> Poller for Tasks<P> {
             };
             let now = inner.wait(soonest, &mut Ready::new(&mut sink))?;
             let is_due = soonest.is_some_and(|soonest| soonest <= now);
-            let has_news = peers
-                .after_wait(now, ready, &mut |source, interest| inner.modify(source, interest));
+            let has_news =
+                peers.after_wait(ready, &mut |source, interest| inner.modify(source, interest));
             let is_late = until.is_some_and(|until| until <= now);
             // What only moved bytes, or a task further, is nobody's business.
             if is_theirs || has_news || is_late || !(is_ours || is_due) {
@@ -87,6 +89,11 @@ impl<P: Poller> Poller for Tasks<P> {
             }
         }
     }
+}
+
+/// A time of the monotonic clock on the poller's own, which may begin at any time.
+fn here(poller: &mut impl Poller, time: Instant) -> Instant {
+    poller.now() + clock::remaining(time)
 }
 
 impl<P> Drop for Tasks<P> {

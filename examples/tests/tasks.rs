@@ -1,0 +1,140 @@
+//! The examples with tasks as programs: what they print, and that no process of theirs is left.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
+
+/// After so long a program hangs, and is killed with all of its tasks.
+const WATCHDOG: Duration = Duration::from_secs(10);
+
+/// A running example.
+struct Running {
+    child: Child,
+    lines: BufReader<std::process::ChildStdout>,
+    /// Dropped when it has ended.
+    _watched: Sender<()>,
+}
+
+impl Running {
+    fn start(name: &str, args: &[&str]) -> Self {
+        let mut child = Command::new(path(name))
+            .args(args)
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the example has been built: by `cargo test --workspace`");
+        let group = child.id();
+        let (watched, end) = mpsc::channel::<()>();
+        thread::spawn(move || {
+            if end.recv_timeout(WATCHDOG) == Err(RecvTimeoutError::Timeout) {
+                kill(&format!("-{group}"));
+            }
+        });
+        let lines = BufReader::new(child.stdout.take().expect("a pipe"));
+        Self { child, lines, _watched: watched }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).expect("text");
+        line.trim_end().to_owned()
+    }
+
+    /// What it prints until its end, which is a good one. None of those processes is there any more.
+    fn finish(mut self, tasks: &[u32]) -> String {
+        let mut text = String::new();
+        self.lines.read_to_string(&mut text).expect("text");
+        let status = self.child.wait().expect("a child");
+        assert!(status.success(), "{status}\n{text}");
+        let left: Vec<_> = tasks.iter().filter(|&&task| parent_of(task).is_some()).collect();
+        assert!(left.is_empty(), "{left:?} are left\n{text}");
+        text
+    }
+
+    /// The number of the task in a line that ends with it: `worker 1 is process 4711`.
+    fn task_in(&self, line: &str) -> u32 {
+        let number = line.split("process ").nth(1).and_then(|number| number.parse().ok());
+        let number = number.unwrap_or_else(|| panic!("no process in {line:?}"));
+        assert_eq!(parent_of(number), Some(self.child.id()), "a process of its own: {line}");
+        number
+    }
+}
+
+/// Examples lie beside the folder of the tests' binaries.
+fn path(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("a test knows its binary");
+    own.ancestors().nth(2).expect("target/debug").join("examples").join(name)
+}
+
+/// What `ps` would show: the parent of a process that is there, be it a zombie.
+fn parent_of(process: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(Path::new("/proc").join(process.to_string()).join("stat"));
+    // Behind the name in brackets: the state, and the parent.
+    stat.ok()?.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn kill(target: &str) {
+    let _ = Command::new("sh").args(["-c", &format!("kill -9 {target}")]).status();
+}
+
+#[test]
+fn task_is_there_while_it_runs_and_not_after() {
+    let mut task = Running::start("task", &["--ticks", "3", "--period-ms", "100"]);
+    let first = task.line();
+    let number = task.task_in(&first);
+    let text = task.finish(&[number]);
+    for line in [
+        "the task says good-bye",
+        "from the task: tick 3",
+        "the task has ended: exit code 0, as asked",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+}
+
+#[test]
+fn server_client_ends_by_itself_with_two_exit_events() {
+    let text = Running::start("server_client", &[]).finish(&[]);
+    for line in ["server has ended: exit code 0", "client has ended: exit code 0", "Broken pipe"] {
+        assert!(text.contains(line), "{text}");
+    }
+}
+
+#[test]
+fn echo_tasks_ends_after_its_time() {
+    let mut echo = Running::start("echo_tasks", &["--seconds", "1", "--clients", "3"]);
+    let tasks: Vec<u32> = (0..4)
+        .map(|_| {
+            let line = echo.line();
+            echo.task_in(&line)
+        })
+        .collect();
+    let text = echo.finish(&tasks);
+    assert_eq!(text.matches(": exit code 0, as asked").count(), 4, "{text}");
+    assert!(text.contains("3 clients") && !text.contains(" 0 messages"), "{text}");
+}
+
+/// One worker after the other is killed from outside. The sum stays right.
+#[test]
+fn pool_loses_nothing_by_a_worker_that_is_killed() {
+    for victim in 0..3 {
+        let mut pool =
+            Running::start("pool", &["--workers", "3", "--parts", "12", "--up-to", "4000000"]);
+        let workers: Vec<u32> = (0..3)
+            .map(|_| {
+                let line = pool.line();
+                pool.task_in(&line)
+            })
+            .collect();
+        kill(&workers[victim].to_string());
+        let text = pool.finish(&workers);
+        assert!(text.contains(&format!("worker {}: signal 9", victim + 1)), "{text}");
+        assert!(text.contains("283146 primes up to 4000000"), "{text}");
+        assert!(text.contains("worker 4 is process"), "{text}");
+    }
+}

@@ -10,7 +10,9 @@
 #             nothing else, so not in CI
 #   tiny      a static binary without std, and one with; their sizes
 #   mcu       firmware in QEMU: traces, stress, no panic, sizes; unpacks a toolchain where rustup has no target
-#   deep      the long tests: not in CI
+#   asan      the tests of tasks with AddressSanitizer
+#   valgrind  the tests of tasks under valgrind, all processes, with their descriptors; six minutes
+#   deep      the long tests, asan and valgrind: not in CI
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -62,18 +64,30 @@ mcu() {
     examples/cortex-m/mcu.sh
 }
 
+asan() {
+    tests/checked.sh asan
+}
+
+run_valgrind() {
+    need valgrind
+    tests/checked.sh valgrind
+}
+
 deep() {
     KPT_DEEP=1 cargo test --workspace
+    asan
+    run_valgrind
 }
 
 for verb in "${@:-all}"; do
     case $verb in
-        fmt | lint | doc | speed | tiny | mcu | deep) "$verb" ;;
+        fmt | lint | doc | speed | tiny | mcu | asan | deep) "$verb" ;;
+        valgrind) run_valgrind ;;
         test) run_tests ;;
         no-panic) no_panic ;;
         all) fmt; lint; doc; run_tests; tiny; mcu ;;
         *)
-            sed -n '3,14p' "$0" >&2
+            sed -n '3,15p' "$0" >&2
             exit 2
             ;;
     esac

@@ -6,11 +6,12 @@ cd "$(dirname "$0")/.."
 export KPT_CHECKED=1 RUST_BACKTRACE=0
 host=$(rustc -vV | sed -n 's/^host: //p')
 logs=$(mktemp -d)
+chmod 1777 "$logs" # Some tests become another user.
 trap 'rm -rf "$logs"' EXIT
 
 asan() {
     export RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address ASAN_OPTIONS="log_path=$logs/asan"
-    cargo test -p kpt-tests --test 'tasks_*' --target "$host" --target-dir target/asan
+    cargo test --no-fail-fast -p kpt-tests --test 'tasks_*' --target "$host" --target-dir target/asan
     # A file for each process that has something to report.
     if [ -n "$(ls "$logs")" ]; then
         cat "$logs"/*
@@ -22,7 +23,7 @@ asan() {
 run_valgrind() {
     local triple=${host//-/_}
     local runner="valgrind --quiet --trace-children=yes --track-fds=yes --error-exitcode=99 --log-file=$logs/%p"
-    env "CARGO_TARGET_${triple^^}_RUNNER=$runner" cargo test -p kpt-tests --test 'tasks_*'
+    env "CARGO_TARGET_${triple^^}_RUNNER=$runner" cargo test --no-fail-fast -p kpt-tests --test 'tasks_*'
     # Each file is that of a program, and of all that it forked. What valgrind says of memory comes with `==`, and so do
     # descriptors that are open at the end. Forked processes have their channel open, and what they have inherited; a
     # program has no other than it was given.

@@ -250,6 +250,20 @@ fn a_parent_without_a_loop_may_look_now_and_then() {
     assert!(matches!(events[..], [TaskEvent::Message(_), TaskEvent::Exit(_)]), "{events:?}");
 }
 
+/// A fork by other code has copies of all handles, and drops them with what they belong to.
+fn a_process_forked_by_hand_harms_no_task_by_dropping_what_it_has() {
+    let mut kpt: EventLoop<()> = EventLoop::with_capacity(1);
+    let alone = Spawner::new();
+    let tasks = [&alone, &kpt.poller().spawner()].map(|spawner| start(spawner, |_, _| Ok(())));
+    kpt.threads().add_timer("wait", Duration::from_millis(1), |_, _| {}, ()).expect("room");
+    kpt.run(&mut ()).expect("the loop runs");
+    let mut all = Some((kpt, alone, tasks));
+    let child = sys::fork_and(|| drop(all.take())).expect("a fork");
+    assert_eq!(sys::exit_code(child).expect("a child"), Some(0));
+    let (_, _, tasks) = all.take().expect("not taken in this process");
+    tasks.iter().for_each(use_and_end);
+}
+
 kpt_tests::scenarios! {
     a_task_may_have_tasks_from_any_hook,
     hooks_start_drop_and_wait,
@@ -258,4 +272,5 @@ kpt_tests::scenarios! {
     two_loops_have_tasks_of_their_own,
     a_blocking_receive_goes_with_a_reader_of_the_same_source,
     a_parent_without_a_loop_may_look_now_and_then,
+    a_process_forked_by_hand_harms_no_task_by_dropping_what_it_has,
 }

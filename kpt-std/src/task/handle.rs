@@ -17,6 +17,7 @@ use crate::clock;
 /// while they wait.
 ///
 /// When the handle is dropped, the task is stopped, with the grace of its configuration, and reaped in the loop's waits.
+/// In a process that other code has forked, dropping it does nothing: the task is that of the process that started it.
 pub struct TaskHandle {
     peers: SharedPeers,
     source: Source,
@@ -119,6 +120,9 @@ impl Drop for TaskHandle {
     fn drop(&mut self) {
         let now = clock::now_or_later();
         let mut peers = self.peers.borrow_mut();
+        if !peers.are_own() {
+            return;
+        }
         peers.with(self.source, |peer| {
             let grace = peer.task.as_ref().map_or(Duration::ZERO, |task| task.grace);
             peer.stop(now, grace);

@@ -33,6 +33,8 @@ pub struct Peers {
     timed: Vec<u32>,
     next: u32,
     scratch: Scratch,
+    /// The process whose channels they are.
+    owner: u32,
 }
 
 struct Entry {
@@ -61,6 +63,7 @@ pub fn shared() -> SharedPeers {
         timed: Vec::new(),
         next: FIRST,
         scratch: Scratch::default(),
+        owner: std::process::id(),
     }));
     ALL.with_borrow_mut(|all| {
         all.retain(|peers| peers.strong_count() > 0);
@@ -80,6 +83,7 @@ pub fn disown_all() {
             }
             peers.by_descriptor.clear();
             peers.timed.clear();
+            peers.owner = std::process::id();
         }
     });
 }
@@ -124,6 +128,11 @@ impl Peers {
         let result = work(&mut self.by_number.get_mut(&source.number())?.peer);
         self.touch(source.number());
         Some(result)
+    }
+
+    /// Whether they are this process's, and not its parent's, in one that was forked by other code than this.
+    pub fn are_own(&self) -> bool {
+        self.owner == std::process::id()
     }
 
     /// Nobody has the channel any more.
@@ -353,6 +362,9 @@ fn source_of(descriptor: RawFd) -> Source {
 /// The last owner has gone: what is left is killed, and waited for.
 impl Drop for Peers {
     fn drop(&mut self) {
+        if !self.are_own() {
+            return;
+        }
         for entry in self.by_number.values_mut() {
             entry.peer.kill_and_wait();
         }

@@ -22,7 +22,8 @@ asan() {
 
 run_valgrind() {
     local triple=${host//-/_}
-    local runner="valgrind --quiet --trace-children=yes --track-fds=yes --error-exitcode=99 --log-file=$logs/%p"
+    local runner="valgrind --quiet --trace-children=yes --trace-children-skip=*/gcc,*/strace --track-fds=yes"
+    runner+=" --error-exitcode=99 --log-file=$logs/%p"
     env "CARGO_TARGET_${triple^^}_RUNNER=$runner" cargo test --no-fail-fast -p kpt-tests --test 'tasks_*'
     # Each file is that of a program, and of all that it forked. What valgrind says of memory comes with `==`, and so do
     # descriptors that are open at the end. Forked processes have their channel open, and what they have inherited; a

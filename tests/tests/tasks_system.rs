@@ -12,10 +12,10 @@ use std::time::{Duration, Instant as Stopwatch};
 
 use kpt_std::kpt_core::{self, Allocate};
 use kpt_std::{
-    EventLoop, Instant, Interest, Poller, Ready, Rung, SelectPoller, SendError, Source, Spawner,
-    TaskConfig, TaskEvent, TaskStatus, Tasks, Thread, Unwatchable,
+    Child, EventLoop, Instant, Interest, Parent, Poller, Ready, Rung, SelectPoller, SendError,
+    Source, Spawner, TaskConfig, TaskEvent, TaskStatus, Tasks, Thread, Threads, Unwatchable,
 };
-use kpt_tests::chance::is_checked;
+use kpt_tests::chance::{is_checked, is_deep};
 use kpt_tests::scenario::descriptors;
 use kpt_tests::sys;
 use kpt_tests::tasks::{One, Script, Scripted, message_of, receive_all, start, use_and_end};
@@ -147,6 +147,17 @@ fn k05_the_ladder_holds_on_any_clock() {
 
 static SENT: AtomicUsize = AtomicUsize::new(0);
 
+/// Says a little for each message, however long.
+struct Brief(Parent);
+
+impl Child for Brief {
+    type Arg = ();
+
+    fn on_message(&mut self, _: Vec<u8>, _: Threads<Self>) {
+        self.0.send(b"x").expect("room");
+    }
+}
+
 /// The loop can watch the channel, and not the process, whose descriptor is too high: its end is seen all the same, also
 /// after the interest in the channel has changed.
 fn k16_a_process_beyond_what_the_poller_can_watch_is_seen() {
@@ -164,7 +175,8 @@ fn k16_a_process_beyond_what_the_poller_can_watch_is_seen() {
         std::iter::repeat_with(copy).take_while(|copy| copy.as_raw_fd() < 64).collect();
     // The channel gets the last number that can be watched.
     drop(fill.pop());
-    let task = start(&kpt.poller().spawner(), |_, _| Ok(()));
+    let spawner = kpt.poller().spawner();
+    let task = spawner.start(TaskConfig::new("brief"), Brief).expect("it starts");
     // More than goes at once: the loop waits until it can write as well, and then no more.
     while task.send(&[7; 60_000]).is_ok() {
         SENT.fetch_add(1, Ordering::Relaxed);
@@ -298,7 +310,7 @@ fn keep_time() {
     assert!((200..400).contains(&passed) || is_checked(), "{passed} ms");
 }
 
-/// Which call of the system fails, and how; each is tried at the first time, the second, and so on. As strace counts for
+/// Which call of the system fails, and how; each is tried at the first time, the second, and with `KPT_DEEP=1` so on. As strace counts for
 /// each process anew, it fails in the parent and in its tasks.
 const FAILURES: [(&str, &str); 13] = [
     ("socketpair", "EMFILE"),
@@ -327,7 +339,7 @@ fn k16_whatever_call_fails_nothing_hangs_or_is_left() {
     }
     let mut runs = 0;
     for (call, error) in FAILURES {
-        for when in 1..50 {
+        for when in 1..=if is_deep() { 50 } else { 2 } {
             let inject = format!("inject={call}:error={error}:when={when}");
             let strace = Command::new("strace")
                 .args(["-f", "-qq", "-e", &format!("trace={call}"), "-e", &inject])

@@ -147,7 +147,7 @@ impl Process {
         let descriptor = c_int::try_from(descriptor).ok().filter(|&descriptor| descriptor >= 0);
         // SAFETY: the descriptor is new, so nobody else owns it.
         let descriptor = descriptor.map(|descriptor| unsafe { OwnedFd::from_raw_fd(descriptor) });
-        Self { pid, descriptor }
+        Self { pid, descriptor: descriptor.and_then(|descriptor| above_standard(descriptor).ok()) }
     }
 
     pub fn pid(&self) -> pid_t {
@@ -168,7 +168,7 @@ impl Process {
     ///
     /// `ECHILD` says that somebody else was told.
     pub fn reap(&self, is_blocking: bool) -> io::Result<Option<Ended>> {
-        let (what, number) = match &self.descriptor {
+        let (mut what, mut number) = match &self.descriptor {
             Some(descriptor) => (libc::P_PIDFD, descriptor.as_raw_fd()),
             None => (libc::P_PID, self.pid),
         };
@@ -181,6 +181,10 @@ impl Process {
                 check(unsafe { libc::waitid(what, number as libc::id_t, &mut info, options) });
             match result {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Linux 5.3 has descriptors for processes, and does not wait for them.
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) && number != self.pid => {
+                    (what, number) = (libc::P_PID, self.pid);
+                }
                 Err(error) => return Err(error),
                 Ok(_) => break,
             }
@@ -284,7 +288,10 @@ pub fn die_after(parent: pid_t) -> io::Result<()> {
     let mut timer = std::ptr::null_mut();
     // SAFETY: `event` is valid and `timer` a place for a timer, both borrowed until the call returns.
     check(unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &mut event, &mut timer) })?;
-    PARENT.store(parent, Ordering::Relaxed);
+    // SAFETY: the call has no arguments and can't fail.
+    let seen = unsafe { libc::getppid() };
+    // A parent in another namespace of processes is seen as 0. Its end is seen in the channel.
+    PARENT.store(if seen == 0 { 0 } else { parent }, Ordering::Relaxed);
     LAST_TIMER.store(timer, Ordering::Relaxed);
     let handler: extern "C" fn(c_int) = on_parent_death;
     // SAFETY: all zero bytes are a valid sigaction.
@@ -296,7 +303,7 @@ pub fn die_after(parent: pid_t) -> io::Result<()> {
     // SAFETY: PR_SET_PDEATHSIG takes a number and no pointer.
     check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, death_signal() as libc::c_ulong) })?;
     // SAFETY: the call has no arguments and can't fail.
-    if unsafe { libc::getppid() } != parent {
+    if seen != 0 && unsafe { libc::getppid() } != parent {
         return Err(io::Error::other("the parent has died"));
     }
     Ok(())
@@ -320,6 +327,11 @@ extern "C" fn on_parent_death(_: c_int) {
     // and borrowed until the call returns. The call may be made in a signal handler, and does not fail, so that it
     // leaves errno alone.
     unsafe { libc::timer_settime(timer, 0, &once, std::ptr::null_mut()) };
+}
+
+/// Whether a call that failed can be made again when the system has more memory.
+pub fn is_short_of_memory(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENOMEM))
 }
 
 /// Sends what the socket takes now. Never blocks, and never raises `SIGPIPE`.
@@ -359,6 +371,7 @@ pub struct Question {
 /// Waits until one of the descriptors is ready, or the time is up, or a signal came.
 pub fn poll(questions: &mut [Question], timeout: Option<Duration>) -> io::Result<()> {
     let mut asked: Vec<libc::pollfd> = questions.iter().map(to_pollfd).collect();
+    let wanted = timeout;
     let timeout = timeout.map_or(-1, |timeout| {
         c_int::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(c_int::MAX)
     });
@@ -366,6 +379,10 @@ pub fn poll(questions: &mut [Question], timeout: Option<Duration>) -> io::Result
     let result =
         check(unsafe { libc::poll(asked.as_mut_ptr(), asked.len() as libc::nfds_t, timeout) });
     match result {
+        // More descriptors than the process may have open by now: the limit of `poll`, and not of select.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            return select_instead(questions, wanted);
+        }
         Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
         Err(_) => return Ok(()),
         Ok(_) => {}
@@ -387,6 +404,38 @@ pub fn poll(questions: &mut [Question], timeout: Option<Duration>) -> io::Result
     Ok(())
 }
 
+fn select_instead(questions: &mut [Question], timeout: Option<Duration>) -> io::Result<()> {
+    const BITS: usize = Word::BITS as usize;
+    let place = |question: &Question| {
+        let number = question.descriptor.unsigned_abs() as usize;
+        (number / BITS, number % BITS)
+    };
+    let highest = questions.iter().map(|question| question.descriptor).max().unwrap_or(0);
+    let words = highest.unsigned_abs() as usize / BITS + 1;
+    let (mut readable, mut writable) = (vec![0; words], vec![0; words]);
+    for question in &*questions {
+        let (word, bit) = place(question);
+        readable[word] |= Word::from(question.interest.is_readable()) << bit;
+        writable[word] |= Word::from(question.interest.is_writable()) << bit;
+    }
+    let bitmaps = Bitmaps { readable: &mut readable, writable: &mut writable };
+    match select(words * BITS, bitmaps, timeout) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+        result => result?,
+    };
+    for question in questions {
+        let (word, bit) = place(question);
+        for (bits, readiness) in
+            [(&readable, Readiness::READABLE), (&writable, Readiness::WRITABLE)]
+        {
+            if bits[word] >> bit & 1 != 0 {
+                question.found = question.found | readiness;
+            }
+        }
+    }
+    Ok(())
+}
+
 fn to_pollfd(question: &Question) -> libc::pollfd {
     let readable = if question.interest.is_readable() { libc::POLLIN } else { 0 };
     let writable = if question.interest.is_writable() { libc::POLLOUT } else { 0 };
@@ -396,25 +445,48 @@ fn to_pollfd(question: &Question) -> libc::pollfd {
 /// Closes all descriptors but 0, 1, 2 and `kept`, and keeps their numbers: each becomes a path to nothing that can be
 /// read, written or waited for, so that an object that still owns the number can do no harm to another file.
 pub fn close_all_but(kept: &[RawFd]) -> io::Result<()> {
+    // Before anything else: the process may have room for one descriptor only.
+    let mut numbers = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        numbers.extend(entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok()));
+    }
+    // Of which the last was open for reading the folder, and is closed by now.
+    numbers.retain(|&number| number > 2 && !kept.contains(&number) && has_file(number));
     let nothing = std::fs::OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_PATH | libc::O_CLOEXEC)
         .open("/dev/null")?;
-    let nothing = nothing.as_raw_fd();
-    let names: Vec<_> =
-        std::fs::read_dir("/proc/self/fd")?.flatten().map(|entry| entry.file_name()).collect();
-    let numbers = names.iter().filter_map(|name| name.to_str()?.parse::<RawFd>().ok());
-    for number in
-        numbers.filter(|number| *number > 2 && *number != nothing && !kept.contains(number))
-    {
-        // Not the one that the folder itself was read with, which is closed by now.
-        if is_open(number) {
-            // SAFETY: both numbers are plain numbers. The file that `number` meant is closed; all objects that own that
-            // number are the parent's, and go on owning an open descriptor.
-            unsafe { libc::dup3(nothing, number, libc::O_CLOEXEC) };
+    for number in numbers {
+        // SAFETY: both numbers are plain numbers. The file that `number` meant is closed; all objects that own that
+        // number are the parent's, and go on owning an open descriptor, but where the number is beyond the limit.
+        unsafe {
+            while libc::dup3(nothing.as_raw_fd(), number, libc::O_CLOEXEC) == -1 {
+                if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+                    libc::close(number);
+                    break;
+                }
+            }
         }
     }
     Ok(())
+}
+
+/// Whether the descriptor is open, for whatever.
+fn has_file(descriptor: RawFd) -> bool {
+    // SAFETY: F_GETFD takes no pointer and changes nothing.
+    unsafe { libc::fcntl(descriptor, libc::F_GETFD) != -1 }
+}
+
+/// The same, under a number above those of the standard streams: what is printed must not get into it.
+pub fn above_standard<F: AsFd + From<OwnedFd>>(file: F) -> io::Result<F> {
+    let number = file.as_fd().as_raw_fd();
+    if number > 2 {
+        return Ok(file);
+    }
+    // SAFETY: F_DUPFD_CLOEXEC takes a number and no pointer.
+    let copy = check(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) })?;
+    // SAFETY: the descriptor is new, so nobody else owns it.
+    Ok(F::from(unsafe { OwnedFd::from_raw_fd(copy) }))
 }
 
 fn check(result: c_int) -> io::Result<c_int> {

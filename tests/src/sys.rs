@@ -191,6 +191,53 @@ pub fn fork_and(work: impl FnOnce()) -> io::Result<u32> {
     u32::try_from(child).map_err(io::Error::other)
 }
 
+/// Has the processes that this one forks from now on be in a namespace of their own, in which their parent has no number.
+///
+/// # Errors
+/// What the system says: only root may do that.
+pub fn unshare_processes() -> io::Result<()> {
+    // SAFETY: the call takes a number and no pointer.
+    check(unsafe { libc::unshare(libc::CLONE_NEWPID) }).map(drop)
+}
+
+/// Forks a process that leaves by `std::process::exit`, as other code does; and waits for it.
+///
+/// # Errors
+/// What the system says.
+pub fn fork_and_exit() -> io::Result<()> {
+    // SAFETY: what a task runs is the whole copy of a process with one OS thread, in which all code may run.
+    let child = check(unsafe { libc::fork() })?;
+    if child == 0 {
+        std::process::exit(0);
+    }
+    wait_for(u32::try_from(child).map_err(io::Error::other)?)
+}
+
+/// Closes 0, 1 and 2 while `work` runs, and opens them again.
+///
+/// # Errors
+/// What the system says.
+pub fn without_standard_descriptors<R>(work: impl FnOnce() -> R) -> io::Result<R> {
+    let kept = [duplicate_high(0)?, duplicate_high(1)?, duplicate_high(2)?];
+    for number in 0..3 {
+        // SAFETY: nobody owns the number; whoever prints meanwhile finds it closed, which the standard library bears.
+        unsafe { libc::close(number) };
+    }
+    let result = work();
+    for (number, file) in (0..).zip(&kept) {
+        // SAFETY: both numbers are plain numbers; what `work` has left under `number` is closed.
+        check(unsafe { libc::dup2(file.as_raw_fd(), number) })?;
+    }
+    Ok(result)
+}
+
+fn duplicate_high(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_DUPFD_CLOEXEC takes a number and no pointer.
+    let copy = check(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) })?;
+    // SAFETY: the descriptor is new, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
 /// Waits for the end of a child of this process.
 ///
 /// # Errors

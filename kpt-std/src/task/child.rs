@@ -113,6 +113,8 @@ impl Parent {
 thread_local! {
     /// The parent of this process, if it is a task. It is there until the process has gone.
     static PARENT: Cell<Option<&'static Parent>> = const { Cell::new(None) };
+    /// The process that it is the parent of, and not one that this has forked by hand.
+    static TASK: Cell<libc::pid_t> = const { Cell::new(0) };
     /// What the last panic said.
     static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
 }
@@ -201,15 +203,20 @@ fn keep_words_of_panics() {
     }));
 }
 
+/// The parent of this process, and of no other.
+fn own_parent() -> Option<&'static Parent> {
+    PARENT.get().filter(|_| TASK.get() == sys::process_id())
+}
+
 fn last_words(kind: Kind, text: &str) {
-    if let Some(parent) = PARENT.get() {
+    if let Some(parent) = own_parent() {
         parent.say_last(kind, text);
         parent.flush();
     }
 }
 
 fn flush_parent() {
-    if let Some(parent) = PARENT.get() {
+    if let Some(parent) = own_parent() {
         parent.flush();
     }
 }
@@ -239,6 +246,7 @@ fn run_loop<C: Child>(
     let source = peers.borrow_mut().insert(Peer::new(&config, socket, None), true);
     let parent = Parent { peers, source, has_hung_up: Default::default() };
     PARENT.set(Some(Box::leak(Box::new(parent.clone()))));
+    TASK.set(sys::process_id());
     let mut state = build(parent.clone());
     state.pre_run(kpt.threads())?;
     parent.with(|peer| peer.queue_control(Kind::Ready, ""));

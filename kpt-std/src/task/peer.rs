@@ -170,7 +170,7 @@ impl Peer {
             Refused::TooLong => SendError::TooLong,
         })?;
         if self.eager > 0 {
-            self.eager = self.eager.saturating_sub(message.len());
+            self.eager = self.eager.saturating_sub(message.len() + 1);
             self.write();
         }
         Ok(())
@@ -344,7 +344,7 @@ impl Peer {
         }
         match sys::send(socket, self.outbox.unsent()) {
             Ok(count) => self.outbox.mark_sent(count),
-            Err(error) if is_not_now(error.kind()) => {}
+            Err(error) if is_not_now(error.kind()) || sys::is_short_of_memory(&error) => {}
             // The other side has gone. What it sent before is still to be read.
             Err(_) => {
                 self.outbox.clear();

@@ -49,6 +49,7 @@ impl Spawner {
     ) -> Result<TaskHandle, StartError> {
         config.check()?;
         let (ours, theirs) = UnixStream::pair()?;
+        let (ours, theirs) = (sys::above_standard(ours)?, sys::above_standard(theirs)?);
         child::prepare_exit();
         flush_output();
         let parent = sys::process_id();

@@ -150,10 +150,6 @@ impl Process {
         Self { pid, descriptor: descriptor.and_then(|descriptor| above_standard(descriptor).ok()) }
     }
 
-    pub fn pid(&self) -> pid_t {
-        self.pid
-    }
-
     /// Readable when the process has ended.
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.descriptor.as_ref().map(AsFd::as_fd)

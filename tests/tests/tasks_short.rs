@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use kpt_std::{
-    Parent, Poller, SelectPoller, Spawner, TaskConfig, TaskEvent, TaskHandle, TaskStatus,
+    Parent, Poller, Rung, SelectPoller, Spawner, TaskConfig, TaskEvent, TaskHandle, TaskStatus,
 };
 use kpt_tests::chance::is_checked;
 use kpt_tests::scenario::descriptors;
@@ -167,6 +167,32 @@ fn m08_what_finds_no_memory_is_sent_later() {
     }
 }
 
+/// The parent comes late, and the kernel has no descriptors for processes: what has ended in time was not killed.
+fn k05_a_late_parent_says_exactly_how_far_it_had_to_go() {
+    const NAME: &str = "k05_a_late_parent_says_exactly_how_far_it_had_to_go";
+    if env::var_os("KPT_TESTS_INNER").is_none() {
+        let strace = Command::new("strace")
+            .args(["-f", "-qq", "-e", "trace=pidfd_open", "-e", "inject=pidfd_open:error=ENOSYS"])
+            .arg(env::current_exe().expect("a test knows its binary"))
+            .args(["--scenario", NAME])
+            .env("KPT_TESTS_INNER", "1")
+            .env("ASAN_OPTIONS", "detect_leaks=0")
+            .stdin(Stdio::null())
+            .output();
+        let Ok(output) = strace else { return println!("SKIPPED: there is no strace") };
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    let task = start(&Spawner::new(), |child, _| Ok(child.parent.send(b"here")?));
+    message_of(&task);
+    let grace = Duration::from_millis(50);
+    task.stop(grace);
+    sys::wait_until_ended(task.id() as u32);
+    std::thread::sleep(2 * grace);
+    let exit = task.wait();
+    assert_eq!((exit.status, exit.stopped), (TaskStatus::Code(0), Some(Rung::Asked)));
+}
+
 kpt_tests::scenarios! {
     k16_a_parent_may_lower_its_limit_when_its_tasks_run,
     k16_a_task_may_have_a_limit_of_none,
@@ -177,4 +203,5 @@ kpt_tests::scenarios! {
     k08_a_task_in_a_namespace_of_its_own_runs,
     k10_a_fork_by_hand_in_a_task_sends_nothing,
     m08_what_finds_no_memory_is_sent_later,
+    k05_a_late_parent_says_exactly_how_far_it_had_to_go,
 }

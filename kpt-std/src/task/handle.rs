@@ -5,7 +5,7 @@ use std::time::Duration;
 use kpt_core::{Instant, Source};
 
 use super::error::SendError;
-use super::exit::{TaskEvent, TaskExit};
+use super::exit::{TaskEvent, TaskExit, TaskStatus};
 use super::peer::{News, Peer};
 use super::peers::SharedPeers;
 use crate::clock;
@@ -59,7 +59,13 @@ impl TaskHandle {
     /// nothing yet, and after that end. Never blocks.
     pub fn receive(&self) -> Option<TaskEvent> {
         match self.with(Peer::receive)?? {
-            News::Event(event) => Some(event),
+            News::Event(event) => {
+                // Not while the channels are in use: what logs may send to a task.
+                if let TaskEvent::Exit(exit) = &event {
+                    self.log(exit);
+                }
+                Some(event)
+            }
             News::Stop | News::Gone => None,
         }
     }
@@ -104,6 +110,14 @@ impl TaskHandle {
             }
             // It fails for want of memory only: then it is tried again.
             let _ = self.peers.borrow_mut().drive(None);
+        }
+    }
+
+    fn log(&self, exit: &TaskExit) {
+        if exit.stopped.is_some() || exit.status == TaskStatus::Code(0) {
+            crate::log::trace!("task {} {}: {}", self.name, self.id, exit);
+        } else {
+            crate::log::error!("task {} {}: {}", self.name, self.id, exit);
         }
     }
 

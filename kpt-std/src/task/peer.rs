@@ -69,7 +69,6 @@ impl Scratch {
 
 /// What a parent knows of its child, in addition to the channel.
 pub struct Task {
-    name: String,
     pub grace: Duration,
     process: Process,
     life: Life,
@@ -105,7 +104,6 @@ impl Peer {
             told: Interest::NONE,
             is_process_told: false,
             task: process.map(|process| Task {
-                name: config.name.clone(),
                 grace: config.grace,
                 process,
                 life: Life::new(),
@@ -204,7 +202,6 @@ impl Peer {
         let task = self.task.as_mut()?;
         task.is_reported = true;
         let exit = task.exit(is_truncated, protocol_error);
-        task.log(&exit);
         Some(News::Event(TaskEvent::Exit(exit)))
     }
 
@@ -276,6 +273,10 @@ impl Peer {
 
     /// Does what is due.
     pub fn on_time(&mut self, now: Instant, scratch: &mut Scratch) {
+        if self.deadline().is_some_and(|deadline| deadline <= now) {
+            // It may have ended long ago, and nobody has told.
+            self.on_process(scratch);
+        }
         while let Some(action) = self.task.as_mut().and_then(|task| task.life.on_time(now)) {
             self.act(Some(action));
         }
@@ -284,7 +285,6 @@ impl Peer {
             if self.is_blind {
                 self.on_socket(scratch);
             }
-            self.on_process(scratch);
         }
     }
 
@@ -450,19 +450,6 @@ impl Peer {
 }
 
 impl Task {
-    /// The number of the process.
-    fn pid(&self) -> i32 {
-        self.process.pid()
-    }
-
-    fn log(&self, exit: &TaskExit) {
-        if exit.stopped.is_some() || exit.status == TaskStatus::Code(0) {
-            crate::log::trace!("task {} {}: {}", self.name, self.pid(), exit);
-        } else {
-            crate::log::error!("task {} {}: {}", self.name, self.pid(), exit);
-        }
-    }
-
     fn reap(&self, is_blocking: bool) -> Option<Ended> {
         self.process.reap(is_blocking).unwrap_or(Some(Ended::Unknown))
     }

@@ -169,7 +169,7 @@ impl Poller for SelectPoller {
                     self.push_found(count, ready);
                     return Ok(clock::now_or_earlier());
                 }
-                Err(error) if sys::is_bad_descriptor(&error) => {
+                Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
                     // Something has been found, so there is nothing to wait for; the others are served all the same.
                     until = Some(Instant::ZERO);
                     if self.push_closed(ready) {

@@ -8,7 +8,6 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 use std::time::Duration;
 
-use kpt_core::{Interest, Readiness};
 use libc::{c_int, c_ulong, pid_t};
 
 use crate::task::Ended;
@@ -50,11 +49,6 @@ pub fn select(
         )
     };
     usize::try_from(found).map_err(|_| io::Error::last_os_error())
-}
-
-/// Whether a call says that one of its descriptors is none.
-pub fn is_bad_descriptor(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::EBADF)
 }
 
 /// Whether the descriptor is open, for more than a path (`O_PATH`), which select can't watch either.
@@ -178,7 +172,9 @@ impl Process {
             match result {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Linux 5.3 has descriptors for processes, and does not wait for them.
-                Err(error) if error.raw_os_error() == Some(libc::EINVAL) && number != self.pid => {
+                Err(error)
+                    if error.raw_os_error() == Some(libc::EINVAL) && what == libc::P_PIDFD =>
+                {
                     (what, number) = (libc::P_PID, self.pid);
                 }
                 Err(error) => return Err(error),
@@ -325,11 +321,6 @@ extern "C" fn on_parent_death(_: c_int) {
     unsafe { libc::timer_settime(timer, 0, &once, std::ptr::null_mut()) };
 }
 
-/// Whether a call that failed can be made again when the system has more memory.
-pub fn is_short_of_memory(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENOMEM))
-}
-
 /// Sends what the socket takes now. Never blocks, and never raises `SIGPIPE`.
 pub fn send(socket: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
     let socket = socket.as_fd().as_raw_fd();
@@ -347,7 +338,7 @@ pub fn receive(socket: &impl AsFd, bytes: &mut Vec<u8>) -> io::Result<()> {
     bytes.clear();
     let socket = socket.as_fd().as_raw_fd();
     // SAFETY: the kernel writes at most `capacity` bytes to the memory of `bytes`, which is borrowed until the call
-    // returns, and says how many it has written: they are bytes of the vector from then on.
+    // returns, and says how many it has written: so many bytes of the vector are valid, and not more than it has room for.
     let received = unsafe {
         let room = bytes.capacity();
         let count = libc::recv(socket, bytes.as_mut_ptr().cast(), room, libc::MSG_DONTWAIT);
@@ -357,85 +348,15 @@ pub fn receive(socket: &impl AsFd, bytes: &mut Vec<u8>) -> io::Result<()> {
     if received < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// What `poll` is asked about one descriptor, and what it answers.
-pub struct Question {
-    pub descriptor: RawFd,
-    pub interest: Interest,
-    pub found: Readiness,
-}
-
-/// Waits until one of the descriptors is ready, or the time is up, or a signal came.
-pub fn poll(questions: &mut [Question], timeout: Option<Duration>) -> io::Result<()> {
-    let mut asked: Vec<libc::pollfd> = questions.iter().map(to_pollfd).collect();
-    let wanted = timeout;
+/// Waits until one of the descriptors is ready, or `timeout` has passed (`None`: for ever), and fills in what was found.
+pub fn poll(descriptors: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<()> {
     let timeout = timeout.map_or(-1, |timeout| {
         c_int::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(c_int::MAX)
     });
-    // SAFETY: the kernel reads and writes `asked.len()` pollfds, which are borrowed until the call returns.
+    // SAFETY: the kernel reads and writes as many pollfds as the slice has, which are borrowed until the call returns.
     let result =
-        check(unsafe { libc::poll(asked.as_mut_ptr(), asked.len() as libc::nfds_t, timeout) });
-    match result {
-        // More descriptors than the process may have open by now: the limit of `poll`, and not of select.
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            return select_instead(questions, wanted);
-        }
-        Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-        Err(_) => return Ok(()),
-        Ok(_) => {}
-    }
-    for (question, asked) in questions.iter_mut().zip(asked) {
-        let mut found = Readiness::NONE;
-        for (bits, readiness) in [
-            (libc::POLLIN, Readiness::READABLE),
-            (libc::POLLOUT, Readiness::WRITABLE),
-            (libc::POLLHUP, Readiness::HANGUP),
-            (libc::POLLERR | libc::POLLNVAL, Readiness::ERROR),
-        ] {
-            if asked.revents & bits != 0 {
-                found = found | readiness;
-            }
-        }
-        question.found = found;
-    }
-    Ok(())
-}
-
-fn select_instead(questions: &mut [Question], timeout: Option<Duration>) -> io::Result<()> {
-    const BITS: usize = Word::BITS as usize;
-    let place = |question: &Question| {
-        let number = question.descriptor.unsigned_abs() as usize;
-        (number / BITS, number % BITS)
-    };
-    let highest = questions.iter().map(|question| question.descriptor).max().unwrap_or(0);
-    let words = highest.unsigned_abs() as usize / BITS + 1;
-    let (mut readable, mut writable) = (vec![0; words], vec![0; words]);
-    for question in &*questions {
-        let (word, bit) = place(question);
-        readable[word] |= Word::from(question.interest.is_readable()) << bit;
-        writable[word] |= Word::from(question.interest.is_writable()) << bit;
-    }
-    let bitmaps = Bitmaps { readable: &mut readable, writable: &mut writable };
-    match select(words * BITS, bitmaps, timeout) {
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
-        result => result?,
-    };
-    for question in questions {
-        let (word, bit) = place(question);
-        for (bits, readiness) in
-            [(&readable, Readiness::READABLE), (&writable, Readiness::WRITABLE)]
-        {
-            if bits[word] >> bit & 1 != 0 {
-                question.found = question.found | readiness;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn to_pollfd(question: &Question) -> libc::pollfd {
-    let readable = if question.interest.is_readable() { libc::POLLIN } else { 0 };
-    let writable = if question.interest.is_writable() { libc::POLLOUT } else { 0 };
-    libc::pollfd { fd: question.descriptor, events: readable | writable, revents: 0 }
+        unsafe { libc::poll(descriptors.as_mut_ptr(), descriptors.len() as libc::nfds_t, timeout) };
+    check(result).map(drop)
 }
 
 /// Closes all descriptors but 0, 1, 2 and `kept`, and keeps their numbers: each becomes a path to nothing that can be
@@ -454,7 +375,8 @@ pub fn close_all_but(kept: &[RawFd]) -> io::Result<()> {
         .open("/dev/null")?;
     for number in numbers {
         // SAFETY: both numbers are plain numbers. The file that `number` meant is closed; all objects that own that
-        // number are the parent's, and go on owning an open descriptor, but where the number is beyond the limit.
+        // number are the parent's, as `become_task` calls this before anything of the task's own is made. They go on
+        // owning an open descriptor, but where the number is beyond the limit; and are never dropped.
         unsafe {
             while libc::dup3(nothing.as_raw_fd(), number, libc::O_CLOEXEC) == -1 {
                 if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {

@@ -1,7 +1,8 @@
 //! Tasks: forked processes with a loop of their own, and a channel of messages to their parent.
 //!
 //! From the bottom: [`frame`] (messages as bytes) and [`life`] (how a task is ended) know neither descriptors nor
-//! processes; [`peer`] is one end of a channel, [`peers`] all those of a loop; [`tasks`] is the poller that drives them;
+//! processes; [`process`] is a task's, [`peer`] one end of a channel, [`peers`] all those of a loop; [`tasks`] is the
+//! poller that drives them;
 //! [`spawner`] and [`handle`] are what the parent has, [`child`] is what runs in the new process. `typed` makes values
 //! of messages.
 
@@ -14,6 +15,7 @@ mod handle;
 mod life;
 mod peer;
 mod peers;
+mod process;
 mod spawner;
 mod tasks;
 #[cfg(feature = "postcard")]

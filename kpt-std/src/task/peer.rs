@@ -12,7 +12,9 @@ use super::config::TaskConfig;
 use super::error::SendError;
 use super::exit::{TaskEvent, TaskExit, TaskStatus};
 use super::frame::{Frame, Inbox, Kind, Outbox, ProtocolError, Refused, Sender};
-use super::life::{Action, Ended, Life};
+use super::life::Action;
+use super::process::Task;
+use crate::ask::{Question, ask};
 use crate::sys::{self, Process};
 
 /// A process that the kernel has no descriptor for, and a channel that the poller can't watch, are looked at this often.
@@ -67,16 +69,6 @@ impl Scratch {
     }
 }
 
-/// What a parent knows of its child, in addition to the channel.
-pub struct Task {
-    pub grace: Duration,
-    process: Process,
-    life: Life,
-    /// Its last words.
-    words: Option<TaskStatus>,
-    is_reported: bool,
-}
-
 /// What the other side of a channel has to say.
 pub enum News {
     Event(TaskEvent),
@@ -103,13 +95,7 @@ impl Peer {
             interest: Interest::NONE,
             told: Interest::NONE,
             is_process_told: false,
-            task: process.map(|process| Task {
-                grace: config.grace,
-                process,
-                life: Life::new(),
-                words: None,
-                is_reported: false,
-            }),
+            task: process.map(|process| Task::new(process, config.grace)),
             is_blind: false,
             look_at: Instant::ZERO,
             retired: Vec::new(),
@@ -123,8 +109,7 @@ impl Peer {
 
     /// The descriptor of the process, as long as it has not ended.
     pub fn process(&self) -> Option<RawFd> {
-        let task = self.task.as_ref().filter(|task| task.life.ended().is_none())?;
-        task.process.descriptor().map(|descriptor| descriptor.as_raw_fd())
+        self.task.as_ref()?.descriptor()
     }
 
     /// What to watch the socket for.
@@ -200,7 +185,7 @@ impl Peer {
         let is_truncated = self.inbox.is_partial();
         let protocol_error = self.error;
         let task = self.task.as_mut()?;
-        task.is_reported = true;
+        task.mark_reported();
         let exit = task.exit(is_truncated, protocol_error);
         Some(News::Event(TaskEvent::Exit(exit)))
     }
@@ -208,7 +193,7 @@ impl Peer {
     /// How the task ended, if it has, whether or not that has been received.
     pub fn exit(&self) -> Option<TaskExit> {
         let task = self.task.as_ref()?;
-        let is_over = task.life.ended().is_some() && self.socket.is_none();
+        let is_over = task.has_ended() && self.socket.is_none();
         is_over.then(|| task.exit(self.inbox.is_partial(), self.error))
     }
 
@@ -254,13 +239,10 @@ impl Peer {
     /// The process has ended, or it is time to ask whether it has.
     pub fn on_process(&mut self, scratch: &mut Scratch) {
         let Some(task) = &mut self.task else { return };
-        if task.life.ended().is_none()
-            && let Some(ended) = task.reap(false)
-        {
-            task.life.on_ended(ended);
+        if task.reap(false) {
             self.is_closed = true;
             self.outbox.clear();
-            let descriptor = task.process.take_descriptor();
+            let descriptor = task.take_descriptor();
             self.retired.extend(descriptor.filter(|_| self.is_process_told));
             self.read_rest(scratch);
         }
@@ -296,15 +278,15 @@ impl Peer {
 
     /// When to look at what nobody tells of.
     fn look_at(&self) -> Option<Instant> {
-        let task = self.task.as_ref().filter(|task| task.life.ended().is_none());
-        let is_untold = task.is_some_and(|task| task.process.descriptor().is_none());
+        let task = self.task.as_ref().filter(|task| !task.has_ended());
+        let is_untold = task.is_some_and(|task| task.descriptor().is_none());
         let is_blind = self.is_blind && (self.socket.is_some() || task.is_some());
         (is_untold || is_blind).then_some(self.look_at)
     }
 
     /// Once the process has ended, reads what it has left, as far as there is room. Whether there was any.
     pub fn read_rest(&mut self, scratch: &mut Scratch) -> bool {
-        let has_ended = self.task.as_ref().is_some_and(|task| task.life.ended().is_some());
+        let has_ended = self.task.as_ref().is_some_and(Task::has_ended);
         let mut has_read = false;
         while has_ended && self.socket.is_some() && self.inbox.has_room() {
             self.read(scratch);
@@ -329,9 +311,8 @@ impl Peer {
             && !self.outbox.unsent().is_empty()
         {
             self.write();
-            let interest = Interest::WRITABLE;
-            let question = sys::Question { descriptor, interest, found: Readiness::NONE };
-            if self.outbox.unsent().is_empty() || sys::poll(&mut [question], None).is_err() {
+            let question = Question::new(descriptor, Interest::WRITABLE);
+            if self.outbox.unsent().is_empty() || ask(&mut [question], None).is_err() {
                 return;
             }
         }
@@ -344,7 +325,7 @@ impl Peer {
         }
         match sys::send(socket, self.outbox.unsent()) {
             Ok(count) => self.outbox.mark_sent(count),
-            Err(error) if is_not_now(error.kind()) || sys::is_short_of_memory(&error) => {}
+            Err(error) if is_not_now(error.kind()) || is_short_of_memory(&error) => {}
             // The other side has gone. What it sent before is still to be read.
             Err(_) => {
                 self.outbox.clear();
@@ -367,8 +348,8 @@ impl Peer {
             }
             // A process that has ended has written all that it ever will, even if somebody else holds its end.
             Err(error) if is_not_now(error.kind()) => {
-                let ended = self.task.as_ref().and_then(|task| task.life.ended());
-                if ended.is_some() && error.kind() == ErrorKind::WouldBlock {
+                let has_ended = self.task.as_ref().is_some_and(Task::has_ended);
+                if has_ended && error.kind() == ErrorKind::WouldBlock {
                     self.close();
                 }
             }
@@ -399,8 +380,8 @@ impl Peer {
         let text = || String::from_utf8_lossy(&frame.payload).into_owned();
         match (frame.kind, &mut self.task) {
             (Kind::Ready, Some(task)) => task.life.on_ready(),
-            (Kind::Failed, Some(task)) => task.words = Some(TaskStatus::Failed(text())),
-            (Kind::Panicked, Some(task)) => task.words = Some(TaskStatus::Panicked(text())),
+            (Kind::Failed, Some(task)) => task.on_words(TaskStatus::Failed(text())),
+            (Kind::Panicked, Some(task)) => task.on_words(TaskStatus::Panicked(text())),
             (Kind::HangUp, _) => self.has_hung_up = true,
             _ => {}
         }
@@ -419,18 +400,15 @@ impl Peer {
 
     /// Whether the exit event can be received.
     fn has_exit(&self) -> bool {
-        let is_reported = self.task.as_ref().is_none_or(|task| task.is_reported);
+        let is_reported = self.task.as_ref().is_none_or(Task::is_reported);
         !is_reported && self.inbox.peek().is_none() && self.exit().is_some()
     }
 
     /// Kills what still runs, and waits for its end.
     pub fn kill_and_wait(&mut self) {
         self.kill();
-        let Some(task) = &mut self.task else { return };
-        if task.life.ended().is_none()
-            && let Some(ended) = task.reap(true)
-        {
-            task.life.on_ended(ended);
+        if let Some(task) = &mut self.task {
+            task.reap(true);
         }
     }
 
@@ -442,47 +420,14 @@ impl Peer {
         self.inbox.clear();
         self.retired.clear();
         if let Some(task) = &mut self.task {
-            task.process.take_descriptor();
-            task.life.on_ended(Ended::Unknown);
-            task.is_reported = true;
+            task.disown();
         }
     }
 }
 
-impl Task {
-    fn reap(&self, is_blocking: bool) -> Option<Ended> {
-        self.process.reap(is_blocking).unwrap_or(Some(Ended::Unknown))
-    }
-
-    fn signal(&self, action: Action) {
-        match action {
-            Action::Ask => {}
-            Action::Terminate => {
-                self.process.signal(libc::SIGTERM);
-                self.process.signal(libc::SIGCONT);
-            }
-            Action::Kill => self.process.signal(libc::SIGKILL),
-        }
-    }
-
-    fn exit(&self, is_truncated: bool, protocol_error: Option<ProtocolError>) -> TaskExit {
-        let status = match (self.life.ended(), &self.words) {
-            // A panic ends with SIGABRT where it does not unwind.
-            (Some(Ended::Signal(signal)), words) if words.is_none() || signal != libc::SIGABRT => {
-                TaskStatus::Signal(signal)
-            }
-            (_, Some(words)) => words.clone(),
-            (Some(Ended::Code(code)), None) => TaskStatus::Code(code),
-            (_, None) => TaskStatus::Unknown,
-        };
-        TaskExit {
-            status,
-            stopped: self.life.rung(),
-            has_started: self.life.has_started(),
-            is_truncated,
-            protocol_error,
-        }
-    }
+/// Whether a call that failed can be made again when the system has more memory.
+fn is_short_of_memory(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENOMEM))
 }
 
 fn is_not_now(kind: ErrorKind) -> bool {

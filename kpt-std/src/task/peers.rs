@@ -9,8 +9,8 @@ use std::rc::{Rc, Weak};
 use kpt_core::{Instant, Interest, Readiness, Ready, Source, Unwatchable};
 
 use super::peer::{Peer, Scratch};
+use crate::ask::{Question, ask};
 use crate::clock;
-use crate::sys;
 
 /// Sources from here on are channels. Descriptors are far below.
 const FIRST: u32 = 1 << 31;
@@ -322,19 +322,15 @@ impl Peers {
             let socket = peer.socket().map(|socket| (socket, peer.wanted()));
             let socket = socket.filter(|(_, wanted)| !wanted.is_none());
             let process = peer.process().map(|process| (process, Interest::READABLE));
-            questions.extend([socket, process].into_iter().flatten().map(
-                |(descriptor, interest)| sys::Question {
-                    descriptor,
-                    interest,
-                    found: Readiness::NONE,
-                },
-            ));
+            let asked = [socket, process].into_iter().flatten();
+            questions
+                .extend(asked.map(|(descriptor, interest)| Question::new(descriptor, interest)));
             let deadline = peer.deadline();
             let has_news = has_read || (entry.is_awaited && entry.has_news());
             let news = has_news.then_some(Instant::ZERO);
             next = [next, deadline, news].into_iter().flatten().min();
         }
-        sys::poll(&mut questions, next.map(clock::remaining))?;
+        ask(&mut questions, next.map(clock::remaining))?;
         for question in questions.iter().filter(|question| !question.found.is_none()) {
             self.found(source_of(question.descriptor), question.found);
         }

@@ -264,7 +264,32 @@ fn a_process_forked_by_hand_harms_no_task_by_dropping_what_it_has() {
     tasks.iter().for_each(use_and_end);
 }
 
+/// What it panicked with is sent before its state is dropped, which may panic, too, and so abort the process.
+fn a_panic_is_told_even_if_its_state_panics_when_dropped() {
+    struct Brittle;
+
+    impl Child for Brittle {
+        type Arg = ();
+
+        fn pre_run(&mut self, _: Threads<Self>) -> Result<(), Box<dyn Error>> {
+            panic!("the first");
+        }
+    }
+
+    impl Drop for Brittle {
+        fn drop(&mut self) {
+            panic!("the second");
+        }
+    }
+
+    let task = Spawner::new().start(TaskConfig::new("brittle"), |_| Brittle).expect("it starts");
+    let exit = task.wait();
+    let TaskStatus::Panicked(text) = &exit.status else { panic!("{exit}") };
+    assert!(text.contains("the first"), "{text}");
+}
+
 kpt_tests::scenarios! {
+    a_panic_is_told_even_if_its_state_panics_when_dropped,
     a_task_may_have_tasks_from_any_hook,
     hooks_start_drop_and_wait,
     handles_and_spawners_outlive_the_loop,

@@ -4,8 +4,8 @@ use std::error::Error;
 use std::time::Duration;
 
 use kpt_std::{
-    Child, EventLoop, Instant, Parent, SendError, TaskConfig, TaskEvent, TaskHandle, Thread,
-    Threads,
+    Child, EventLoop, Instant, Parent, SendError, Spawner, TaskConfig, TaskEvent, TaskHandle,
+    TaskStatus, Thread, Threads,
 };
 use kpt_tests::chance::{Chance, is_checked};
 use kpt_tests::sys;
@@ -197,6 +197,24 @@ fn both_sides_send_64_mb_at_the_same_time() {
     assert!(grown < 4 << 20 && resident < 16 << 20, "{grown} {resident}");
 }
 
+/// Empty messages, too, count for what may be sent between two waits, however fast they are read.
+fn empty_messages_fill_the_queue() {
+    struct Listener;
+
+    impl Child for Listener {
+        type Arg = ();
+    }
+
+    let config = TaskConfig::new("listener").max_message(1 << 10).queue(4 << 10);
+    let task = Spawner::new().start(config, |_| Listener).expect("it starts");
+    let sent = (0..20_000).take_while(|_| task.send(b"").is_ok()).count();
+    assert!(sent < 20_000, "it is never full");
+    assert_eq!(task.send(b""), Err(SendError::Full));
+    task.stop(Duration::from_secs(8));
+    assert_eq!(task.wait().status, TaskStatus::Code(0));
+}
+
 kpt_tests::scenarios! {
+    empty_messages_fill_the_queue,
     both_sides_send_64_mb_at_the_same_time,
 }

@@ -145,8 +145,7 @@ pub fn run_and_exit<C: Child>(
             FAILED
         }
         Err(payload) => {
-            let text = PANIC.take();
-            last_words(Kind::Panicked, &text);
+            say_panic();
             forget(payload);
             PANICKED
         }
@@ -208,6 +207,22 @@ fn own_parent() -> Option<&'static Parent> {
     PARENT.get().filter(|_| TASK.get() == sys::process_id())
 }
 
+/// Why it ends goes to the parent before anything is dropped: what is dropped may panic, too, and a second panic aborts.
+fn with_last_words<R>(work: impl FnOnce() -> R) -> R {
+    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
+        say_panic();
+        panic::resume_unwind(payload)
+    })
+}
+
+/// Only once.
+fn say_panic() {
+    let text = PANIC.take();
+    if !text.is_empty() {
+        last_words(Kind::Panicked, &text);
+    }
+}
+
 fn last_words(kind: Kind, text: &str) {
     if let Some(parent) = own_parent() {
         parent.say_last(kind, text);
@@ -248,6 +263,15 @@ fn run_loop<C: Child>(
     PARENT.set(Some(Box::leak(Box::new(parent.clone()))));
     TASK.set(sys::process_id());
     let mut state = build(parent.clone());
+    with_last_words(|| serve(kpt, &mut state, &parent))
+}
+
+/// From `pre_run` to the last message.
+fn serve<C: Child>(
+    kpt: &mut EventLoop<C, C::Arg>,
+    state: &mut C,
+    parent: &Parent,
+) -> Result<(), Box<dyn Error>> {
     state.pre_run(kpt.threads())?;
     parent.with(|peer| peer.queue_control(Kind::Ready, ""));
     loop {
@@ -264,7 +288,7 @@ fn run_loop<C: Child>(
                 Some(News::Event(TaskEvent::Exit(_))) | None => break,
             }
         }
-        match kpt.turn(&mut state)? {
+        match kpt.turn(state)? {
             None => {}
             Some(Exit::Stopped) => return Ok(()),
             Some(Exit::Empty) if parent.has_hung_up.get() => return Ok(()),

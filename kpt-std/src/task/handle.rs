@@ -17,6 +17,7 @@ use crate::clock;
 /// while they wait.
 ///
 /// When the handle is dropped, the task is stopped, with the grace of its configuration, and reaped in the loop's waits.
+/// What it says from then on is lost, and threads that are left on its [`source`](Self::source) are never called.
 /// In a process that other code has forked, dropping it does nothing: the task is that of the process that started it.
 pub struct TaskHandle {
     peers: SharedPeers,
@@ -31,7 +32,7 @@ impl TaskHandle {
     }
 
     /// Readable when there is something to receive, writable when any message finds room. Ends with this handle: cancel
-    /// its threads before.
+    /// its threads before. One that is left then is never called, and keeps the loop from being empty.
     pub fn source(&self) -> Source {
         self.source
     }
@@ -83,7 +84,8 @@ impl TaskHandle {
                 return None;
             }
             is_late = until.is_some_and(|until| until <= clock::now_or_earlier());
-            self.peers.borrow_mut().drive(until).ok()?;
+            // It fails for want of memory only: then it is tried again.
+            let _ = self.peers.borrow_mut().drive(until);
         }
     }
 
@@ -108,8 +110,7 @@ impl TaskHandle {
             if let Some(exit) = self.exit() {
                 return exit;
             }
-            // It fails for want of memory only: then it is tried again.
-            let _ = self.peers.borrow_mut().drive(None);
+            let _ = self.peers.borrow_mut().drive(None); // Tried again, as above.
         }
     }
 

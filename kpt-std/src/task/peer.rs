@@ -325,7 +325,7 @@ impl Peer {
         }
         match sys::send(socket, self.outbox.unsent()) {
             Ok(count) => self.outbox.mark_sent(count),
-            Err(error) if is_not_now(error.kind()) || is_short_of_memory(&error) => {}
+            Err(error) if is_not_now(&error) => {}
             // The other side has gone. What it sent before is still to be read.
             Err(_) => {
                 self.outbox.clear();
@@ -347,7 +347,7 @@ impl Peer {
                 self.handle_controls();
             }
             // A process that has ended has written all that it ever will, even if somebody else holds its end.
-            Err(error) if is_not_now(error.kind()) => {
+            Err(error) if is_not_now(&error) => {
                 let has_ended = self.task.as_ref().is_some_and(Task::has_ended);
                 if has_ended && error.kind() == ErrorKind::WouldBlock {
                     self.close();
@@ -425,11 +425,8 @@ impl Peer {
     }
 }
 
-/// Whether a call that failed can be made again when the system has more memory.
-fn is_short_of_memory(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENOMEM))
-}
-
-fn is_not_now(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::WouldBlock | ErrorKind::Interrupted)
+/// Whether the call can be made again: when the socket is ready, at once, or when the system has more memory.
+fn is_not_now(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+        || matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENOMEM))
 }

@@ -350,7 +350,7 @@ fn k16_beyond_what_the_poller_can_watch_all_is_seen() {
     drop(fill);
 }
 
-/// Each start costs the same, however many there are; see `tasks_load` for a thousand on a loop.
+/// A start costs a little more for each that lives already; see `tasks_load` for a thousand on a loop.
 fn k19_many_live_tasks_are_all_reaped() {
     let spawner = Spawner::new();
     let tasks: Vec<_> = (0..500).map(|_| start(&spawner, |_, _| Ok(()))).collect();

@@ -322,9 +322,9 @@ impl Peers {
             let socket = peer.socket().map(|socket| (socket, peer.wanted()));
             let socket = socket.filter(|(_, wanted)| !wanted.is_none());
             let process = peer.process().map(|process| (process, Interest::READABLE));
-            let asked = [socket, process].into_iter().flatten();
-            questions
-                .extend(asked.map(|(descriptor, interest)| Question::new(descriptor, interest)));
+            for (descriptor, interest) in [socket, process].into_iter().flatten() {
+                questions.push(Question::new(descriptor, interest));
+            }
             let deadline = peer.deadline();
             let has_news = has_read || (entry.is_awaited && entry.has_news());
             let news = has_news.then_some(Instant::ZERO);

@@ -13,8 +13,8 @@ use crate::sys::{self, Forked, Process, SignalsBlocked};
 
 /// Starts tasks: forked processes with a loop of their own and a channel to this one.
 ///
-/// From [`Tasks::spawner`](crate::Tasks::spawner), for tasks that a loop drives; or from [`new`](Self::new), for a program that has no loop and
-/// drives them with [`TaskHandle::wait`] and [`TaskHandle::receive_until`].
+/// From [`Tasks::spawner`](crate::Tasks::spawner), for tasks that a loop drives; or from [`new`](Self::new), for a program
+/// that has no loop and drives them with [`TaskHandle::wait`] and [`TaskHandle::receive_until`].
 ///
 /// When the last of a loop, its spawners and its handles is dropped, tasks that are still there are killed, and waited
 /// for.
@@ -39,6 +39,10 @@ impl Spawner {
     /// The child has a copy of the parent's memory, and of its descriptors but those of other tasks; see
     /// [`TaskConfig::keep_only`]. It is in the parent's process group: a Ctrl-C reaches it, too. Handlers of signals are
     /// reset, and none is blocked. What was printed and not written yet is written before the fork, once.
+    ///
+    /// The child closes its copies of the other tasks' descriptors, one by one, as the application's may lie between them:
+    /// a start takes about 0.6 µs longer for each task that lives already, 0.6 ms with 1,000 of them. In a program without
+    /// a loop, each wait asks the system about all of them, which takes about twice as long.
     ///
     /// # Errors
     /// [`StartError`]. Nothing is left of the task then.

@@ -235,8 +235,8 @@ impl Drop for SignalsBlocked {
     }
 }
 
-/// For a forked process: no handler of the parent's is called in it, and no signal is blocked. What the parent ignores stays
-/// ignored, but for the signals that end a task or tell of its own tasks.
+/// For a forked process: no handler of the parent's is called in it, and no signal is blocked. What the parent ignores
+/// stays ignored, but for the signals that end a task or tell of its own tasks.
 pub fn reset_signals() {
     for signal in 1..=libc::SIGRTMAX() {
         // SAFETY: all zero bytes are a valid sigaction: no flags, an empty mask, the default handler.
@@ -338,7 +338,7 @@ pub fn receive(socket: &impl AsFd, bytes: &mut Vec<u8>) -> io::Result<()> {
     bytes.clear();
     let socket = socket.as_fd().as_raw_fd();
     // SAFETY: the kernel writes at most `capacity` bytes to the memory of `bytes`, which is borrowed until the call
-    // returns, and says how many it has written: so many bytes of the vector are valid, and not more than it has room for.
+    // returns, and says how many it has written: so many bytes of the vector are valid.
     let received = unsafe {
         let room = bytes.capacity();
         let count = libc::recv(socket, bytes.as_mut_ptr().cast(), room, libc::MSG_DONTWAIT);

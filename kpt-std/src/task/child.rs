@@ -74,8 +74,8 @@ impl Parent {
     }
 
     /// Queues a message for the parent, and sends what the channel takes at once (what goes beyond the size of the
-    /// queue is left to the next wait, so that whoever sends until it is full comes to an end). Never blocks. What is queued when the
-    /// task ends is sent before it leaves, also by a panic or `std::process::exit`.
+    /// queue is left to the next wait, so that whoever sends until it is full comes to an end). Never blocks. What is
+    /// queued when the task ends is sent before it leaves, also by a panic or `std::process::exit`.
     ///
     /// # Errors
     /// [`SendError`]: it is not queued.

@@ -48,7 +48,8 @@ impl TaskHandle {
     }
 
     /// Queues a message for the task, and sends what the channel takes at once (what goes beyond the size of the
-    /// queue is left to the next wait, so that whoever sends until it is full comes to an end). Never blocks. One call of the system.
+    /// queue is left to the next wait, so that whoever sends until it is full comes to an end). Never blocks. One call of
+    /// the system.
     ///
     /// # Errors
     /// [`SendError`]: it is not queued.

@@ -95,7 +95,9 @@ fn k13_a_path_is_closed_as_well() {
         .custom_flags(libc::O_PATH | libc::O_DIRECTORY)
         .open("/etc")
         .expect("Linux has it");
-    assert_eq!(others_of(TaskConfig::new("alone").keep_only::<&File>([])), [""; 0]);
+    // A checker may have opened others.
+    let others = others_of(TaskConfig::new("alone").keep_only::<&File>([]));
+    assert!(!others.contains(&"/etc".to_owned()), "{others:?}");
     drop(folder);
 }
 

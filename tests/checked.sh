@@ -11,20 +11,23 @@ trap 'rm -rf "$logs"' EXIT
 
 asan() {
     export RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address ASAN_OPTIONS="log_path=$logs/asan"
-    cargo test --no-fail-fast -p kpt-tests --test 'tasks_*' --target "$host" --target-dir target/asan
+    local result=0
+    cargo test --no-fail-fast -p kpt-tests --test 'tasks_*' --target "$host" --target-dir target/asan || result=1
     # A file for each process that has something to report.
     if [ -n "$(ls "$logs")" ]; then
         cat "$logs"/*
         exit 1
     fi
     echo "asan: nothing found"
+    return $result
 }
 
 run_valgrind() {
     local triple=${host//-/_}
     local runner="valgrind --quiet --trace-children=yes --trace-children-skip=*/gcc,*/strace --track-fds=yes"
     runner+=" --error-exitcode=99 --log-file=$logs/%p"
-    env "CARGO_TARGET_${triple^^}_RUNNER=$runner" cargo test --no-fail-fast -p kpt-tests --test 'tasks_*'
+    local result=0
+    env "CARGO_TARGET_${triple^^}_RUNNER=$runner" cargo test --no-fail-fast -p kpt-tests --test 'tasks_*' || result=1
     # A file for each process, also a forked one. What valgrind says comes with `==`. Descriptors that are open at the end
     # are listed with where they were opened: those that kpt has opened must be a channel, which is the task's own, or a
     # number that `keep_only` keeps. That the process of a test has no more of them than before is asserted by itself.
@@ -51,6 +54,7 @@ run_valgrind() {
             exit bad || !processes
         }
     ' "$logs"/*
+    return $result
 }
 
 case ${1-} in

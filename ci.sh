@@ -34,7 +34,9 @@ lint() {
     for features in log defmt log,defmt; do
         cargo clippy -p kpt-core --features "$features" -- -D warnings
     done
-    cargo clippy -p kpt-std --features log,postcard -- -D warnings
+    for features in log postcard log,postcard; do
+        cargo clippy -p kpt-std --features "$features" -- -D warnings
+    done
 }
 
 doc() {

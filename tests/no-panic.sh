@@ -12,6 +12,7 @@ out=$(realpath -m "${CARGO_TARGET_DIR:-$root/target}")/no-panic
 words=$out/words
 mkdir -p "$out"
 cd "$root/tests/no-panic"
+cargo fmt --check
 
 # Builds the library for the target, with overflow checks or without, with a planted fault or without. Whether it links;
 # keeps the linker's words.

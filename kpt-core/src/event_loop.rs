@@ -28,12 +28,12 @@ pub struct EventLoop<P, S, A, T: Storage<S, A>> {
 type TablesOf<P, S, A, T> = Tables<P, <T as Storage<S, A>>::Links, <T as Storage<S, A>>::Queues>;
 
 /// A loop with memory for `N` threads in itself, for a `static` or the stack.
-pub type FixedLoop<P, S, const N: usize, A = (), Q = crate::SmallQueues> =
+pub type FixedLoop<P, S, const N: usize, A = (), Q = SmallQueues> =
     EventLoop<P, S, A, FixedStorage<S, A, N, Q>>;
 
 impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
-    /// A loop of these parts.
-    pub fn from_parts(poller: P, storage: T) -> Self {
+    /// A loop with this memory.
+    pub fn with_storage(poller: P, storage: T) -> Self {
         let Parts { links, bodies, queues } = storage.into_parts();
         let mut tables = Tables { head: Head::NEW, queues, poller, links };
         tables.retire_from(bodies.as_ref().len());
@@ -64,7 +64,7 @@ impl<P: Poller + Default, S, A, T: Storage<S, A> + Allocate> EventLoop<P, S, A, 
 
     /// A loop for `threads` threads, at most 16,777,215. It allocates here and never again.
     pub fn with_capacity(threads: usize) -> Self {
-        Self::from_parts(P::default(), T::with_capacity(threads))
+        Self::with_storage(P::default(), T::with_capacity(threads))
     }
 }
 
@@ -141,7 +141,7 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
             hook(state, Thread { threads, index, hook, arg });
         }
         if self.tables.settle() {
-            crate::log::trace!("thread {}: ended", self.threads().name(index));
+            crate::log::trace!("slot {}: its thread has ended", index.position());
         }
     }
 

@@ -15,6 +15,7 @@ pub(crate) struct Head {
     pub(crate) most_used: u32,
     /// How many slots are retired.
     pub(crate) retired: u32,
+    /// Counts up: which execute threads were there when the turn began.
     pub(crate) turn: u32,
     /// Hooks that were called since the poller was last asked.
     pub(crate) hooks_since_wait: u32,

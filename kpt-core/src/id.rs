@@ -1,4 +1,4 @@
-//! Which thread: a place in the tables, and the handle that says which of its tenants is meant.
+//! Which thread: a slot of the tables, and the handle that says which of its tenants is meant.
 
 use core::fmt;
 use core::num::NonZeroU64;
@@ -17,12 +17,12 @@ const INDEX_BITS: u32 = 16;
 /// The most threads that any tables can hold.
 pub(crate) const MAX_CAPACITY: usize = (1 << INDEX_BITS) - 1;
 
-/// A place in the tables. Stored as position + 1, so that no index is all zero bits.
+/// A slot of the tables. Stored as position + 1, so that no index is all zero bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Index(core::num::NonZero<Raw>);
 
 impl Index {
-    /// The place at `position`, counted from 0; `None` if no tables are that large.
+    /// The slot at `position`, counted from 0; `None` if no tables are that large.
     #[inline]
     pub fn new(position: usize) -> Option<Self> {
         if position >= MAX_CAPACITY {
@@ -49,7 +49,7 @@ impl Index {
     }
 }
 
-/// How often a place has been given out, 0 for a place that never was: 40 bits on 64-bit targets, 32 elsewhere. All
+/// How often a slot has been given out, 0 for one that never was: 40 bits on 64-bit targets, 32 elsewhere. All
 /// zero bytes when 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg(target_pointer_width = "64")]
@@ -99,22 +99,18 @@ impl Generation {
 /// The handle of a thread, good for [`Threads::cancel`](crate::Threads::cancel) at any time: once the thread has
 /// ended, its id is stale and never means another thread.
 ///
-/// One word: the place in the tables (24 bits on 64-bit targets, 16 elsewhere) and how often that place has been given
-/// out (40 bits and 32). A place that has been given out 2^40 (2^32) times is retired, so no id comes back: adding and
-/// ending a million threads a second, that takes 12 days for each place, and 35 years for the 1,024 of a usual table; on
-/// a small machine that adds a thousand a second, 49 days for each place.
+/// One word: the slot of the tables (24 bits on 64-bit targets, 16 elsewhere) and how often that slot has been given
+/// out (40 bits and 32). A slot that has been given out 2^40 (2^32) times is retired, so no id comes back: adding and
+/// ending a million threads a second, that takes 12 days for each slot, and 35 years for the 1,024 of a usual table; on
+/// a small machine that adds a thousand a second, 49 days for each slot.
 /// [`again`](crate::Thread::again) keeps the id and counts for nothing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ThreadId(NonZeroU64);
 
 impl ThreadId {
-    /// The first that is ever given out.
-    pub(crate) const FIRST: Self = Self(NonZeroU64::MIN.saturating_add(1 << INDEX_BITS));
-
     #[inline]
-    pub(crate) fn new(index: Index, generation: Generation) -> Option<Self> {
-        let position = u64::from(Index::to_word(Some(index)));
-        NonZeroU64::new(generation.number() << INDEX_BITS | position).map(Self)
+    pub(crate) fn new(index: Index, generation: Generation) -> Self {
+        Self(NonZeroU64::from(index.0) | generation.number() << INDEX_BITS)
     }
 
     /// The word that the id is, for storage that only takes numbers.
@@ -141,14 +137,14 @@ impl ThreadId {
         self.0.get() >> INDEX_BITS
     }
 
-    /// The place in the tables, counted from 0: what `dump` prints before the dot.
+    /// The slot of the tables, counted from 0: what `dump` prints before the dot.
     #[inline]
     pub(crate) fn position(self) -> usize {
         self.index().map_or(0, Index::position)
     }
 }
 
-/// `PLACE.TENANT`: `7.1` is the first thread that was given place 7.
+/// `SLOT.TENANT`: `7.1` is the first thread that was given slot 7.
 impl fmt::Display for ThreadId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use crate::decimal::Decimal;
@@ -199,7 +195,7 @@ mod tests {
     #[test]
     fn an_id_holds_index_and_generation() {
         let index = Index::new(MAX_CAPACITY - 1).unwrap();
-        let id = ThreadId::new(index, Generation::LAST).unwrap();
+        let id = ThreadId::new(index, Generation::LAST);
         assert_eq!(id.index(), Some(index));
         assert_eq!(id.generation(), Generation::LAST.number());
         assert_eq!(ThreadId::from_raw(id.to_raw()), Some(id));

@@ -180,9 +180,7 @@ impl<W: Timers> Queues for LargeQueues<W> {
         if !cfg!(debug_assertions) {
             return Ok(());
         }
-        for place in
-            [Place::Untold, Place::ReadyToWrite, Place::ReadyToRead, Place::Due, Place::Pending]
-        {
+        for place in Place::LISTED.into_iter().filter(|&place| place != Place::Timers) {
             let list = self.list(place);
             if list.iter(links).any(|index| links.at(index).place != place) {
                 return Err("a list has a thread of another place");

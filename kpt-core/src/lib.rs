@@ -21,7 +21,7 @@ mod source;
 mod time;
 mod when;
 
-// Queues: which threads wait for what, in order; a few slots gone through, or lists, sources and a wheel of timers.
+// Queues: which threads wait for what, in order; short lists, or long ones with a table of sources and a wheel of timers.
 mod large_queues;
 mod link;
 mod list;

@@ -7,6 +7,8 @@ use crate::time::{Instant, Wide};
 
 /// Where a slot is, and with it its thread. The thread whose hook runs stays where it was found until it is re-armed or
 /// released.
+///
+/// In this order: places from `Timers` to `ReadyToRead` have a list, and threads in places from `Untold` on a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 #[repr(u8)]
 pub enum Place {
@@ -33,6 +35,22 @@ pub enum Place {
 }
 
 impl Place {
+    /// Those that have a list.
+    pub(crate) const LISTED: [Self; 6] = [
+        Self::Timers,
+        Self::Due,
+        Self::Pending,
+        Self::Untold,
+        Self::ReadyToWrite,
+        Self::ReadyToRead,
+    ];
+
+    /// Its position in `LISTED`. Beyond the last for places that have no list.
+    #[inline]
+    pub(crate) fn list(self) -> usize {
+        (self as usize).wrapping_sub(Self::Timers as usize)
+    }
+
     /// Whether it is one of readers and writers, who have their source.
     #[inline]
     pub(crate) fn has_source(self) -> bool {
@@ -131,7 +149,7 @@ impl Link {
     }
 
     #[inline]
-    pub(crate) fn id(&self, index: Index) -> Option<ThreadId> {
+    pub(crate) fn id(&self, index: Index) -> ThreadId {
         ThreadId::new(index, self.generation)
     }
 

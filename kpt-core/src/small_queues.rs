@@ -6,27 +6,24 @@ use crate::queues::{LAST, Queues};
 use crate::source::Source;
 use crate::time::{Instant, later};
 
-/// Places that have a list: from [`Place::Timers`] on.
-const LISTS: usize = 6;
-
 /// Queues of singly linked lists. Taking the first thread is O(1); moving one is O(threads in the two places), adding one
 /// and finding those of a source O(capacity). For up to some tens of threads it is smaller than
 /// [`LargeQueues`](crate::LargeQueues), and about as fast.
 pub struct SmallQueues {
     position: Instant,
-    firsts: [Option<Index>; LISTS],
+    firsts: [Option<Index>; Place::LISTED.len()],
 }
 
 impl SmallQueues {
     /// At the start of the clock.
     pub const fn new() -> Self {
-        Self { position: Instant::ZERO, firsts: [None; LISTS] }
+        Self { position: Instant::ZERO, firsts: [None; Place::LISTED.len()] }
     }
 
     /// Takes a thread out of its place's list, if that has one.
     fn leave(&mut self, links: &mut [Link], thread: Index) {
         let Link { place, next, .. } = *links.at(thread);
-        let Some(first) = self.firsts.get_mut(list_of(place)) else { return };
+        let Some(first) = self.firsts.get_mut(place.list()) else { return };
         if *first == Some(thread) {
             *first = next;
             return;
@@ -42,7 +39,7 @@ impl SmallQueues {
 
     /// Puts a thread into a place's list, if that has one: behind all others, or as its deadline says.
     fn join(&mut self, links: &mut [Link], thread: Index, place: Place) {
-        let Some(first) = self.firsts.get_mut(list_of(place)) else { return };
+        let Some(first) = self.firsts.get_mut(place.list()) else { return };
         let deadline = later(links.at(thread).deadline(), self.position);
         let (mut before, mut next) = (None, *first);
         while let Some(index) = next {
@@ -74,13 +71,14 @@ impl Queues for SmallQueues {
     }
 
     fn first(&self, links: &[Link], place: Place) -> Option<Index> {
-        match self.firsts.get(list_of(place)) {
+        match self.firsts.get(place.list()) {
             Some(first) => *first,
             None => Index::new(links.iter().position(|link| link.place == place)?),
         }
     }
 
     fn next_of(&self, links: &[Link], source: Source, after: Option<Index>) -> Option<Index> {
+        // An index as a word is its position + 1: the one behind it.
         let from = Index::to_word(after) as usize;
         let rest = links.get(from..).unwrap_or_default();
         let found = rest.iter().position(|link| link.is_of(source))?;
@@ -111,14 +109,7 @@ impl Queues for SmallQueues {
         if !cfg!(debug_assertions) {
             return Ok(());
         }
-        for place in [
-            Place::Timers,
-            Place::Due,
-            Place::Pending,
-            Place::Untold,
-            Place::ReadyToWrite,
-            Place::ReadyToRead,
-        ] {
+        for place in Place::LISTED {
             let (mut count, mut last) = (0_usize, Instant::ZERO);
             let mut at = self.first(links, place);
             while let Some(index) = at {
@@ -140,9 +131,4 @@ impl Queues for SmallQueues {
         }
         Ok(())
     }
-}
-
-/// The number of a place's list. Beyond the last one for places that have none.
-fn list_of(place: Place) -> usize {
-    (place as usize).wrapping_sub(Place::Timers as usize)
 }

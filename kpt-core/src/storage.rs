@@ -1,4 +1,4 @@
-//! The memory of a loop: who lends it, and a fixed one for statics.
+//! The memory of a loop: of what its tables are made, and a fixed one for statics.
 
 use crate::link::Link;
 use crate::queues::Queues;
@@ -9,7 +9,7 @@ use crate::time::Period;
 /// What a loop's tables are made of.
 ///
 /// The loop holds as many threads as the shorter of links and bodies, and at most 16,777,215 (65,535 on 16- and 32-bit
-/// targets). Implementers MUST give vacant ones, and the same number of them each time.
+/// targets). Implementers MUST give vacant ones.
 pub trait Storage<S, A> {
     /// What queues touch, for each thread.
     type Links: AsRef<[Link]> + AsMut<[Link]>;

@@ -127,12 +127,13 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, Q: Queues> Registry for Tables
         if let Some(left) = left.filter(|_| self.source_of(index) != left) {
             self.tell(left);
         }
-        self.at(index).id(index).ok_or(Refusal::Full)
+        Ok(self.at(index).id(index))
     }
 
     fn again(&mut self, index: Index, period: Period) -> Again {
         let is_execute = self.at(index).kind == Kind::Execute;
         if is_execute {
+            // Not by `arm`: where all is known, a turn of execute threads is a few instructions.
             let turn = u64::from(self.head.turn);
             self.edit(index, |link| link.wait_for(Kind::Execute, turn));
             self.move_to(index, Place::Pending);

@@ -24,8 +24,7 @@ pub struct Thread<'t, S, A = ()> {
 impl<'t, S, A> Thread<'t, S, A> {
     /// The same id that adding it returned.
     pub fn id(&self) -> ThreadId {
-        // The slot has been given out, so its generation is not 0 and this is not the other id.
-        self.threads.id(self.index).unwrap_or(ThreadId::FIRST)
+        self.threads.id(self.index)
     }
 
     /// The name that it was added under.
@@ -62,7 +61,7 @@ impl<'t, S, A> Thread<'t, S, A> {
     ///
     /// A timer's next deadline is its last one plus its period; periods that have passed by the turn's wait are
     /// skipped. So it does not drift, and does not catch up in a storm. With a period of zero it is due again at once,
-    /// and runs after the next wait. O(1); a timer as when it was added.
+    /// and runs after the next wait.
     ///
     /// What [`try_again`](Self::try_again) refuses, this logs, and the thread ends. It is never refused for want of
     /// room: the slot is the thread's own until the hook returns. A reader that goes on without having read, or without
@@ -121,7 +120,7 @@ impl<'t, S, A> Thread<'t, S, A> {
     }
 }
 
-/// What `again` and `again_when` have in common.
+/// Helpers.
 impl<S, A> Thread<'_, S, A> {
     fn link(&self) -> &Link {
         self.threads.tables.links().at(self.index)
@@ -136,7 +135,7 @@ impl<S, A> Thread<'_, S, A> {
         let Self { threads, index, arg, .. } = self;
         let error = error(arg);
         crate::log::error!(
-            "thread {} {:?}: can't go on, ends: {}",
+            "thread {} {}: can't go on, ends: {}",
             threads.name(index),
             threads.id(index),
             error.message()

@@ -21,7 +21,11 @@ pub type Hook<S, A = ()> = fn(&mut S, Thread<'_, S, A>);
 
 /// The threads of a loop, with an argument of type `A` each.
 ///
-/// From [`EventLoop::threads`](crate::EventLoop::threads), and inside hooks from [`Thread::threads`].
+/// From [`EventLoop::threads`](crate::EventLoop::threads), and inside hooks from [`Thread::threads`]. Where a function
+/// takes it by value and is called more than once, [`reborrow`](Self::reborrow) lends it.
+///
+/// All that is done to one thread is O(1) on average with [`LargeQueues`](crate::LargeQueues), which loops on a host have,
+/// and O(capacity) with [`SmallQueues`](crate::SmallQueues).
 pub struct Threads<'t, S, A = ()> {
     pub(crate) tables: &'t mut (dyn Registry + 't),
     pub(crate) bodies: &'t mut [Body<S, A>],
@@ -30,8 +34,7 @@ pub struct Threads<'t, S, A = ()> {
 impl<S, A> Threads<'_, S, A> {
     /// Adds a thread; its hook is called once, when `when` says, and never before the hook that adds it has returned.
     ///
-    /// `name` is for logs and `dump`. Threads for the same moment run in the order of adding. O(1) on average; for
-    /// with [`SmallQueues`](crate::SmallQueues) O(capacity).
+    /// `name` is for logs and `dump`. Threads for the same moment run in the order of adding.
     ///
     /// # Errors
     /// [`AddError`] with the argument: the tables are full, or the source has a thread of that kind. The thread that
@@ -82,9 +85,10 @@ impl<S, A> Threads<'_, S, A> {
             Refusal::Taken => AddError::Taken(arg),
         };
         crate::log::error!(
-            "thread {}: not added, {} {}, {} are there: {}",
+            "thread {}: not added, {} {} {}, {} are there: {}",
             name,
             request.kind().as_str(),
+            request.what(),
             value,
             self.len(),
             error
@@ -155,7 +159,7 @@ impl<S, A> Threads<'_, S, A> {
     }
 
     /// Ends a thread before its hook is called, and gives back its argument. Found ready or due already, it does not
-    /// run. Any id may be given at any time. O(1) on average, and for a reader or writer one call of the poller.
+    /// run. Any id may be given at any time. For a reader or writer it is one call of the poller.
     ///
     /// If it was the reader or writer of a source, the poller has let go of that interest when this returns.
     ///
@@ -176,7 +180,7 @@ impl<S, A> Threads<'_, S, A> {
 
     /// Ends both threads of a source, also the one that runs, and gives back the arguments. When this returns, the
     /// poller does not watch the source, so that it may be closed, or registered anew. The one that runs has its slot
-    /// until its hook returns. O(1) on average, and one call of the poller.
+    /// until its hook returns. It is one call of the poller.
     pub fn cancel_source(&mut self, source: Source) -> CancelledSource<A> {
         let [writer, reader] = self.tables.release_source(source);
         crate::log::trace!("threads of source {}: cancelled", source.number());
@@ -234,7 +238,7 @@ impl<S, A> Threads<'_, S, A> {
         self.bodies.get(index.position()).and_then(|body| body.name).unwrap_or("")
     }
 
-    pub(crate) fn id(&self, index: Index) -> Option<ThreadId> {
+    pub(crate) fn id(&self, index: Index) -> ThreadId {
         self.tables.links().at(index).id(index)
     }
 
@@ -243,7 +247,7 @@ impl<S, A> Threads<'_, S, A> {
         let link = self.tables.links().at(index);
         if link.kind.has_source() && link.readiness.is_error() {
             crate::log::error!(
-                "thread {} {:?}: source {} is broken or can't be watched",
+                "thread {} {}: source {} is broken or can't be watched",
                 self.name(index),
                 self.id(index),
                 link.source().number()
@@ -251,8 +255,8 @@ impl<S, A> Threads<'_, S, A> {
         }
     }
 
-    /// The same view for a shorter time.
-    pub(crate) fn reborrow(&mut self) -> Threads<'_, S, A> {
+    /// The same threads, for a function that takes them by value.
+    pub fn reborrow(&mut self) -> Threads<'_, S, A> {
         Threads { tables: self.tables, bodies: self.bodies }
     }
 }

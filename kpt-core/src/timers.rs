@@ -1,4 +1,4 @@
-//! What the loop asks of a timer structure: five verbs.
+//! What the loop asks of a timer structure.
 
 use crate::id::Index;
 use crate::link::Link;

@@ -34,7 +34,7 @@ const SEARCHED: usize = 64;
 /// start of that slot, which is earlier. The timers have then moved down a level, so this happens at most once for each
 /// level, and far timers add one such wake-up when the nearest of them has been removed.
 ///
-/// Its size is 4 bytes for each slot (2 on 16- and 32-bit targets), 8 for each level and 40 more.
+/// Its size is 4 bytes for each slot (2 on 16- and 32-bit targets), 8 for each level and 32 more.
 pub struct Wheel<const SLOTS: usize, const LEVELS: usize> {
     position: u64,
     /// Of each level, the slots that are not empty.

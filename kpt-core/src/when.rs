@@ -76,6 +76,16 @@ impl Request {
         }
     }
 
+    /// What the number is, for logs.
+    pub(crate) const fn what(self) -> &'static str {
+        match self {
+            Self::Readable | Self::Writable => "of source",
+            Self::At => "at microsecond",
+            Self::After => "after microseconds:",
+            Self::Now => "-",
+        }
+    }
+
     /// The period that a thread has after this.
     #[inline]
     pub(crate) fn period(self, value: u64) -> Period {

@@ -105,7 +105,7 @@ impl KptTimers {
     fn new(pending: usize) -> Self {
         let world = Box::leak(Box::new(World::new()));
         let mut kpt =
-            SimLoop::from_parts(SimPoller::new(world), HeapStorage::with_capacity(pending));
+            SimLoop::with_storage(SimPoller::new(world), HeapStorage::with_capacity(pending));
         let mut random = Random(1);
         let ids = (0..pending)
             .map(|_| {
@@ -321,7 +321,8 @@ struct Count {
 impl KptRing {
     fn new() -> Self {
         let world = Box::leak(Box::new(World::new()));
-        let mut kpt = SimLoop::from_parts(SimPoller::new(world), HeapStorage::with_capacity(WIDTH));
+        let mut kpt =
+            SimLoop::with_storage(SimPoller::new(world), HeapStorage::with_capacity(WIDTH));
         for arg in 0..WIDTH as u32 {
             kpt.threads().add_execute("ring", step, arg).expect("room for all");
         }

@@ -27,7 +27,7 @@ pub type SimLoop<'w, S, A = ()> = EventLoop<SimPoller<'w>, S, A, HeapStorage<S, 
 
 /// A loop for so many threads in that world.
 pub fn sim_loop<S, A>(world: &World, threads: usize) -> SimLoop<'_, S, A> {
-    EventLoop::from_parts(SimPoller::new(world), HeapStorage::with_capacity(threads))
+    EventLoop::with_storage(SimPoller::new(world), HeapStorage::with_capacity(threads))
 }
 
 /// Runs the loop as `run` does, and verifies its tables after each turn.
@@ -132,7 +132,7 @@ pub type AnyLoop<'w, S, A = ()> = EventLoop<SimPoller<'w>, S, A, AnyStorage>;
 
 /// A loop for so many threads in that world, with these queues.
 pub fn any_loop<S, A>(world: &World, threads: usize, queues: Box<dyn Queues>) -> AnyLoop<'_, S, A> {
-    EventLoop::from_parts(SimPoller::new(world), AnyStorage::new(threads, queues))
+    EventLoop::with_storage(SimPoller::new(world), AnyStorage::new(threads, queues))
 }
 
 /// Queues of each kind and several shapes: the ones that ship, and such that overflow soon.

@@ -246,7 +246,7 @@ fn cost_per_thread(threads: u32) -> [f64; 3] {
     let mut best = [f64::MAX; 3];
     for _ in 0..5 {
         let storage: HeapStorage<u32, ()> = HeapStorage::with_capacity(threads as usize);
-        let mut kpt = kpt_core::EventLoop::from_parts(AllReady::new(threads), storage);
+        let mut kpt = kpt_core::EventLoop::with_storage(AllReady::new(threads), storage);
         let mut ids = Vec::with_capacity(threads as usize);
         let mut at = [sys::thread_cpu_time(); 4];
         for number in 0..threads {

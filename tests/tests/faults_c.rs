@@ -213,7 +213,7 @@ fn c10_all_cancelled_in_a_hook() {
         let world: World = World::new();
         let storage = HeapStorage::with_capacity(30);
         let poller = Faults::new(SimPoller::new(&world), seed);
-        let mut kpt = kpt_core::EventLoop::from_parts(poller, storage);
+        let mut kpt = kpt_core::EventLoop::with_storage(poller, storage);
         let cancel_all = |state: &mut Ids, mut thread: Thread<Ids>| {
             assert!(state.trace.is_empty(), "cancelled, and runs");
             state.trace.push("ran");

@@ -255,7 +255,7 @@ fn t10_a_million_timers_in_one_slot() {
     }
     let world: World = World::new();
     let storage = HeapStorage::with_capacity(TIMERS as usize + 1);
-    let mut kpt = kpt_core::EventLoop::from_parts(SimPoller::new(&world), storage);
+    let mut kpt = kpt_core::EventLoop::with_storage(SimPoller::new(&world), storage);
     let on_time = |state: &mut State, thread: Thread<State, u32>| {
         assert_eq!(thread.arg, state.next, "first in, first out");
         state.next += 1;

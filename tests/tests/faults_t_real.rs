@@ -55,7 +55,7 @@ fn t12_timeouts_of_less_than_a_millisecond() {
     in_own_process("t12_timeouts_of_less_than_a_millisecond", || {
         let calls = Calls::default();
         let poller: Counting<_> = Counting::new(SelectPoller::new(), &calls);
-        let mut kpt = kpt_core::EventLoop::from_parts(poller, HeapStorage::with_capacity(1));
+        let mut kpt = kpt_core::EventLoop::with_storage(poller, HeapStorage::with_capacity(1));
         let start = Instant::now();
         let again = |runs: &mut u32, thread: Thread<u32>| {
             *runs += 1;
@@ -81,7 +81,7 @@ fn t13_timeouts_too_long_for_the_system() {
     in_own_process("t13_timeouts_too_long_for_the_system", || {
         let calls = Calls::default();
         let poller: Counting<_> = Counting::new(SelectPoller::new(), &calls);
-        let mut kpt = kpt_core::EventLoop::from_parts(poller, HeapStorage::with_capacity(16));
+        let mut kpt = kpt_core::EventLoop::with_storage(poller, HeapStorage::with_capacity(16));
         let (reader, writer) = std::io::pipe().unwrap();
         let day = 86_400_000;
         for days in [25, 50, 365, 365_000, 365_000_000] {

@@ -278,7 +278,8 @@ fn a_storage_with_more_links_than_bodies() {
     }
     fn check<Q: Queues>(links: usize, bodies: usize, queues: Q) {
         let script = Script::default();
-        let mut kpt = EventLoop::from_parts(Scripted::new(&script), Uneven(links, bodies, queues));
+        let mut kpt =
+            EventLoop::with_storage(Scripted::new(&script), Uneven(links, bodies, queues));
         let room = links.min(bodies);
         assert_eq!(kpt.threads().capacity(), room);
         for number in 0..room as u32 {

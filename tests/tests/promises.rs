@@ -131,7 +131,7 @@ fn stop_never_waits() {
         world.set(source, Readiness::READABLE | Readiness::WRITABLE).unwrap();
         let calls = Calls::default();
         let poller: Counting<_> = Counting::new(SimPoller::new(&world), &calls);
-        let mut kpt = kpt_core::EventLoop::from_parts(poller, HeapStorage::with_capacity(4));
+        let mut kpt = kpt_core::EventLoop::with_storage(poller, HeapStorage::with_capacity(4));
         let stop = |waits: &mut u32, mut thread: Thread<u32, _>| {
             let calls: &Calls = thread.arg;
             *waits = calls.waits.get();

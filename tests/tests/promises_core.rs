@@ -117,7 +117,7 @@ fn no_panic_whatever_the_input() {
             world.set(Source::new(number), Readiness::READABLE | Readiness::WRITABLE).unwrap();
         }
         let poller = Faults::new(SimPoller::new(&world), seed);
-        let mut kpt = kpt_core::EventLoop::from_parts(poller, HeapStorage::with_capacity(7));
+        let mut kpt = kpt_core::EventLoop::with_storage(poller, HeapStorage::with_capacity(7));
         for _ in 0..300 {
             act(&mut chance, &mut kpt.threads());
             let _ = kpt.turn(&mut chance);

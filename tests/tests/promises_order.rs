@@ -61,7 +61,7 @@ fn at_most_one_call_per_registration() {
             world.set(source, Readiness::READABLE | Readiness::WRITABLE).unwrap();
         }
         let poller = Faults::new(SimPoller::new(&world), seed);
-        let mut kpt = kpt_core::EventLoop::from_parts(poller, HeapStorage::with_capacity(12));
+        let mut kpt = kpt_core::EventLoop::with_storage(poller, HeapStorage::with_capacity(12));
         let mut state = Once { chance: Chance::new(seed), calls: Vec::new() };
         for _ in 0..12 {
             let arg = state.register();
@@ -101,7 +101,7 @@ fn never_early_on_a_bad_clock() {
     for seed in 0..300 {
         let world: World = World::new();
         let poller = Faults::new(SimPoller::new(&world), seed);
-        let mut kpt = kpt_core::EventLoop::from_parts(poller, HeapStorage::with_capacity(20));
+        let mut kpt = kpt_core::EventLoop::with_storage(poller, HeapStorage::with_capacity(20));
         let on_time = |state: &mut (&World, u32), thread: Thread<(&World, u32), u64>| {
             let now = state.0.now().as_micros();
             assert!(now >= thread.arg, "{now} and not {}", thread.arg);
@@ -211,7 +211,7 @@ fn most_hooks_before_a_victim<const LOOK: u32>(seed: u64, capacity: usize) -> u3
     let world: World = World::new();
     let calls = Calls::default();
     let poller: Counting<_, LOOK> = Counting::new(SimPoller::new(&world), &calls);
-    let mut kpt = kpt_core::EventLoop::from_parts(poller, HeapStorage::with_capacity(capacity));
+    let mut kpt = kpt_core::EventLoop::with_storage(poller, HeapStorage::with_capacity(capacity));
     let mut chance = Chance::new(seed);
     kpt.threads().add_read("victim", Source::new(99), Crowd::on_victim, ()).unwrap();
     for number in 1..capacity as u32 {

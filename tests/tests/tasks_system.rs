@@ -128,7 +128,7 @@ fn k05_the_ladder_holds_on_any_clock() {
     let mut inner = SelectPoller::new();
     let start_time = inner.now();
     let poller = Tasks::new(FromNow { inner, start: start_time });
-    let mut kpt = kpt_core::EventLoop::from_parts(poller, Allocate::with_capacity(2));
+    let mut kpt = kpt_core::EventLoop::with_storage(poller, Allocate::with_capacity(2));
     let task = start(&kpt.poller().spawner(), |child, _| {
         child.parent.send(b"deaf")?;
         loop {

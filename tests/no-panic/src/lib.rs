@@ -11,9 +11,9 @@ use core::time::Duration;
 
 use kpt_core::sim::{Faults, SimPoller, World};
 use kpt_core::{
-    AddError, AgainError, Board, EventLoop, FixedStorage, Index, Instant, Interest, LinePoller,
-    Lines, Link, LargeQueues, Poller, Queues, Readiness, Ready, SmallQueues, Source, Storage, Thread, ThreadId,
-    Threads, Timers, Unwatchable, Wheel, When,
+    AddError, AgainError, Board, EventLoop, FixedStorage, Index, Instant, Interest, LargeQueues,
+    LinePoller, Lines, Link, Poller, Queues, Readiness, Ready, SmallQueues, Source, Storage,
+    Thread, ThreadId, Threads, Timers, Unwatchable, Wheel, When,
 };
 
 // SAFETY: neither `unknown` nor `seen` has preconditions. The probe is linked and not run, so the linker is told an
@@ -121,7 +121,7 @@ pub extern "C" fn probe() {
 fn exercise_queues<'a, const N: usize, Q: Queues>(queues: fn() -> Q, state: &mut State<'a>) {
     exercise(Probe::<'_, FixedStorage<_, _, N, Q>>::with_queues(Outside, queues()), state);
     let storage = FixedStorage::<_, _, N, Q>::with_queues(queues());
-    exercise(Probe::from_parts(Outside, storage), state);
+    exercise(Probe::with_storage(Outside, storage), state);
 }
 
 fn exercise<'a, S: Storage<State<'a>, u32>>(mut kpt: Probe<'a, S>, state: &mut State<'a>) {

@@ -134,7 +134,7 @@ struct Loop<'o, P> {
 
 impl<'o, P: Poller<Error = Turned>> Loop<'o, P> {
     fn new(case: Case, outside: &'o Outside, poller: fn(&'o Outside) -> P) -> Self {
-        let kpt = EventLoop::from_parts(poller(outside), storage(case));
+        let kpt = EventLoop::with_storage(poller(outside), storage(case));
         let (ids, granted, anchor) = (Vec::new(), Vec::new(), Rc::new(()));
         let stage = Stage { outside, ids, granted, anchor, audit: None };
         Self { case, poller, kpt, stage }

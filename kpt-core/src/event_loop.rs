@@ -4,7 +4,7 @@ use core::marker::PhantomData;
 
 use crate::error::Exit;
 use crate::head::Head;
-use crate::id::Index;
+use crate::id::{Index, MAX_CAPACITY};
 use crate::link::Link;
 use crate::poller::Poller;
 use crate::queues::Queues;
@@ -20,7 +20,7 @@ use crate::threads::Threads;
 /// threads' arguments, `T` the memory of the tables. Hooks know only `S` and `A`, so the same hooks run on any poller
 /// with any capacity.
 pub struct EventLoop<P, S, A, T: Storage<S, A>> {
-    tables: TablesOf<P, S, A, T>,
+    pub(crate) tables: TablesOf<P, S, A, T>,
     bodies: T::Bodies,
     types: PhantomData<fn(&mut S, A)>,
 }
@@ -36,7 +36,7 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
     pub fn with_storage(poller: P, storage: T) -> Self {
         let Parts { links, bodies, queues } = storage.into_parts();
         let mut tables = Tables { head: Head::NEW, queues, poller, links };
-        tables.retire_from(bodies.as_ref().len());
+        tables.retire_from(bodies.as_ref().len().min(MAX_CAPACITY));
         Self { tables, bodies, types: PhantomData }
     }
 }
@@ -51,6 +51,7 @@ impl<P, S, A, const N: usize> EventLoop<P, S, A, FixedStorage<S, A, N>> {
 impl<P, S, A, const N: usize, Q: Queues> EventLoop<P, S, A, FixedStorage<S, A, N, Q>> {
     /// The same with other queues: `FixedLoop::with_queues(poller, LargeQueues::with_timers(Wheel::<16, 8>::new()))`.
     pub const fn with_queues(poller: P, queues: Q) -> Self {
+        const { assert!(N <= MAX_CAPACITY, "no tables are that large") };
         let tables = Tables { head: Head::NEW, queues, poller, links: [Link::VACANT; N] };
         Self { tables, bodies: [const { Body::VACANT }; N], types: PhantomData }
     }
@@ -107,7 +108,8 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
     ///
     /// What a hook adds or re-arms never runs in the same step: execute threads wait for the next turn, all else for
     /// the next wait (which is this turn's for a hook of steps 1 and 2). So a thread that is ready or due waits for
-    /// less than `LOOK_EVERY` + 3 × `capacity` hooks of other threads, whatever they do.
+    /// less than `LOOK_EVERY` + 3 × `capacity` hooks of other threads, whatever they do, unless they say `stop` again and
+    /// again, or panic: a turn that ends by that does not get to its wait.
     ///
     /// # Errors
     /// What the poller's wait says. All threads stay registered.
@@ -141,7 +143,8 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
             hook(state, Thread { threads, index, hook, arg });
         }
         if self.tables.settle() {
-            crate::log::trace!("slot {}: its thread has ended", index.position());
+            let threads = Threads { tables: &mut self.tables, bodies: self.bodies.as_mut() };
+            threads.log_end_of(index);
         }
     }
 

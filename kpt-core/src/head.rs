@@ -1,7 +1,7 @@
 //! The fixed part of a loop: who runs, how many threads there are, and a few numbers.
 
 use crate::error::Exit;
-use crate::id::{Index, MAX_CAPACITY};
+use crate::id::Index;
 use crate::link::{Link, Links, Place};
 use crate::queues::Queues;
 use crate::source::{Kind, Readiness, Source};
@@ -50,7 +50,7 @@ impl Head {
 
     /// How many threads there can be.
     pub(crate) fn capacity(&self, links: &[Link]) -> usize {
-        links.len().saturating_sub(self.retired as usize).min(MAX_CAPACITY)
+        links.len().saturating_sub(self.retired as usize)
     }
 
     /// The poller found something. It has been told of all threads of the source.
@@ -71,7 +71,7 @@ impl Head {
                 continue;
             }
             links.edit(index, |link| link.readiness = link.readiness | seen);
-            if place == Place::Watched {
+            if !place.is_ready() {
                 let is_writer = kind == Kind::Write;
                 let ready = if is_writer { Place::ReadyToWrite } else { Place::ReadyToRead };
                 queues.move_to(links, index, ready);

@@ -15,7 +15,7 @@ const INDEX_BITS: u32 = 24;
 const INDEX_BITS: u32 = 16;
 
 /// The most threads that any tables can hold.
-pub(crate) const MAX_CAPACITY: usize = (1 << INDEX_BITS) - 1;
+pub(crate) const MAX_CAPACITY: usize = ((1_u32 << INDEX_BITS) - 1) as usize;
 
 /// A slot of the tables. Stored as position + 1, so that no index is all zero bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +74,13 @@ impl Generation {
     pub(crate) const fn next(self) -> Self {
         let (low, is_over) = self.low.overflowing_add(1);
         Self { low, high: self.high.wrapping_add(is_over as u8) }
+    }
+}
+
+#[cfg(test)]
+impl Generation {
+    pub(crate) const fn before_last(left: u32) -> Self {
+        Self { low: u32::MAX - left, ..Self::LAST }
     }
 }
 

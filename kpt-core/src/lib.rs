@@ -51,6 +51,9 @@ mod log;
 
 pub mod sim;
 
+#[cfg(test)]
+mod retired_tests;
+
 pub use dump::Dump;
 pub use error::{AddError, AgainError, Exit, Stale};
 pub use event_loop::{EventLoop, FixedLoop};

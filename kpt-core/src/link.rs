@@ -51,6 +51,12 @@ impl Place {
         (self as usize).wrapping_sub(Self::Timers as usize)
     }
 
+    /// Whether its threads were found ready by the poller.
+    #[inline]
+    pub(crate) fn is_ready(self) -> bool {
+        matches!(self, Self::ReadyToWrite | Self::ReadyToRead)
+    }
+
     /// Whether it is one of readers and writers, who have their source.
     #[inline]
     pub(crate) fn has_source(self) -> bool {
@@ -199,4 +205,12 @@ fn at_mut(links: &mut [Link], index: Index) -> Option<&mut Link> {
     let link = links.get_mut(index.position());
     debug_assert!(link.is_some(), "link {} is out of range", index.position());
     link
+}
+
+#[cfg(test)]
+impl Link {
+    /// So many more threads, and the slot is spent.
+    pub(crate) fn age_to(&mut self, left: u32) {
+        self.generation = Generation::before_last(left);
+    }
 }

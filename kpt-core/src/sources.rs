@@ -1,17 +1,18 @@
 //! Which threads wait for a source: a hash table with chains whose heads are lodged in the links.
 //!
 //! As many buckets as slots, so that a chain has one thread on average. Descriptors and interrupt lines, which count up
-//! from 0, spread evenly; numbers that are chosen to collide would not.
+//! from 0, spread evenly; numbers that are chosen to collide would not, and make each operation on them O(their number).
 
-use crate::id::Index;
+use crate::id::{Index, MAX_CAPACITY};
 use crate::link::{Link, Links};
 use crate::source::Source;
 
 /// The link in which the head of the source's chain is lodged. `None` only if there are no links.
 fn bucket(links: &[Link], source: Source) -> Option<Index> {
-    // Fibonacci hashing; the product's high word picks one of `len` buckets without a division.
+    // Fibonacci hashing; the product's high word picks one of the buckets without a division.
     let hash = source.number().wrapping_mul(0x9E37_79B9);
-    let position = u64::from(hash).wrapping_mul(links.len() as u64) >> 32;
+    let buckets = links.len().min(MAX_CAPACITY);
+    let position = u64::from(hash).wrapping_mul(buckets as u64) >> 32;
     Index::new(position as usize).filter(|_| !links.is_empty())
 }
 

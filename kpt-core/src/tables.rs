@@ -121,11 +121,14 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, Q: Queues> Registry for Tables
         let left = running.and_then(|index| self.source_of(index));
         if running.is_some() {
             self.move_to(index, Place::GivenUp);
-            self.head.running = None;
         }
         self.arm(index, kind, key);
         if let Some(left) = left.filter(|_| self.source_of(index) != left) {
             self.tell(left);
+        }
+        if running.is_some() {
+            // Not before: should the poller panic, the thread has ended, as it has no hook.
+            self.head.running = None;
         }
         Ok(self.at(index).id(index))
     }
@@ -152,7 +155,9 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, Q: Queues> Registry for Tables
     }
 
     fn release_tenant(&mut self, index: Index, id: ThreadId) -> bool {
-        let is_meant = self.at(index).is_tenant(id);
+        // A vacant slot's body has a hook if a poller has panicked in the midst of a release.
+        let link = self.at(index);
+        let is_meant = link.is_tenant(id) && link.place > Place::Retired;
         if is_meant {
             self.release(index);
         }
@@ -272,19 +277,27 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, Q: Queues> Tables<P, L, Q> {
         }
     }
 
-    /// Asks the poller to watch a source for all that its threads want. If it can't, these are ready with an error.
-    fn tell(&mut self, source: Source) {
+    /// Asks the poller to watch a source for all that its threads want. Whether it refuses; then it is to be told again,
+    /// before the next wait.
+    fn tell(&mut self, source: Source) -> bool {
         let (mut interest, mut at) = (Interest::NONE, None);
         while let Some(index) = self.next_of(source, at) {
             at = Some(index);
             interest = interest | self.at(index).kind.interest();
-            if self.at(index).place == Place::Untold {
-                self.move_to(index, Place::Watched);
+        }
+        let is_refused = self.poller.modify(source, interest).is_err();
+        // Noted after the answer: should the poller panic, it is asked again.
+        at = None;
+        while let Some(index) = self.next_of(source, at) {
+            at = Some(index);
+            if !self.at(index).place.is_ready() {
+                self.move_to(index, if is_refused { Place::Untold } else { Place::Watched });
+            } else if is_refused {
+                // So that it is told again if it is re-armed.
+                self.edit(index, |link| link.readiness = link.readiness | Readiness::ERROR);
             }
         }
-        if self.poller.modify(source, interest).is_err() {
-            self.found(source, Readiness::ERROR);
-        }
+        is_refused
     }
 
     /// The poller found something.
@@ -341,7 +354,11 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, Q: Queues> Tables<P, L, Q> {
     #[inline(never)]
     pub(crate) fn wait(&mut self) -> Result<(), P::Error> {
         while let Some(index) = self.first(Place::Untold) {
-            self.tell(self.at(index).source());
+            // Not when a hook has it told: nobody becomes ready in the midst of a step.
+            let source = self.at(index).source();
+            if self.tell(source) {
+                self.found(source, Readiness::ERROR);
+            }
         }
         self.head.hooks_since_wait = 0;
         let is_busy = self.first(Place::Pending).is_some() || self.next_found().is_some();

@@ -116,6 +116,7 @@ impl<'t, S, A> Thread<'t, S, A> {
     pub fn end(self) -> (A, Threads<'t, S, A>) {
         let Self { threads, index, arg, .. } = self;
         threads.tables.release(index);
+        threads.log_end_of(index);
         (arg, threads)
     }
 }

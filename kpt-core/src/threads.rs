@@ -180,10 +180,12 @@ impl<S, A> Threads<'_, S, A> {
 
     /// Ends both threads of a source, also the one that runs, and gives back the arguments. When this returns, the
     /// poller does not watch the source, so that it may be closed, or registered anew. The one that runs has its slot
-    /// until its hook returns. It is one call of the poller.
+    /// until its hook returns. It is one call of the poller, if there was a thread.
     pub fn cancel_source(&mut self, source: Source) -> CancelledSource<A> {
         let [writer, reader] = self.tables.release_source(source);
-        crate::log::trace!("threads of source {}: cancelled", source.number());
+        for index in [writer, reader].into_iter().flatten() {
+            crate::log::trace!("thread {} {}: cancelled", self.name(index), self.id(index));
+        }
         let mut take_arg = |index: Option<Index>| {
             let (_, arg) = self.bodies.get_mut(index?.position())?.call.take()?;
             Some(arg)
@@ -240,6 +242,10 @@ impl<S, A> Threads<'_, S, A> {
 
     pub(crate) fn id(&self, index: Index) -> ThreadId {
         self.tables.links().at(index).id(index)
+    }
+
+    pub(crate) fn log_end_of(&self, index: Index) {
+        crate::log::trace!("thread {} {}: ended", self.name(index), self.id(index));
     }
 
     /// Logs that the thread's source is broken, if it is: its hook need not look for that.

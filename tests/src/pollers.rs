@@ -92,6 +92,8 @@ pub struct Script {
     pub refused: RefCell<Vec<u32>>,
     /// The next wait fails.
     pub fails: Cell<bool>,
+    /// Whether the next call about a source panics.
+    pub panics: Cell<bool>,
 }
 
 impl Script {
@@ -133,6 +135,7 @@ impl Poller for Scripted<'_> {
     }
 
     fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable> {
+        assert!(!self.script.panics.take(), "as the script says");
         self.script.changes.borrow_mut().push((source.number(), interest));
         let is_refused = self.script.refused.borrow().contains(&source.number());
         if is_refused && !interest.is_none() { Err(Unwatchable) } else { Ok(()) }

@@ -320,20 +320,26 @@ fn next_on_grid(last: u64, period: u64, time: u64) -> u64 {
 
 /// What the poller is told and finds.
 impl Twin {
-    /// Says all that the source's threads want, the new ones included. Where the poller can't watch that, they run with
-    /// an error.
-    fn tell(&mut self, source: u32) {
-        let mut interest = Interest::NONE;
-        for thread in self.threads.iter_mut().filter(|thread| thread.source == Some(source)) {
-            interest = interest | thread.interest();
-            if let State::New(_) = thread.state {
-                thread.state = State::Watched;
+    /// Says all that the source's threads want, the new ones included. Whether the poller can't watch that: then they
+    /// are new again, and those that are ready or run have an error.
+    fn tell(&mut self, source: u32) -> bool {
+        let of_source = |thread: &&mut Thread| thread.source == Some(source);
+        let wanted = self.threads.iter_mut().filter(of_source);
+        let interest = wanted.fold(Interest::NONE, |sum, thread| sum | thread.interest());
+        self.log.push(Event::Told(source, interest));
+        let is_refused = !self.world.modify(source, interest);
+        let order = self.next_order();
+        for thread in self.threads.iter_mut().filter(of_source) {
+            match thread.state {
+                State::New(_) | State::Watched if is_refused => thread.state = State::New(order),
+                State::New(_) => thread.state = State::Watched,
+                State::Ready(_) | State::Running if is_refused => {
+                    thread.readiness = thread.readiness | Readiness::ERROR;
+                }
+                _ => {}
             }
         }
-        self.log.push(Event::Told(source, interest));
-        if !self.world.modify(source, interest) {
-            self.found(source, Readiness::ERROR);
-        }
+        is_refused
     }
 
     fn tell_new(&mut self) {
@@ -342,7 +348,10 @@ impl Twin {
             _ => None,
         };
         while let Some(at) = self.first(oldest).and_then(|tag| self.find(tag)) {
-            self.tell(self.threads[at].source.unwrap_or(0));
+            let source = self.threads[at].source.unwrap_or(0);
+            if self.tell(source) {
+                self.found(source, Readiness::ERROR);
+            }
         }
     }
 
@@ -356,8 +365,8 @@ impl Twin {
                 continue;
             }
             match thread.state {
-                State::Watched => thread.state = State::Ready(order),
-                State::Ready(_) | State::Running => {}
+                State::New(_) | State::Watched => thread.state = State::Ready(order),
+                State::Ready(_) => {}
                 _ => continue,
             }
             thread.readiness = thread.readiness | seen;

@@ -6,9 +6,10 @@ use crate::queues::{LAST, Queues};
 use crate::source::Source;
 use crate::time::{Instant, later};
 
-/// Queues of singly linked lists. Taking the first thread is O(1); moving one is O(threads in the two places), adding one
-/// and finding those of a source O(capacity). For up to some tens of threads it is smaller than
-/// [`LargeQueues`](crate::LargeQueues), and about as fast.
+/// Queues of singly linked lists, for up to some tens of threads: smaller than [`LargeQueues`](crate::LargeQueues).
+///
+/// Finding the first thread of a place is O(1); moving one is O(threads in the two places), and adding one, or finding
+/// those of a source, O(capacity).
 pub struct SmallQueues {
     position: Instant,
     firsts: [Option<Index>; Place::LISTED.len()],

@@ -53,7 +53,7 @@ impl Head {
         links.len().saturating_sub(self.retired as usize)
     }
 
-    /// The poller found something. It has been told of all threads of the source.
+    /// The poller found something, or refuses the source.
     pub(crate) fn found(
         &mut self,
         links: &mut [Link],

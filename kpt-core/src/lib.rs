@@ -36,7 +36,7 @@ mod head;
 mod tables;
 mod verify;
 
-// The loop: who lends the tables, what hooks see, what a turn is.
+// The loop: of what its tables are made, what hooks see, what a turn is.
 mod event_loop;
 mod lines;
 mod poller;

@@ -3,6 +3,8 @@
 use core::error::Error;
 use core::fmt;
 
+use crate::time::Instant;
+
 /// Why no thread was added. Nothing has changed, and the argument is in here.
 pub enum AddError<A> {
     /// As many threads as the tables hold are there already.
@@ -34,6 +36,18 @@ pub enum Exit {
     Empty,
     /// Somebody said `stop`.
     Stopped,
+}
+
+/// What a loop wants of its host after [`poll`](crate::FixedLoop::poll).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Next {
+    /// Another `poll`, at once or after other work: hooks have run, and may have made other threads ready.
+    Again,
+    /// Another `poll` when a source becomes ready, at the latest at this moment ([`Instant::NEVER`] for no moment).
+    Wait(Instant),
+    /// The loop has come to its end. It can go on after that.
+    Exit(Exit),
 }
 
 impl<A> AddError<A> {

@@ -115,6 +115,9 @@ impl Generation {
 pub struct ThreadId(NonZeroU64);
 
 impl ThreadId {
+    /// The id of no thread: slot 0 before it was given out.
+    pub(crate) const NONE: Self = Self(NonZeroU64::MIN);
+
     #[inline]
     pub(crate) fn new(index: Index, generation: Generation) -> Self {
         Self(NonZeroU64::from(index.0) | generation.number() << INDEX_BITS)

@@ -86,14 +86,12 @@ pub trait Board<const N: usize> {
 /// Waits for the [`Lines`] of a board. A line that is set is readable; nothing is writable.
 pub struct LinePoller<B, const N: usize> {
     board: B,
-    /// The lines that somebody waits for.
-    watched: u32,
 }
 
 impl<B: Board<N>, const N: usize> LinePoller<B, N> {
     /// A poller of this board's lines; of zero bytes, if the board is.
     pub const fn new(board: B) -> Self {
-        Self { board, watched: 0 }
+        Self { board }
     }
 
     /// The board.
@@ -110,40 +108,34 @@ impl<B: Board<N>, const N: usize> Poller for LinePoller<B, N> {
     }
 
     fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable> {
-        let bit = if (source.number() as usize) < N { line_bit(source.number()) } else { 0 };
-        self.watched &= !bit;
-        if interest.is_none() {
-            return Ok(());
-        }
-        if bit == 0 || interest.is_writable() {
-            return Err(Unwatchable);
-        }
-        self.watched |= bit;
+        let _ = (source, interest);
         Ok(())
     }
 
-    fn wait(
-        &mut self,
-        until: Option<Instant>,
-        ready: &mut Ready<'_>,
-    ) -> Result<Instant, Infallible> {
-        let (lines, watched) = (self.board.lines(), self.watched);
+    fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> Result<Instant, Infallible> {
+        let lines = self.board.lines();
         loop {
-            let set = lines.mask() & watched;
-            for line in (0..N as u32).filter(|&line| set & line_bit(line) != 0) {
-                ready.push(Source::new(line), Readiness::READABLE);
-            }
+            let seen = lines.mask();
+            let is_found = ready.ask(&mut |line, _| {
+                if line.number() as usize >= N {
+                    Readiness::ERROR
+                } else if seen & line_bit(line.number()) != 0 {
+                    Readiness::READABLE
+                } else {
+                    Readiness::NONE
+                }
+            });
             let now = self.board.now();
-            if set != 0 || until.is_some_and(|until| until <= now) {
+            if is_found || until <= now {
                 return Ok(now);
             }
-            self.board.sleep(until, &|| lines.mask() & watched != 0);
+            self.board.sleep((until != Instant::NEVER).then_some(until), &|| lines.mask() != seen);
         }
     }
 }
 
 fn line_bit(line: u32) -> u32 {
-    1_u32.checked_shl(line).unwrap_or(0)
+    1_u32.wrapping_shl(line)
 }
 
 #[cfg(test)]

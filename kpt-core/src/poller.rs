@@ -34,7 +34,7 @@ pub trait Poller {
     /// run with [`ERROR`](Readiness::ERROR); a poller may as well return `Ok` and report `ERROR` from `wait`.
     fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable>;
 
-    /// Waits until a source is ready or `until` has come (`None`: for ever), pushes what is ready, and returns the
+    /// Waits until a source is ready or `until` has come ([`Instant::NEVER`] never does), pushes what is ready, and returns the
     /// time, rounded **down** to a whole microsecond (or tick), so that no timer runs early.
     ///
     /// - MUST return at once when `until` has passed, and look at the sources all the same.
@@ -48,11 +48,7 @@ pub trait Poller {
     ///
     /// # Errors
     /// When it can't wait at all. All registrations stay, and the next call tries again.
-    fn wait(
-        &mut self,
-        until: Option<Instant>,
-        ready: &mut Ready<'_>,
-    ) -> Result<Instant, Self::Error>;
+    fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> Result<Instant, Self::Error>;
 }
 
 /// The poller can't watch this source: no such thing, of a kind that can't be watched, or out of room for it.
@@ -68,22 +64,72 @@ impl fmt::Display for Unwatchable {
 
 impl core::error::Error for Unwatchable {}
 
-/// Where a poller puts what it found.
+/// The threads that wait for sources, as a poller sees them during a wait.
 ///
-/// The loop's own marks the threads right in the tables; a poller around another poller brings one of its own to see
-/// what the inner one found.
+/// A poller finds what is ready in one of two ways. It keeps a set of what [`modify`](Poller::modify) has told it, and
+/// pushes what it finds there, as one on epoll does. Or it keeps nothing and asks about each thread, as
+/// [`LinePoller`](crate::LinePoller) does; then its `modify` has nothing to do.
 pub struct Ready<'a> {
-    sink: &'a mut dyn FnMut(Source, Readiness),
+    threads: &'a mut (dyn Waiting + 'a),
+}
+
+/// What a [`Ready`] is a view of: the threads of a loop, or those of a test.
+pub trait Waiting {
+    /// Notes that `readiness` was found on `source`. What is found on one source adds up.
+    fn push(&mut self, source: Source, readiness: Readiness);
+
+    /// Calls `answer` for each thread that waits for a source, with what it wants, and notes what that returns. Returns
+    /// whether it was anything for any thread.
+    fn ask(&mut self, answer: &mut dyn FnMut(Source, Interest) -> Readiness) -> bool;
 }
 
 impl<'a> Ready<'a> {
-    /// Calls `sink` for each push.
-    pub fn new(sink: &'a mut dyn FnMut(Source, Readiness)) -> Self {
-        Self { sink }
+    /// Returns a view of these threads.
+    pub fn new(threads: &'a mut (dyn Waiting + 'a)) -> Self {
+        Self { threads }
     }
 
-    /// `readiness` was found on `source`. Pushes for one source add up.
+    /// Notes that `readiness` was found on `source`. What is found on one source adds up.
     pub fn push(&mut self, source: Source, readiness: Readiness) {
-        (self.sink)(source, readiness);
+        self.threads.push(source, readiness);
+    }
+
+    /// Calls `answer` for each thread that waits for a source, with what it wants, and notes what that returns:
+    /// [`Readiness::NONE`] if it is not ready, [`ERROR`](Readiness::ERROR) if the poller knows no such source. Returns
+    /// whether any thread is ready. In the order of the loop's slots, which means nothing.
+    pub fn ask(&mut self, answer: &mut dyn FnMut(Source, Interest) -> Readiness) -> bool {
+        self.threads.ask(answer)
+    }
+}
+
+/// The threads of a [`Ready`] as a poller inside another one sees them: the outer one looks at what is found, and decides
+/// what of it the loop is told.
+///
+/// Made anew for each wait: `self.inner.wait(until, &mut Ready::new(&mut Filtered::new(ready, look)))`.
+pub struct Filtered<'r, 'a, F> {
+    ready: &'r mut Ready<'a>,
+    look: F,
+}
+
+impl<'r, 'a, F: FnMut(Source, Readiness) -> Readiness> Filtered<'r, 'a, F> {
+    /// Calls `look` with what is found on a source. What it returns is what the loop is told of that.
+    pub fn new(ready: &'r mut Ready<'a>, look: F) -> Self {
+        Self { ready, look }
+    }
+}
+
+impl<F: FnMut(Source, Readiness) -> Readiness> Waiting for Filtered<'_, '_, F> {
+    fn push(&mut self, source: Source, readiness: Readiness) {
+        let readiness = (self.look)(source, readiness);
+        if !readiness.is_none() {
+            self.ready.push(source, readiness);
+        }
+    }
+
+    fn ask(&mut self, answer: &mut dyn FnMut(Source, Interest) -> Readiness) -> bool {
+        self.ready.ask(&mut |source, interest| {
+            let readiness = answer(source, interest);
+            if readiness.is_none() { readiness } else { (self.look)(source, readiness) }
+        })
     }
 }

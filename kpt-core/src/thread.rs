@@ -2,9 +2,8 @@
 
 use crate::error::AgainError;
 use crate::id::{Index, ThreadId};
-use crate::link::{Link, Links, Place};
+use crate::row::Row;
 use crate::source::{Kind, Readiness, Source};
-use crate::tables::Again;
 use crate::threads::{Hook, Threads};
 use crate::time::Instant;
 use crate::when::{Request, When};
@@ -14,47 +13,61 @@ use crate::when::{Request, When};
 /// While the hook runs, the thread still owns its slot and its source: it counts in `len`, and another thread of its
 /// kind for its source is refused. It can't be kept beyond the hook.
 pub struct Thread<'t, S, A = ()> {
-    pub(crate) threads: Threads<'t, S, A>,
-    pub(crate) index: Index,
-    pub(crate) hook: Hook<S, A>,
+    // Dropped before the argument, which may own the source.
+    own: Own<'t, S, A>,
+    hook: Hook<S, A>,
     /// The argument. A hook that takes it out can't say `again`.
     pub arg: A,
 }
 
 impl<'t, S, A> Thread<'t, S, A> {
+    /// The thread whose hook is to be called.
+    #[inline]
+    pub(crate) fn new(threads: Threads<'t, S, A>, index: Index, hook: Hook<S, A>, arg: A) -> Self {
+        if let Some(row) = threads.row(index).filter(|row| row.readiness.is_error()) {
+            crate::log::error!(
+                "thread {} {}: source {} is broken or can't be watched",
+                row.name,
+                row.id,
+                row.key
+            );
+        }
+        Self { own: Own { threads, index, is_ended: false }, hook, arg }
+    }
+
     /// The same id that adding it returned.
     pub fn id(&self) -> ThreadId {
-        self.threads.id(self.index)
+        self.own.threads.id(self.own.index)
     }
 
     /// The name that it was added under.
     pub fn name(&self) -> &'static str {
-        self.threads.name(self.index)
+        self.own.threads.name(self.own.index)
     }
 
     /// What it waited for.
     pub fn kind(&self) -> Kind {
-        self.link().kind
+        self.row().map_or(Kind::Execute, |row| row.kind)
     }
 
     /// A reader's or writer's source.
     pub fn source(&self) -> Option<Source> {
-        self.kind().has_source().then(|| self.link().source())
+        self.row()?.source()
     }
 
     /// What was found on a reader's or writer's source; nothing for other kinds.
     pub fn readiness(&self) -> Readiness {
-        if self.kind().has_source() { self.link().readiness } else { Readiness::NONE }
+        self.row().map_or(Readiness::NONE, |row| row.readiness)
     }
 
     /// A timer's deadline. How late it runs is `thread.threads().now()` less this.
     pub fn deadline(&self) -> Option<Instant> {
-        (self.kind() == Kind::Timer).then(|| self.link().deadline())
+        self.row()?.deadline()
     }
 
     /// The threads, to add to and to take from.
     pub fn threads(&mut self) -> Threads<'_, S, A> {
-        self.threads.reborrow()
+        self.own.threads.reborrow()
     }
 
     /// Registers the thread once more as it is: same id, same argument, and for a reader or writer no system call.
@@ -76,13 +89,16 @@ impl<'t, S, A> Thread<'t, S, A> {
     /// With the argument: [`AgainError::Ended`] if the hook has given the thread up with `cancel_source`,
     /// [`AgainError::NoPeriod`] if it is a timer that only ever was given moments. It ends when the hook returns.
     pub fn try_again(self) -> Result<(), AgainError<A>> {
-        let Some(body) = self.threads.bodies.get_mut(self.index.position()) else { return Ok(()) };
-        match self.threads.tables.again(self.index, body.period) {
-            Again::Done => body.call = Some((self.hook, self.arg)),
-            Again::Ended => return Err(self.refuse(AgainError::Ended)),
-            Again::NoPeriod => return Err(self.refuse(AgainError::NoPeriod)),
-        }
-        Ok(())
+        let Self { mut own, hook, arg } = self;
+        let again = own.threads.tables.again(own.index, hook, arg);
+        own.settle(again)
+    }
+
+    /// Registers the thread once more as it is, with another hook: the next state of a state machine.
+    ///
+    /// What [`try_again`](Self::try_again) refuses, this logs, and the thread ends.
+    pub fn again_as(self, hook: Hook<S, A>) {
+        Self { hook, ..self }.again();
     }
 
     /// Registers the thread for something else: another delay (which becomes its period), a moment, another source, or
@@ -96,51 +112,72 @@ impl<'t, S, A> Thread<'t, S, A> {
     /// has that source. It ends when the hook returns.
     pub fn again_when(self, when: When) -> Result<(), AgainError<A>> {
         let (request, value) = Request::new(when);
-        if !self.can_rearm() {
-            return Err(self.refuse(AgainError::Ended));
-        }
-        if self.threads.tables.register(Some(self.index), request, value).is_err() {
-            return Err(self.refuse(AgainError::Taken));
-        }
-        if let Some(body) = self.threads.bodies.get_mut(self.index.position()) {
-            if request == Request::After {
-                body.period = request.period(value);
-            }
-            body.call = Some((self.hook, self.arg));
-        }
-        Ok(())
+        let Self { mut own, hook, arg } = self;
+        let again = own.threads.tables.again_when(own.index, request, value, hook, arg);
+        own.settle(again)
     }
 
     /// Ends the thread now and not when the hook returns: its slot is free, and its source can be registered again, or
     /// closed, since the poller has let go of it. Returns the argument, and the threads, to go on with.
     pub fn end(self) -> (A, Threads<'t, S, A>) {
-        let Self { threads, index, arg, .. } = self;
-        threads.tables.release(index);
-        threads.log_end_of(index);
-        (arg, threads)
+        let Self { mut own, arg, .. } = self;
+        own.end();
+        (arg, own.into_threads())
+    }
+
+    fn row(&self) -> Option<Row> {
+        self.own.threads.row(self.own.index)
     }
 }
 
-/// Helpers.
-impl<S, A> Thread<'_, S, A> {
-    fn link(&self) -> &Link {
-        self.threads.tables.links().at(self.index)
+/// What a running thread has of its loop. However its hook returns, the thread has ended when this is dropped, unless it
+/// has been re-armed.
+struct Own<'t, S, A> {
+    threads: Threads<'t, S, A>,
+    index: Index,
+    /// It has ended, or has been re-armed.
+    is_ended: bool,
+}
+
+impl<'t, S, A> Own<'t, S, A> {
+    /// Takes note of whether the thread has been re-armed. If not, it ends.
+    #[inline]
+    fn settle(&mut self, again: Result<(), AgainError<A>>) -> Result<(), AgainError<A>> {
+        match &again {
+            Ok(()) => self.is_ended = true,
+            Err(error) => crate::log::error!(
+                "thread {} {}: can't go on, ends: {}",
+                self.threads.name(self.index),
+                self.threads.id(self.index),
+                error.message()
+            ),
+        }
+        again
     }
 
-    /// Whether the hook has not given the thread's source up.
-    fn can_rearm(&self) -> bool {
-        self.link().place != Place::GivenUp
+    fn end(&mut self) {
+        if !self.is_ended {
+            self.is_ended = true;
+            self.threads.end(self.index);
+        }
     }
 
-    fn refuse(self, error: impl FnOnce(A) -> AgainError<A>) -> AgainError<A> {
-        let Self { threads, index, arg, .. } = self;
-        let error = error(arg);
-        crate::log::error!(
-            "thread {} {}: can't go on, ends: {}",
-            threads.name(index),
-            threads.id(index),
-            error.message()
-        );
-        error
+    #[cfg(not(feature = "large"))]
+    fn into_threads(self) -> Threads<'t, S, A> {
+        self.threads
+    }
+
+    #[cfg(feature = "large")]
+    fn into_threads(mut self) -> Threads<'t, S, A> {
+        Threads::new(self.threads.tables.take())
+    }
+}
+
+// A small loop's poller watches nothing while hooks run; there, the loop ends the thread when its hook has returned.
+#[cfg(feature = "large")]
+impl<S, A> Drop for Own<'_, S, A> {
+    #[inline]
+    fn drop(&mut self) {
+        self.end();
     }
 }

@@ -5,10 +5,9 @@ use core::time::Duration;
 use crate::dump::Dump;
 use crate::error::{AddError, Stale};
 use crate::id::{Index, ThreadId};
-use crate::link::Links;
+use crate::row::Row;
 use crate::source::Source;
-use crate::storage::Body;
-use crate::tables::{Refusal, Registry};
+use crate::tables::Tables;
 use crate::thread::Thread;
 use crate::time::Instant;
 use crate::when::{Request, When};
@@ -27,11 +26,14 @@ pub type Hook<S, A = ()> = fn(&mut S, Thread<'_, S, A>);
 /// All that is done to one thread is O(1) on average with [`LargeQueues`](crate::LargeQueues), which loops on a host have,
 /// and O(capacity) with [`SmallQueues`](crate::SmallQueues).
 pub struct Threads<'t, S, A = ()> {
-    pub(crate) tables: &'t mut (dyn Registry + 't),
-    pub(crate) bodies: &'t mut [Body<S, A>],
+    pub(crate) tables: Tables<'t, S, A>,
 }
 
-impl<S, A> Threads<'_, S, A> {
+impl<'t, S, A> Threads<'t, S, A> {
+    pub(crate) fn new(tables: Tables<'t, S, A>) -> Self {
+        Self { tables }
+    }
+
     /// Adds a thread; its hook is called once, when `when` says, and never before the hook that adds it has returned.
     ///
     /// `name` is for logs and `dump`. Threads for the same moment run in the order of adding.
@@ -59,41 +61,28 @@ impl<S, A> Threads<'_, S, A> {
         hook: Hook<S, A>,
         arg: A,
     ) -> Result<ThreadId, AddError<A>> {
-        let id = match self.tables.register(None, request, value) {
-            Ok(id) => id,
-            Err(refusal) => return Err(self.refuse(name, request, value, refusal, arg)),
-        };
-        let Some(body) = self.bodies.get_mut(id.position()) else {
-            debug_assert!(false, "slot {} has no body", id.position());
-            return Err(AddError::Full(arg));
-        };
-        *body = Body { name: Some(name), call: Some((hook, arg)), period: request.period(value) };
-        crate::log::trace!("thread {} {}: added, {} {}", name, id, request.kind().as_str(), value);
-        Ok(id)
-    }
-
-    fn refuse(
-        &self,
-        name: &'static str,
-        request: Request,
-        value: u64,
-        refusal: Refusal,
-        arg: A,
-    ) -> AddError<A> {
-        let error = match refusal {
-            Refusal::Full => AddError::Full(arg),
-            Refusal::Taken => AddError::Taken(arg),
-        };
-        crate::log::error!(
-            "thread {}: not added, {} {} {}, {} are there: {}",
-            name,
-            request.kind().as_str(),
-            request.what(),
-            value,
-            self.len(),
-            error
-        );
-        error
+        let added = self.tables.add(name, request, value, hook, arg);
+        match &added {
+            Ok(id) => crate::log::trace!(
+                "thread {} {}: added, {} {} {}",
+                name,
+                *id,
+                request.kind().as_str(),
+                request.what(),
+                value
+            ),
+            // The caller decides what that means.
+            Err(error) => crate::log::trace!(
+                "thread {}: not added, {} {} {}, {} are there: {}",
+                name,
+                request.kind().as_str(),
+                request.what(),
+                value,
+                self.len(),
+                error
+            ),
+        }
+        added
     }
 
     /// Adds a read thread: the hook is called when `source` is readable, its other side has gone, or it has an error.
@@ -166,15 +155,8 @@ impl<S, A> Threads<'_, S, A> {
     /// # Errors
     /// [`Stale`] if the thread has ended, or is the one that runs; that one has [`end`](Thread::end).
     pub fn cancel(&mut self, id: ThreadId) -> Result<A, Stale> {
-        let index = id.index().ok_or(Stale)?;
-        let body = self.bodies.get_mut(index.position()).ok_or(Stale)?;
-        // No hook in the body: the slot is vacant, or its thread runs. Asked before the link is looked at, so that both
-        // come from memory at the same time.
-        if body.call.is_none() || !self.tables.release_tenant(index, id) {
-            return Err(Stale);
-        }
-        let (_, arg) = body.call.take().ok_or(Stale)?;
-        crate::log::trace!("thread {} {}: cancelled", self.name(index), id);
+        let arg = self.tables.cancel(id)?;
+        crate::log::trace!("thread {} {}: cancelled", self.name_of(id), id);
         Ok(arg)
     }
 
@@ -182,15 +164,8 @@ impl<S, A> Threads<'_, S, A> {
     /// poller does not watch the source, so that it may be closed, or registered anew. The one that runs has its slot
     /// until its hook returns. It is one call of the poller, if there was a thread.
     pub fn cancel_source(&mut self, source: Source) -> CancelledSource<A> {
-        let [writer, reader] = self.tables.release_source(source);
-        for index in [writer, reader].into_iter().flatten() {
-            crate::log::trace!("thread {} {}: cancelled", self.name(index), self.id(index));
-        }
-        let mut take_arg = |index: Option<Index>| {
-            let (_, arg) = self.bodies.get_mut(index?.position())?.call.take()?;
-            Some(arg)
-        };
-        CancelledSource { reader: take_arg(reader), writer: take_arg(writer) }
+        crate::log::trace!("source {}: its threads are cancelled", source.number());
+        self.tables.cancel_source(source)
     }
 
     /// Ends the loop before the next hook is called; it does not wait first. What was found ready or due stays so and
@@ -206,7 +181,7 @@ impl<S, A> Threads<'_, S, A> {
 
     /// How many threads there are, the one that runs included.
     pub fn len(&self) -> usize {
-        self.tables.head().used as usize
+        self.tables.len()
     }
 
     /// Whether there is no thread.
@@ -216,13 +191,18 @@ impl<S, A> Threads<'_, S, A> {
 
     /// How many threads there can be.
     pub fn capacity(&self) -> usize {
-        self.tables.head().capacity(self.tables.links())
+        self.tables.capacity()
     }
 
     /// The state of every thread, as a value to print.
     pub fn dump(&mut self) -> Dump<'_, S, A> {
         let now = self.now();
-        Dump { head: self.tables.head(), links: self.tables.links(), bodies: self.bodies, now }
+        Dump { tables: self.tables.reborrow(), now }
+    }
+
+    /// The same threads, for a function that takes them by value.
+    pub fn reborrow(&mut self) -> Threads<'_, S, A> {
+        Threads { tables: self.tables.reborrow() }
     }
 
     /// Walks all tables and checks that they agree with each other. For tests: O(capacity).
@@ -236,34 +216,30 @@ impl<S, A> Threads<'_, S, A> {
 
 /// For the loop and for `Thread`.
 impl<S, A> Threads<'_, S, A> {
+    /// What can be seen of a thread.
+    #[inline]
+    pub(crate) fn row(&self, index: Index) -> Option<Row> {
+        self.tables.row(index)
+    }
+
+    /// The name of the thread that has the slot, or had it last.
     pub(crate) fn name(&self, index: Index) -> &'static str {
-        self.bodies.get(index.position()).and_then(|body| body.name).unwrap_or("")
+        self.tables.name(index)
     }
 
+    fn name_of(&self, id: ThreadId) -> &'static str {
+        id.index().map_or("", |index| self.name(index))
+    }
+
+    /// The id of the thread that runs.
     pub(crate) fn id(&self, index: Index) -> ThreadId {
-        self.tables.links().at(index).id(index)
+        self.row(index).map_or(ThreadId::NONE, |row| row.id)
     }
 
-    pub(crate) fn log_end_of(&self, index: Index) {
+    /// Ends the thread that runs.
+    pub(crate) fn end(&mut self, index: Index) {
         crate::log::trace!("thread {} {}: ended", self.name(index), self.id(index));
-    }
-
-    /// Logs that the thread's source is broken, if it is: its hook need not look for that.
-    pub(crate) fn log_error_of(&self, index: Index) {
-        let link = self.tables.links().at(index);
-        if link.kind.has_source() && link.readiness.is_error() {
-            crate::log::error!(
-                "thread {} {}: source {} is broken or can't be watched",
-                self.name(index),
-                self.id(index),
-                link.source().number()
-            );
-        }
-    }
-
-    /// The same threads, for a function that takes them by value.
-    pub fn reborrow(&mut self) -> Threads<'_, S, A> {
-        Threads { tables: self.tables, bodies: self.bodies }
+        self.tables.end(index);
     }
 }
 

@@ -2,10 +2,10 @@
 
 use kpt_core::sim::{SimPoller, World};
 use kpt_core::{
-    Allocate, Body, EventLoop, Exit, Index, Instant, LargeQueues, Link, Parts, Place, Poller,
-    Queues, Readiness, SmallQueues, Source, Storage, Thread, Wheel,
+    Allocate, Body, EventLoop, Exit, FixedLoop, Link, Next, Parts, Poller, Readiness, Storage,
+    Thread, Threads, Timers, Wheel,
 };
-use kpt_std::{HeapStorage, HostQueues};
+use kpt_std::HeapStorage;
 
 /// What happened, in order.
 pub type Trace = Vec<&'static str>;
@@ -30,124 +30,168 @@ pub fn sim_loop<S, A>(world: &World, threads: usize) -> SimLoop<'_, S, A> {
     EventLoop::with_storage(SimPoller::new(world), HeapStorage::with_capacity(threads))
 }
 
-/// Runs the loop as `run` does, and verifies its tables after each turn.
-///
-/// # Errors
-/// What the wait says.
+/// A loop of either kind, on any poller: what tests that hold for all of them need.
+pub trait AnyLoop<S, A> {
+    /// The error of the poller's wait.
+    type Error: core::fmt::Debug;
+
+    /// The threads.
+    fn threads(&mut self) -> Threads<'_, S, A>;
+
+    /// Runs a turn.
+    ///
+    /// # Errors
+    /// Returns the error of the wait.
+    fn turn(&mut self, state: &mut S) -> Result<Option<Exit>, Self::Error>;
+
+    /// Runs a turn that does not sleep.
+    ///
+    /// # Errors
+    /// Returns the error of the wait.
+    fn poll(&mut self, state: &mut S) -> Result<Next, Self::Error>;
+
+    /// Runs turns until the loop ends, and verifies its tables after each turn.
+    ///
+    /// # Errors
+    /// Returns the error of the wait.
+    ///
+    /// # Panics
+    /// If the tables are not in order, or if the loop runs 100,000 turns.
+    fn run_verified(&mut self, state: &mut S) -> Result<Exit, Self::Error> {
+        for _ in 0..100_000 {
+            let exit = self.turn(state);
+            self.threads().verify().expect("the tables are in order");
+            if let Some(exit) = exit? {
+                return Ok(exit);
+            }
+        }
+        panic!("does not end");
+    }
+
+    /// Turns until `is_done` says so.
+    ///
+    /// # Panics
+    /// If that takes 100,000 turns, if the wait fails, or if the loop ends before.
+    fn turn_until(&mut self, state: &mut S, is_done: &mut dyn FnMut(&S) -> bool) {
+        for _ in 0..100_000 {
+            if is_done(state) {
+                return;
+            }
+            let exit = self.turn(state).expect("the wait works");
+            assert!(exit.is_none() || is_done(state), "the loop has ended: {exit:?}");
+        }
+        panic!("does not happen");
+    }
+}
+
+impl<P: Poller<Error: core::fmt::Debug>, S, A, const N: usize> AnyLoop<S, A>
+    for FixedLoop<P, S, N, A>
+{
+    type Error = P::Error;
+
+    fn threads(&mut self) -> Threads<'_, S, A> {
+        self.threads()
+    }
+
+    fn turn(&mut self, state: &mut S) -> Result<Option<Exit>, P::Error> {
+        self.turn(state)
+    }
+
+    fn poll(&mut self, state: &mut S) -> Result<Next, P::Error> {
+        self.poll(state)
+    }
+}
+
+impl<P: Poller<Error: core::fmt::Debug>, S, A, T: Storage<S, A>> AnyLoop<S, A>
+    for EventLoop<P, S, A, T>
+{
+    type Error = P::Error;
+
+    fn threads(&mut self) -> Threads<'_, S, A> {
+        self.threads()
+    }
+
+    fn turn(&mut self, state: &mut S) -> Result<Option<Exit>, P::Error> {
+        self.turn(state)
+    }
+
+    fn poll(&mut self, state: &mut S) -> Result<Next, P::Error> {
+        self.poll(state)
+    }
+}
+
+/// A kind of loop, and the shape of its timer wheel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// The small loop.
+    Small,
+    /// The large loop with that many slots in each of so many levels.
+    Wheel(u32, u32),
+}
+
+impl Shape {
+    /// The loops that ship, and large ones whose wheels overflow soon.
+    pub const ALL: [Self; 6] = [
+        Self::Small,
+        Self::Wheel(64, 6),
+        Self::Wheel(16, 8),
+        Self::Wheel(4, 3),
+        Self::Wheel(2, 1),
+        Self::Wheel(2, 64),
+    ];
+}
+
+/// A boxed loop of that shape for `threads` threads on that poller.
 ///
 /// # Panics
-/// If the tables are not in order, or if the loop runs 100,000 turns.
-pub fn run_verified<P: Poller, S, A, T: Storage<S, A>>(
-    kpt: &mut EventLoop<P, S, A, T>,
-    state: &mut S,
-) -> Result<Exit, P::Error> {
-    for _ in 0..100_000 {
-        let exit = kpt.turn(state);
-        kpt.threads().verify().expect("the tables are in order");
-        if let Some(exit) = exit? {
-            return Ok(exit);
-        }
-    }
-    panic!("does not end");
-}
-
-/// Turns until `is_done` says so.
-///
-/// # Panics
-/// If that takes 100,000 turns, if the wait fails, or if the loop ends before.
-pub fn turn_until<P: Poller<Error: core::fmt::Debug>, S, A, T: Storage<S, A>>(
-    kpt: &mut EventLoop<P, S, A, T>,
-    state: &mut S,
-    mut is_done: impl FnMut(&S) -> bool,
-) {
-    for _ in 0..100_000 {
-        if is_done(state) {
-            return;
-        }
-        let exit = kpt.turn(state).expect("the wait works");
-        assert!(exit.is_none() || is_done(state), "the loop has ended: {exit:?}");
-    }
-    panic!("does not happen");
-}
-
-/// Any queues.
-pub struct AnyQueues(Box<dyn Queues>);
-
-impl Queues for AnyQueues {
-    fn move_to(&mut self, links: &mut [Link], thread: Index, to: Place) {
-        self.0.move_to(links, thread, to);
-    }
-
-    fn first(&self, links: &[Link], place: Place) -> Option<Index> {
-        self.0.first(links, place)
-    }
-
-    fn next_of(&self, links: &[Link], source: Source, after: Option<Index>) -> Option<Index> {
-        self.0.next_of(links, source, after)
-    }
-
-    fn position(&self) -> Instant {
-        self.0.position()
-    }
-
-    fn next_deadline(&self, links: &[Link]) -> Instant {
-        self.0.next_deadline(links)
-    }
-
-    fn advance(&mut self, links: &mut [Link], now: Instant) {
-        self.0.advance(links, now);
-    }
-
-    fn verify(&self, links: &[Link]) -> Result<(), &'static str> {
-        self.0.verify(links)
-    }
-}
-
-/// Tables of any size with any queues.
-pub struct AnyStorage {
+/// If nobody has asked for a loop of that capacity or shape before: add it here.
+pub fn any_loop<'p, P: Poller<Error: core::fmt::Debug> + 'p, S: 'p, A: 'p>(
+    poller: P,
     threads: usize,
-    queues: AnyQueues,
-}
-
-impl AnyStorage {
-    /// Room for so many threads.
-    pub fn new(threads: usize, queues: Box<dyn Queues>) -> Self {
-        Self { threads, queues: AnyQueues(queues) }
+    shape: Shape,
+) -> Box<dyn AnyLoop<S, A, Error = P::Error> + 'p> {
+    macro_rules! small {
+        ($($capacity:literal)*) => {
+            match threads {
+                $($capacity => Box::new(FixedLoop::<P, S, $capacity, A>::new(poller)),)*
+                _ => panic!("no small loop for {threads} threads"),
+            }
+        };
+    }
+    macro_rules! large {
+        ($slots:literal, $levels:literal) => {
+            Box::new(EventLoop::with_storage(
+                poller,
+                AnyStorage::<Wheel<$slots, $levels>> { threads, timers: Wheel::new() },
+            ))
+        };
+    }
+    match shape {
+        Shape::Small => small!(0 1 2 3 4 5 6 7 8 9 10 11 12 16 32 64 100),
+        Shape::Wheel(64, 6) => large!(64, 6),
+        Shape::Wheel(16, 10) => large!(16, 10),
+        Shape::Wheel(16, 8) => large!(16, 8),
+        Shape::Wheel(4, 3) => large!(4, 3),
+        Shape::Wheel(2, 3) => large!(2, 3),
+        Shape::Wheel(2, 1) => large!(2, 1),
+        Shape::Wheel(2, 64) => large!(2, 64),
+        Shape::Wheel(..) => panic!("no wheel like {shape:?}"),
     }
 }
 
-impl<S, A> Storage<S, A> for AnyStorage {
+/// Tables of any size around any wheel.
+struct AnyStorage<W> {
+    threads: usize,
+    timers: W,
+}
+
+impl<S, A, W: Timers> Storage<S, A> for AnyStorage<W> {
     type Links = Vec<Link>;
     type Bodies = Vec<Body<S, A>>;
-    type Queues = AnyQueues;
+    type Timers = W;
 
-    fn into_parts(self) -> Parts<Vec<Link>, Vec<Body<S, A>>, AnyQueues> {
+    fn into_parts(self) -> Parts<Vec<Link>, Vec<Body<S, A>>, W> {
         let bodies = Vec::from_iter((0..self.threads).map(|_| Body::VACANT));
-        Parts { links: vec![Link::VACANT; self.threads], bodies, queues: self.queues }
+        Parts { links: vec![Link::VACANT; self.threads], bodies, timers: self.timers }
     }
-}
-
-/// A loop in virtual time, with any queues.
-pub type AnyLoop<'w, S, A = ()> = EventLoop<SimPoller<'w>, S, A, AnyStorage>;
-
-/// A loop for so many threads in that world, with these queues.
-pub fn any_loop<S, A>(world: &World, threads: usize, queues: Box<dyn Queues>) -> AnyLoop<'_, S, A> {
-    EventLoop::with_storage(SimPoller::new(world), AnyStorage::new(threads, queues))
-}
-
-/// Queues of each kind and several shapes: the ones that ship, and such that overflow soon.
-pub fn all_queues() -> Vec<Box<dyn Queues>> {
-    vec![
-        Box::new(SmallQueues::new()),
-        Box::new(HostQueues::default()),
-        wheel::<16, 8>(),
-        wheel::<4, 3>(),
-        wheel::<2, 1>(),
-        wheel::<2, 64>(),
-    ]
-}
-
-/// Lists with a wheel of that shape.
-pub fn wheel<const SLOTS: usize, const LEVELS: usize>() -> Box<dyn Queues> {
-    Box::new(LargeQueues::with_timers(Wheel::<SLOTS, LEVELS>::new()))
 }

@@ -40,7 +40,7 @@ impl<P: Poller, const LOOK: u32> Poller for Counting<'_, P, LOOK> {
         self.inner.modify(source, interest)
     }
 
-    fn wait(&mut self, until: Option<Instant>, ready: &mut Ready<'_>) -> Result<Instant, P::Error> {
+    fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> Result<Instant, P::Error> {
         self.calls.waits.set(self.calls.waits.get() + 1);
         self.inner.wait(until, ready)
     }
@@ -72,7 +72,7 @@ impl Poller for AllReady {
         Ok(())
     }
 
-    fn wait(&mut self, _: Option<Instant>, ready: &mut Ready<'_>) -> Result<Instant, Self::Error> {
+    fn wait(&mut self, _: Instant, ready: &mut Ready<'_>) -> Result<Instant, Self::Error> {
         for number in 0..self.sources {
             ready.push(Source::new(number), Readiness::READABLE | Readiness::WRITABLE);
         }
@@ -141,7 +141,7 @@ impl Poller for Scripted<'_> {
         if is_refused && !interest.is_none() { Err(Unwatchable) } else { Ok(()) }
     }
 
-    fn wait(&mut self, _: Option<Instant>, ready: &mut Ready<'_>) -> Result<Instant, Failed> {
+    fn wait(&mut self, _: Instant, ready: &mut Ready<'_>) -> Result<Instant, Failed> {
         for (number, readiness) in self.script.ready.take() {
             ready.push(Source::new(number), readiness);
         }

@@ -3,7 +3,7 @@
 use heapless::Vec;
 
 use super::map::SourceMap;
-use crate::poller::{Poller, Ready, Unwatchable};
+use crate::poller::{Filtered, Poller, Ready, Unwatchable};
 use crate::source::{Interest, Readiness, Source};
 use crate::time::Instant;
 
@@ -114,23 +114,20 @@ impl<P: Poller> Poller for Faults<P> {
         self.inner.modify(source, interest)
     }
 
-    fn wait(&mut self, until: Option<Instant>, ready: &mut Ready<'_>) -> Result<Instant, P::Error> {
+    fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> Result<Instant, P::Error> {
         if self.random.one_in(16) {
             return Ok(self.time);
         }
-        let until = match until {
-            Some(until) if self.random.one_in(4) => Some(self.earlier(until)),
-            other => other,
+        let until = if until != Instant::NEVER && self.random.one_in(4) {
+            self.earlier(until)
+        } else {
+            until
         };
         let mut events = Events::new();
-        let result = self.inner.wait(
-            until,
-            &mut Ready::new(&mut |source, readiness| {
-                if events.push((source, readiness)).is_err() {
-                    ready.push(source, readiness);
-                }
-            }),
-        );
+        let mut held = Filtered::new(ready, |source, readiness| {
+            if events.push((source, readiness)).is_ok() { Readiness::NONE } else { readiness }
+        });
+        let result = self.inner.wait(until, &mut Ready::new(&mut held));
         self.swap_some(&mut events);
         self.push_some(&events, ready);
         self.push_spurious(ready);

@@ -1,15 +1,16 @@
 //! Whether the tables agree with each other: for tests, and for nobody else.
 
-use crate::head::Head;
-use crate::link::{Link, Links, Place};
-use crate::queues::Queues;
+use crate::large::head::Head;
+use crate::large::link::{Link, Links, Place};
+use crate::large::queues::Queues;
+use crate::large::timers::Timers;
 
 /// Walks all tables and checks that they agree; without debug assertions it looks at nothing, so that firmware does not
 /// carry it.
 pub(crate) fn verify(
     head: &Head,
     links: &[Link],
-    queues: &impl Queues,
+    queues: &Queues<impl Timers>,
 ) -> Result<(), &'static str> {
     if !cfg!(debug_assertions) {
         return Ok(());

@@ -15,11 +15,11 @@
 //! bitmaps of occupied slots in place of ticking come from W. Ahern's timeout.c.
 
 use crate::id::Index;
-use crate::link::{Link, Links};
-use crate::list::List;
-use crate::queues::LAST;
+use crate::large::link::{Link, Links};
+use crate::large::list::List;
+use crate::large::timers::Timers;
 use crate::time::Instant;
-use crate::timers::Timers;
+use crate::time::LAST;
 
 /// A slot with more timers than this is not searched for its nearest deadline; the loop wakes at the slot's start.
 const SEARCHED: usize = 64;

@@ -2,9 +2,7 @@
 
 use crate::error::Exit;
 use crate::id::Index;
-use crate::link::{Link, Links, Place};
-use crate::queues::Queues;
-use crate::source::{Kind, Readiness, Source};
+use crate::large::link::Link;
 use crate::time::Instant;
 
 /// The fixed part of a loop. All zero bytes when new.
@@ -51,35 +49,6 @@ impl Head {
     /// How many threads there can be.
     pub(crate) fn capacity(&self, links: &[Link]) -> usize {
         links.len().saturating_sub(self.retired as usize)
-    }
-
-    /// The poller found something, or refuses the source.
-    pub(crate) fn found(
-        &mut self,
-        links: &mut [Link],
-        queues: &mut impl Queues,
-        source: Source,
-        readiness: Readiness,
-    ) {
-        let mut at = None;
-        while let Some(index) = queues.next_of(links, source, at) {
-            at = Some(index);
-            let link = links.at(index);
-            let (place, kind) = (link.place, link.kind);
-            let seen = readiness.seen_by(kind.interest());
-            if seen.is_none() {
-                continue;
-            }
-            links.edit(index, |link| link.readiness = link.readiness | seen);
-            if !place.is_ready() {
-                let is_writer = kind == Kind::Write;
-                let ready = if is_writer { Place::ReadyToWrite } else { Place::ReadyToRead };
-                queues.move_to(links, index, ready);
-            }
-        }
-        if at.is_none() {
-            self.strays = self.strays.saturating_add(1);
-        }
     }
 
     /// Whether the loop should return.

@@ -1,8 +1,10 @@
-//! The memory of a loop: of what its tables are made, and a fixed one for statics.
+//! The memory of a large loop: of what its tables are made, and a fixed one for statics.
 
-use crate::link::Link;
-use crate::queues::Queues;
-use crate::small_queues::SmallQueues;
+use core::cell::Cell;
+
+use crate::large::link::Link;
+use crate::large::timers::Timers;
+use crate::large::wheel::Wheel;
 use crate::threads::Hook;
 use crate::time::Period;
 
@@ -15,11 +17,11 @@ pub trait Storage<S, A> {
     type Links: AsRef<[Link]> + AsMut<[Link]>;
     /// Name, hook and argument of each thread.
     type Bodies: AsRef<[Body<S, A>]> + AsMut<[Body<S, A>]>;
-    /// Which threads wait for what, in order.
-    type Queues: Queues;
+    /// The timers, in order.
+    type Timers: Timers;
 
     /// The tables.
-    fn into_parts(self) -> Parts<Self::Links, Self::Bodies, Self::Queues>;
+    fn into_parts(self) -> Parts<Self::Links, Self::Bodies, Self::Timers>;
 }
 
 /// A storage that is made for a number of threads when the program runs.
@@ -29,20 +31,20 @@ pub trait Allocate {
 }
 
 /// The tables of a loop.
-pub struct Parts<L, B, Q> {
+pub struct Parts<L, B, W> {
     /// [`Link::VACANT`] to begin with.
     pub links: L,
     /// [`Body::VACANT`] to begin with.
     pub bodies: B,
     /// New to begin with.
-    pub queues: Q,
+    pub timers: W,
 }
 
-/// What of a thread depends on the application's types.
+/// The part of a thread that depends on the application's types.
 pub struct Body<S, A> {
     pub(crate) name: Option<&'static str>,
-    /// `None` while the hook runs.
-    pub(crate) call: Option<(Hook<S, A>, A)>,
+    /// `None` while the hook runs. The cell hides spare values of `A`, so that `None` is zero bytes for every `A`.
+    pub(crate) call: Option<(Hook<S, A>, Cell<A>)>,
     pub(crate) period: Period,
 }
 
@@ -53,40 +55,39 @@ impl<S, A> Body<S, A> {
 
 /// Memory for `N` threads in the value itself, for a `static` or the stack: no allocation, all zero bytes when new.
 ///
-/// `Q` is how threads are kept in order: [`SmallQueues`] for up to some tens of threads,
-/// [`LargeQueues`](crate::LargeQueues) for more.
-pub struct FixedStorage<S, A, const N: usize, Q = SmallQueues> {
+/// `W` keeps the timers in order.
+pub struct FixedStorage<S, A, const N: usize, W = Wheel<16, 8>> {
     links: [Link; N],
     bodies: [Body<S, A>; N],
-    queues: Q,
+    timers: W,
 }
 
-impl<S, A, const N: usize, Q> FixedStorage<S, A, N, Q> {
-    /// Vacant tables, with `queues` to keep them in order.
-    pub const fn with_queues(queues: Q) -> Self {
-        Self { links: [Link::VACANT; N], bodies: [const { Body::VACANT }; N], queues }
+impl<S, A, const N: usize, W> FixedStorage<S, A, N, W> {
+    /// Vacant tables around `timers`.
+    pub const fn with_timers(timers: W) -> Self {
+        Self { links: [Link::VACANT; N], bodies: [const { Body::VACANT }; N], timers }
     }
 }
 
 impl<S, A, const N: usize> FixedStorage<S, A, N> {
-    /// Vacant tables for few threads.
+    /// Vacant tables around a wheel of 4-bit digits.
     pub const fn new() -> Self {
-        Self::with_queues(SmallQueues::new())
+        Self::with_timers(Wheel::new())
     }
 }
 
-impl<S, A, const N: usize, Q: Default> Default for FixedStorage<S, A, N, Q> {
+impl<S, A, const N: usize, W: Default> Default for FixedStorage<S, A, N, W> {
     fn default() -> Self {
-        Self::with_queues(Q::default())
+        Self::with_timers(W::default())
     }
 }
 
-impl<S, A, const N: usize, Q: Queues> Storage<S, A> for FixedStorage<S, A, N, Q> {
+impl<S, A, const N: usize, W: Timers> Storage<S, A> for FixedStorage<S, A, N, W> {
     type Links = [Link; N];
     type Bodies = [Body<S, A>; N];
-    type Queues = Q;
+    type Timers = W;
 
-    fn into_parts(self) -> Parts<Self::Links, Self::Bodies, Q> {
-        Parts { links: self.links, bodies: self.bodies, queues: self.queues }
+    fn into_parts(self) -> Parts<Self::Links, Self::Bodies, W> {
+        Parts { links: self.links, bodies: self.bodies, timers: self.timers }
     }
 }

@@ -1,7 +1,7 @@
 //! A first-in-first-out list of threads, threaded through their links: one word, no memory of its own.
 
 use crate::id::Index;
-use crate::link::{Link, Links};
+use crate::large::link::{Link, Links};
 
 /// Circular: the first one's `previous` is the last one. All operations but `iter` are O(1).
 #[derive(Clone, Copy)]

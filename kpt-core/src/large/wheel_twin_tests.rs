@@ -11,8 +11,8 @@ use std::vec::Vec;
 
 use super::tests::index;
 use super::*;
-use crate::link::Place;
-use crate::queues::Queues;
+use crate::large::link::Place;
+use crate::large::queues::Queues;
 use crate::small_queues::SmallQueues;
 
 /// What the test must know of a structure to say what it may answer.

@@ -4,7 +4,7 @@
 //! from 0, spread evenly; numbers that are chosen to collide would not, and make each operation on them O(their number).
 
 use crate::id::{Index, MAX_CAPACITY};
-use crate::link::{Link, Links};
+use crate::large::link::{Link, Links};
 use crate::source::Source;
 
 /// The link in which the head of the source's chain is lodged. `None` only if there are no links.

@@ -1,17 +1,19 @@
-//! Queues for many threads: lists through their links, a hash table of sources, and a timer structure.
+//! Which threads wait for what, and in which order: lists through their links, a hash table of sources, and a timer
+//! structure.
+//!
+//! Every slot is in one [`Place`]. The threads of a place stand in the order in which they came there, those in
+//! [`Place::Timers`] by deadline, equal ones in the order in which they came.
 
 use crate::id::Index;
-use crate::link::{Link, Links, Place};
-use crate::list::List;
-use crate::queues::Queues;
+use crate::large::link::{Link, Links, Place};
+use crate::large::list::List;
+use crate::large::sources;
+use crate::large::timers::Timers;
 use crate::source::Source;
-use crate::sources;
 use crate::time::Instant;
-use crate::timers::Timers;
 
-/// Queues of lists, with timers in `W`, usually a [`Wheel`](crate::Wheel). All operations are O(1) on average, and
-/// those on timers what `W` says.
-pub struct LargeQueues<W> {
+/// Queues with timers in `W`. All operations are O(1) on average, and those on timers cost what `W` says.
+pub(crate) struct Queues<W> {
     /// Slots that had a thread, as a stack: the one that was freed last has its links in the cache.
     freed: Option<Index>,
     /// Slots from this position on never had a thread, and nothing has been written to them.
@@ -24,9 +26,9 @@ pub struct LargeQueues<W> {
     timers: W,
 }
 
-impl<W> LargeQueues<W> {
+impl<W> Queues<W> {
     /// Lists without threads, around `timers`.
-    pub const fn with_timers(timers: W) -> Self {
+    pub(crate) const fn with_timers(timers: W) -> Self {
         Self {
             freed: None,
             unused: 0,
@@ -88,13 +90,7 @@ impl<W> LargeQueues<W> {
     }
 }
 
-impl<W: Default> Default for LargeQueues<W> {
-    fn default() -> Self {
-        Self::with_timers(W::default())
-    }
-}
-
-impl<W: Timers> LargeQueues<W> {
+impl<W: Timers> Queues<W> {
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn leave(&mut self, links: &mut [Link], thread: Index, from: Place) {
         match from {
@@ -125,9 +121,11 @@ impl<W: Timers> LargeQueues<W> {
     }
 }
 
-impl<W: Timers> Queues for LargeQueues<W> {
+impl<W: Timers> Queues<W> {
+    /// Moves a thread behind all others in that place, or among the timers as its deadline says. A deadline or source
+    /// does not change while a thread is in a place where it matters.
     #[cfg_attr(target_pointer_width = "64", inline(always))]
-    fn move_to(&mut self, links: &mut [Link], thread: Index, to: Place) {
+    pub(crate) fn move_to(&mut self, links: &mut [Link], thread: Index, to: Place) {
         let link = links.at(thread);
         let (from, source) = (link.place, link.source());
         if from == to && self.list(from).first() == Some(thread) {
@@ -148,27 +146,41 @@ impl<W: Timers> Queues for LargeQueues<W> {
         }
     }
 
+    /// The first thread in `place`, which is a place to take from: not `Retired`, `GivenUp` or `Watched`. Vacant slots
+    /// come in any order.
     #[inline]
-    fn first(&self, links: &[Link], place: Place) -> Option<Index> {
+    pub(crate) fn first(&self, links: &[Link], place: Place) -> Option<Index> {
         match place {
             Place::Vacant => self.first_vacant(links),
             _ => self.list(place).first(),
         }
     }
 
-    fn next_of(&self, links: &[Link], source: Source, after: Option<Index>) -> Option<Index> {
+    /// The threads of a source, its reader and its writer, one after the other in any order; first the one after
+    /// `None`.
+    pub(crate) fn next_of(
+        &self,
+        links: &[Link],
+        source: Source,
+        after: Option<Index>,
+    ) -> Option<Index> {
         sources::next_of(links, source, after)
     }
 
-    fn position(&self) -> Instant {
+    /// The latest moment that `advance` was told, 0 in the beginning.
+    pub(crate) fn position(&self) -> Instant {
         self.timers.position()
     }
 
-    fn next_deadline(&self, links: &[Link]) -> Instant {
+    /// When `advance` should be called next: the nearest deadline, or a moment before it at which the structure has
+    /// work to do; [`Instant::NEVER`] if no deadline can be reached.
+    pub(crate) fn next_deadline(&self, links: &[Link]) -> Instant {
         self.timers.next_deadline(links)
     }
 
-    fn advance(&mut self, links: &mut [Link], now: Instant) {
+    /// Moves the position to `now`, if that is after it, and all timers that are due then to [`Place::Due`], in order.
+    /// A timer at [`Instant::NEVER`] is never due.
+    pub(crate) fn advance(&mut self, links: &mut [Link], now: Instant) {
         self.timers.advance(links, now);
         while let Some(timer) = self.timers.pop(links) {
             links.edit(timer, |link| link.place = Place::Due);
@@ -176,7 +188,8 @@ impl<W: Timers> Queues for LargeQueues<W> {
         }
     }
 
-    fn verify(&self, links: &[Link]) -> Result<(), &'static str> {
+    /// Walks everything, and returns which invariant does not hold. Without debug assertions it looks at nothing.
+    pub(crate) fn verify(&self, links: &[Link]) -> Result<(), &'static str> {
         if !cfg!(debug_assertions) {
             return Ok(());
         }
@@ -199,7 +212,7 @@ impl<W: Timers> Queues for LargeQueues<W> {
     }
 }
 
-impl<W> LargeQueues<W> {
+impl<W> Queues<W> {
     fn verify_vacant(&self, links: &[Link]) -> Result<(), &'static str> {
         let unused = links.get(self.unused as usize..).unwrap_or_default();
         let mut vacant = count(unused, |link| link.place == Place::Vacant);

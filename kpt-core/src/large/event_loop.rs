@@ -1,18 +1,21 @@
-//! The loop: its owner, and what a turn is.
+//! The large loop: its owner, and what a turn is.
 
 use core::marker::PhantomData;
 
-use crate::error::Exit;
-use crate::head::Head;
+use crate::error::{Exit, Next};
 use crate::id::{Index, MAX_CAPACITY};
-use crate::link::Link;
+use crate::large::head::Head;
+use crate::large::link::Link;
+use crate::large::queues::Queues;
+use crate::large::storage::{Allocate, Body, FixedStorage, Parts, Storage};
+use crate::large::tables::Tables;
+use crate::large::timers::Timers;
+use crate::large::view::View;
+use crate::large::wheel::Wheel;
 use crate::poller::Poller;
-use crate::queues::Queues;
-use crate::small_queues::SmallQueues;
-use crate::storage::{Allocate, Body, FixedStorage, Parts, Storage};
-use crate::tables::Tables;
 use crate::thread::Thread;
 use crate::threads::Threads;
+use crate::time::Instant;
 
 /// A loop that runs pseudo threads one at a time.
 ///
@@ -25,16 +28,17 @@ pub struct EventLoop<P, S, A, T: Storage<S, A>> {
     types: PhantomData<fn(&mut S, A)>,
 }
 
-type TablesOf<P, S, A, T> = Tables<P, <T as Storage<S, A>>::Links, <T as Storage<S, A>>::Queues>;
+type TablesOf<P, S, A, T> = Tables<P, <T as Storage<S, A>>::Links, <T as Storage<S, A>>::Timers>;
 
-/// A loop with memory for `N` threads in itself, for a `static` or the stack.
-pub type FixedLoop<P, S, const N: usize, A = (), Q = SmallQueues> =
-    EventLoop<P, S, A, FixedStorage<S, A, N, Q>>;
+/// A large loop with memory for `N` threads in itself, for a `static` or the stack.
+pub type LargeLoop<P, S, const N: usize, A = (), W = Wheel<16, 8>> =
+    EventLoop<P, S, A, FixedStorage<S, A, N, W>>;
 
 impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
     /// A loop with this memory.
     pub fn with_storage(poller: P, storage: T) -> Self {
-        let Parts { links, bodies, queues } = storage.into_parts();
+        let Parts { links, bodies, timers } = storage.into_parts();
+        let queues = Queues::with_timers(timers);
         let mut tables = Tables { head: Head::NEW, queues, poller, links };
         tables.retire_from(bodies.as_ref().len().min(MAX_CAPACITY));
         Self { tables, bodies, types: PhantomData }
@@ -42,16 +46,17 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
 }
 
 impl<P, S, A, const N: usize> EventLoop<P, S, A, FixedStorage<S, A, N>> {
-    /// A loop for `N` threads, with its memory in itself and queues for few threads; of zero bytes, but for the poller.
+    /// A loop for `N` threads, with its memory in itself and a wheel of 4-bit digits; all zero bytes but for the poller.
     pub const fn new(poller: P) -> Self {
-        Self::with_queues(poller, SmallQueues::new())
+        Self::with_timers(poller, Wheel::new())
     }
 }
 
-impl<P, S, A, const N: usize, Q: Queues> EventLoop<P, S, A, FixedStorage<S, A, N, Q>> {
-    /// The same with other queues: `FixedLoop::with_queues(poller, LargeQueues::with_timers(Wheel::<16, 8>::new()))`.
-    pub const fn with_queues(poller: P, queues: Q) -> Self {
+impl<P, S, A, const N: usize, W: Timers> EventLoop<P, S, A, FixedStorage<S, A, N, W>> {
+    /// The same with another wheel: `LargeLoop::with_timers(poller, Wheel::<64, 6>::new())`.
+    pub const fn with_timers(poller: P, timers: W) -> Self {
         const { assert!(N <= MAX_CAPACITY, "no tables are that large") };
+        let queues = Queues::with_timers(timers);
         let tables = Tables { head: Head::NEW, queues, poller, links: [Link::VACANT; N] };
         Self { tables, bodies: [const { Body::VACANT }; N], types: PhantomData }
     }
@@ -80,7 +85,11 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
     pub fn threads(&mut self) -> Threads<'_, S, A> {
         // A thread is running here only if its hook has panicked: it has ended.
         self.tables.settle();
-        Threads { tables: &mut self.tables, bodies: self.bodies.as_mut() }
+        if self.tables.is_new() {
+            // The loop's time begins. Nothing is watched yet, so that nothing can be found or go wrong.
+            let _ = self.tables.wait(false);
+        }
+        Threads::new(View { tables: &mut self.tables, bodies: self.bodies.as_mut() }.into())
     }
 
     /// Runs turns until no thread is left ([`Exit::Empty`]) or somebody says `stop` ([`Exit::Stopped`]). The loop can
@@ -119,10 +128,31 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
         self.run_all(state, Tables::next_found);
         self.run_all(state, Tables::next_pending);
         if !self.tables.head.is_over() && !self.tables.can_skip_wait() {
-            self.tables.wait()?;
+            self.tables.wait(true)?;
             self.run_all(state, Tables::next_found);
         }
         Ok(self.tables.head.exit())
+    }
+
+    /// Runs one turn that does not sleep, for a program whose loop is another one. Returns what it should do then.
+    ///
+    /// # Errors
+    /// Returns the error of [`Poller::wait`]. No thread is lost; `poll` may be called again.
+    pub fn poll(&mut self, state: &mut S) -> Result<Next, P::Error> {
+        self.tables.settle();
+        self.tables.head.begin_turn();
+        self.run_all(state, Tables::next_found);
+        self.run_all(state, Tables::next_pending);
+        if !self.tables.head.is_over() {
+            self.tables.wait(false)?;
+            self.run_all(state, Tables::next_found);
+        }
+        if let Some(exit) = self.tables.head.exit() {
+            return Ok(Next::Exit(exit));
+        }
+        let until = self.tables.until();
+        let is_busy = self.tables.head.hooks_since_wait > 0 || until == Instant::ZERO;
+        Ok(if is_busy { Next::Again } else { Next::Wait(until) })
     }
 
     /// Calls the hooks of all that `next` finds.
@@ -135,17 +165,13 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
 
     fn call(&mut self, state: &mut S, index: Index) {
         self.tables.head.begin_hook(index);
-        let threads = Threads { tables: &mut self.tables, bodies: self.bodies.as_mut() };
-        let call = threads.bodies.get_mut(index.position()).and_then(|body| body.call.take());
+        let view = View { tables: &mut self.tables, bodies: self.bodies.as_mut() };
+        let call = view.bodies.get_mut(index.position()).and_then(|body| body.call.take());
         debug_assert!(call.is_some(), "slot {} has no hook", index.position());
         if let Some((hook, arg)) = call {
-            threads.log_error_of(index);
-            hook(state, Thread { threads, index, hook, arg });
+            hook(state, Thread::new(Threads::new(view.into()), index, hook, arg.into_inner()));
         }
-        if self.tables.settle() {
-            let threads = Threads { tables: &mut self.tables, bodies: self.bodies.as_mut() };
-            threads.log_end_of(index);
-        }
+        self.tables.settle();
     }
 
     /// The poller.

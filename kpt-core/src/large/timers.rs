@@ -1,7 +1,7 @@
 //! What the loop asks of a timer structure.
 
 use crate::id::Index;
-use crate::link::Link;
+use crate::large::link::Link;
 use crate::time::Instant;
 
 /// A structure that orders timers by deadline, for [`LargeQueues`](crate::LargeQueues): a [`Wheel`](crate::Wheel), or a

@@ -11,7 +11,7 @@ use crate::time::{Instant, Wide};
 /// In this order: places from `Timers` to `ReadyToRead` have a list, and threads in places from `Untold` on a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 #[repr(u8)]
-pub enum Place {
+pub(crate) enum Place {
     /// The slot has no thread.
     Vacant,
     /// The slot has no thread, and will never have one again: its generation is spent.
@@ -44,12 +44,6 @@ impl Place {
         Self::ReadyToWrite,
         Self::ReadyToRead,
     ];
-
-    /// Its position in `LISTED`. Beyond the last for places that have no list.
-    #[inline]
-    pub(crate) fn list(self) -> usize {
-        (self as usize).wrapping_sub(Self::Timers as usize)
-    }
 
     /// Whether its threads were found ready by the poller.
     #[inline]
@@ -136,12 +130,6 @@ impl Link {
         self.key.get() as u32
     }
 
-    /// Which of its slot's threads this is.
-    #[inline]
-    pub(crate) fn generation(&self) -> Generation {
-        self.generation
-    }
-
     /// The slot is given out once more. Only if it is not spent.
     #[inline]
     pub(crate) fn count_tenant(&mut self) {
@@ -163,12 +151,6 @@ impl Link {
     #[inline]
     pub(crate) fn is_tenant(&self, id: ThreadId) -> bool {
         self.generation.number() == id.generation()
-    }
-
-    /// Whether it is a thread of that source.
-    #[inline]
-    pub(crate) fn is_of(&self, source: Source) -> bool {
-        self.place.has_source() && self.source() == source
     }
 }
 

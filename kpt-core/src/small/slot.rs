@@ -1,0 +1,149 @@
+//! One slot of the small loop: a thread, or room for one.
+
+use core::cell::Cell;
+
+use crate::id::{Generation, Index, ThreadId};
+use crate::row::{Row, State};
+use crate::source::{Kind, Readiness, Source};
+use crate::threads::Hook;
+use crate::time::{Period, Wide};
+
+/// Where a thread is on its way from being added to being called. In this order: one from `Running` on has its source,
+/// one from `Timer` on has not been called, and those from `ReadyToWrite` on are called in the order of their places.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
+#[repr(u8)]
+pub(crate) enum Place {
+    /// The slot has no thread.
+    Vacant,
+    /// The slot has no thread, and will never have one again: its generations are used up.
+    Retired,
+    /// Its hook runs, and has given up its source.
+    GivenUp,
+    /// Its hook runs.
+    Running,
+    /// A timer that is not due.
+    Timer,
+    /// A reader or writer whose source is not ready.
+    Watched,
+    /// A writer whose source was found ready.
+    ReadyToWrite,
+    /// A reader whose source was found ready.
+    ReadyToRead,
+    /// A timer that was found due.
+    Due,
+    /// An execute thread that waits for its turn.
+    Pending,
+}
+
+/// A thread, or room for one. All zero bytes when vacant.
+pub(crate) struct Slot<S, A> {
+    pub(crate) place: Place,
+    pub(crate) kind: Kind,
+    pub(crate) readiness: Readiness,
+    pub(crate) generation: Generation,
+    /// When it came to its place: a number that counts up.
+    pub(crate) since: Wide,
+    /// A timer's deadline in microseconds, or a reader's or writer's source.
+    pub(crate) key: Wide,
+    pub(crate) period: Period,
+    pub(crate) name: Option<&'static str>,
+    /// `None` while the hook runs. The cell hides spare values of `A`, so that `None` is zero bytes for every `A`.
+    pub(crate) call: Option<(Hook<S, A>, Cell<A>)>,
+}
+
+impl<S, A> Slot<S, A> {
+    pub(crate) const VACANT: Self = Self {
+        place: Place::Vacant,
+        kind: Kind::Timer,
+        readiness: Readiness::NONE,
+        generation: Generation::NONE,
+        since: Wide::ZERO,
+        key: Wide::ZERO,
+        period: Period::NONE,
+        name: None,
+        call: None,
+    };
+
+    /// Whether it has a thread.
+    pub(crate) fn is_used(&self) -> bool {
+        self.place > Place::Retired
+    }
+
+    /// Whether its thread's hook runs.
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(self.place, Place::Running | Place::GivenUp)
+    }
+
+    /// Whether its thread is the one of that kind for that source.
+    pub(crate) fn has(&self, kind: Kind, source: Source) -> bool {
+        self.place >= Place::Running
+            && self.kind == kind
+            && self.key.get() as u32 == source.number()
+    }
+
+    /// The source that its thread waits for.
+    pub(crate) fn source(&self) -> Option<Source> {
+        let is_waiting = self.place >= Place::Watched && self.place < Place::Due;
+        is_waiting.then_some(Source::new(self.key.get() as u32))
+    }
+
+    /// Where it stands in the order of places and, within a place, of coming there.
+    pub(crate) fn rank(&self) -> u64 {
+        rank(self.place, self.since.get())
+    }
+
+    /// Lets the thread wait for what its kind waits for.
+    pub(crate) fn wait(&mut self, since: u64) {
+        self.readiness = Readiness::NONE;
+        let place = match self.kind {
+            Kind::Read | Kind::Write => Place::Watched,
+            Kind::Timer => Place::Timer,
+            Kind::Execute => Place::Pending,
+        };
+        self.go(place, since);
+    }
+
+    /// Moves the thread to another place.
+    pub(crate) fn go(&mut self, place: Place, since: u64) {
+        self.place = place;
+        self.since = Wide::new(since);
+    }
+
+    /// Ends the thread, and returns its argument unless its hook has it.
+    pub(crate) fn vacate(&mut self) -> Option<A> {
+        let is_spent = self.generation == Generation::LAST;
+        self.place = if is_spent { Place::Retired } else { Place::Vacant };
+        self.call.take().map(|(_, arg)| arg.into_inner())
+    }
+
+    pub(crate) fn id(&self, index: Index) -> ThreadId {
+        ThreadId::new(index, self.generation)
+    }
+
+    pub(crate) fn row(&self, index: Index) -> Option<Row> {
+        let state = match self.place {
+            Place::Vacant | Place::Retired => return None,
+            Place::GivenUp | Place::Running => State::Running,
+            Place::Timer | Place::Watched => State::Waiting,
+            Place::Pending | Place::ReadyToWrite | Place::ReadyToRead | Place::Due => State::Ready,
+        };
+        Some(Row {
+            id: self.id(index),
+            name: self.name.unwrap_or(""),
+            kind: self.kind,
+            state,
+            readiness: self.readiness,
+            key: self.key.get(),
+        })
+    }
+}
+
+/// Ranks threads by place, and those of a place by stamp.
+pub(crate) const fn rank(place: Place, stamp: u64) -> u64 {
+    (place as u64) << 56 | stamp
+}
+
+/// The last rank of a place.
+pub(crate) const fn last(place: Place) -> u64 {
+    rank(place, u64::MAX >> 8)
+}

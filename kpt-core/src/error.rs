@@ -50,6 +50,13 @@ pub enum Next {
     Exit(Exit),
 }
 
+impl Next {
+    /// What to do if the loop can sleep until then.
+    pub(crate) fn after(until: Instant) -> Self {
+        if until == Instant::ZERO { Self::Again } else { Self::Wait(until) }
+    }
+}
+
 impl<A> AddError<A> {
     /// The argument that the thread would have had.
     pub fn into_arg(self) -> A {

@@ -15,7 +15,6 @@ use crate::large::wheel::Wheel;
 use crate::poller::Poller;
 use crate::thread::Thread;
 use crate::threads::Threads;
-use crate::time::Instant;
 
 /// A loop that runs pseudo threads one at a time.
 ///
@@ -151,8 +150,8 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
             return Ok(Next::Exit(exit));
         }
         let until = self.tables.until();
-        let is_busy = self.tables.head.hooks_since_wait > 0 || until == Instant::ZERO;
-        Ok(if is_busy { Next::Again } else { Next::Wait(until) })
+        let has_run = self.tables.head.hooks_since_wait > 0;
+        Ok(if has_run { Next::Again } else { Next::after(until) })
     }
 
     /// Calls the hooks of all that `next` finds.

@@ -12,6 +12,14 @@ use crate::threads::Threads;
 use crate::time::Instant;
 
 /// A loop for up to `N` threads, with its memory in itself, for a `static` or the stack.
+///
+/// `P` waits for sources and tells the time, `S` is the application's state, which every hook gets, `A` the type of the
+/// threads' arguments. Hooks know only `S` and `A`, so the same hooks run on any poller, in loops of any capacity and of
+/// both kinds.
+///
+/// An array of slots and nothing else: each operation looks at all of them, which costs less than any order up to some
+/// tens of threads. For more there is `EventLoop` (feature `large`), which does the same. With a poller whose
+/// [`modify`](Poller::modify) is a system call, as on epoll, this loop needs two of them for each source and wait.
 pub struct FixedLoop<P, S, const N: usize, A = ()> {
     // Dropped first: it has let go of all sources before any argument is dropped.
     poller: P,
@@ -19,30 +27,37 @@ pub struct FixedLoop<P, S, const N: usize, A = ()> {
 }
 
 impl<P, S, const N: usize, A> FixedLoop<P, S, N, A> {
-    /// A loop without threads.
+    /// Returns a loop without threads; all zero bytes, if the poller is.
     pub const fn new(poller: P) -> Self {
         const { assert!(N <= MAX_CAPACITY, "no loop is that large") };
         Self { poller, table: Table::new() }
     }
 
-    /// The poller.
+    /// Returns the poller.
     pub fn poller(&self) -> &P {
         &self.poller
     }
 }
 
 impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
-    /// The threads, to add to and to take from.
+    /// Returns the threads, to add to and to take from.
+    ///
+    /// The first call asks the poller for the time, with a wait that does not sleep. What is due is judged by that, until
+    /// the next wait ends.
     pub fn threads(&mut self) -> Threads<'_, S, A> {
-        self.settle_panicked();
+        self.end_panicked();
         if self.table.stamp == 0 {
-            // The loop's time begins. Nothing is watched yet, so that nothing can be found or go wrong.
+            // Nothing is watched yet, so that nothing can be found. If it fails, the first turn will.
             let _ = self.wait(false);
         }
         self.view()
     }
 
-    /// Runs turns until no thread is left or one says `stop`.
+    /// Runs turns until no thread is left ([`Exit::Empty`]) or a hook has called [`stop`](Threads::stop)
+    /// ([`Exit::Stopped`]). The loop can run again after that.
+    ///
+    /// # Errors
+    /// Returns the error of [`Poller::wait`]. No thread is lost; `run` may be called again.
     pub fn run(&mut self, state: &mut S) -> Result<Exit, P::Error> {
         loop {
             if let Some(exit) = self.turn(state)? {
@@ -51,65 +66,82 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
         }
     }
 
-    /// Runs one turn.
+    /// Runs one turn, for a program that has a loop of its own. Returns `None` if threads are left and none has called
+    /// [`stop`](Threads::stop).
+    ///
+    /// 1. What an earlier `stop`, or a wait that failed, has left.
+    /// 2. Execute threads that are there, in the order of adding. If more are pending then, and fewer than
+    ///    [`LOOK_EVERY`](Poller::LOOK_EVERY) hooks have run since the poller was last asked, the turn ends here.
+    /// 3. The wait: until the nearest deadline, and without sleeping if an execute thread is pending.
+    /// 4. Writers that are ready, then readers that are ready, in the order in which the poller found them.
+    /// 5. Timers that were due when the wait ended, by deadline, equal ones in the order of adding.
+    ///
+    /// What a hook adds or re-arms never runs in the same step: execute threads wait for the next turn, all else for
+    /// the next wait (which is this turn's for a hook of steps 1 and 2). So a thread that is ready or due waits for
+    /// less than `LOOK_EVERY` + 3 × `capacity` hooks of other threads, whatever they do, unless they call `stop` again
+    /// and again, or panic: a turn that ends by that does not get to its wait.
+    ///
+    /// # Errors
+    /// Returns the error of [`Poller::wait`]. No thread is lost; `turn` may be called again.
     pub fn turn(&mut self, state: &mut S) -> Result<Option<Exit>, P::Error> {
         self.run_first(state);
         if !self.is_over() && !self.can_skip_wait() {
             self.wait(true)?;
             self.run_found(state);
         }
-        Ok(self.slots().exit())
+        Ok(self.table().exit())
     }
 
-    /// Runs one turn that does not sleep.
+    /// Runs one turn that does not sleep, for a program whose own loop sleeps: an interrupt handler, an executor.
+    /// Returns what that loop should do next.
+    ///
+    /// The same steps as in [`turn`](Self::turn), but that the wait of step 3 only looks. It is never left out.
+    ///
+    /// # Errors
+    /// Returns the error of [`Poller::wait`]. No thread is lost; `poll` may be called again.
     pub fn poll(&mut self, state: &mut S) -> Result<Next, P::Error> {
         self.run_first(state);
         if !self.is_over() {
             self.wait(false)?;
             self.run_found(state);
         }
-        if let Some(exit) = self.slots().exit() {
+        if let Some(exit) = self.table().exit() {
             return Ok(Next::Exit(exit));
         }
-        let until = self.slots().until();
-        let is_busy = self.table.hooks_since_wait > 0 || until == Instant::ZERO;
-        Ok(if is_busy { Next::Again } else { Next::Wait(until) })
+        let until = self.table().until();
+        let has_run = self.table.hooks_since_wait > 0;
+        Ok(if has_run { Next::Again } else { Next::after(until) })
     }
 }
 
 /// The steps of a turn.
 impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
-    /// Runs what an earlier turn has left, and the execute threads that are there.
+    /// Steps 1 and 2.
     #[inline(always)]
     fn run_first(&mut self, state: &mut S) {
-        self.settle_panicked();
+        self.end_panicked();
         let stamp = self.table.stamp;
         self.run_found(state);
         self.run_all(state, Place::Pending, rank(Place::Pending, stamp));
     }
 
-    /// Ends the thread whose hook has panicked, if there is one. It is not running any more.
-    fn settle_panicked(&mut self) {
-        if cfg!(panic = "unwind") {
-            self.slots().settle();
-        }
-    }
-
-    /// Runs what is ready or due.
+    /// Steps 4 and 5. Nothing is found while hooks run, so that these come to an end.
     #[inline(always)]
     fn run_found(&mut self, state: &mut S) {
         self.run_all(state, Place::ReadyToWrite, last(Place::Due));
     }
 
+    /// Calls the hooks of all threads from a place up to a rank, in the order of ranks.
     #[inline(never)]
     fn run_all(&mut self, state: &mut S, from: Place, to: u64) {
         while !self.table.is_stopping
-            && let Some(index) = self.slots().first(from, to)
+            && let Some(index) = self.table().first(from, to)
         {
             self.call(state, index);
         }
     }
 
+    /// Calls a hook. Its thread has ended when it returns, unless it has been re-armed.
     fn call(&mut self, state: &mut S, index: Index) {
         self.table.hooks_since_wait = self.table.hooks_since_wait.wrapping_add(1);
         let Some(slot) = self.table.slots.get_mut(index.position()) else { return };
@@ -117,28 +149,27 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
         if let Some((hook, arg)) = slot.call.take() {
             hook(state, Thread::new(self.view(), index, hook, arg.into_inner()));
         }
-        // Unless it has been re-armed, or has ended and another one has its slot.
-        if let Some(slot) =
-            self.slots().slots.get_mut(index.position()).filter(|slot| slot.is_running())
+        if let Some(slot) = self.table().slots.get_mut(index.position()).filter(|s| s.is_running())
         {
             slot.vacate();
         }
     }
 
     fn is_over(&mut self) -> bool {
-        self.table.is_stopping || self.slots().len() == 0
+        self.table.is_stopping || self.table().len() == 0
     }
 
     /// Whether the turn can end without asking the poller.
     fn can_skip_wait(&mut self) -> bool {
         P::LOOK_EVERY > 1
             && self.table.hooks_since_wait < P::LOOK_EVERY
-            && self.slots().first(Place::Pending, last(Place::Pending)).is_some()
+            && self.table().first(Place::Pending, last(Place::Pending)).is_some()
     }
 
-    /// Waits, and notes what is ready or due.
+    /// Step 3: waits, and notes what is ready or due.
     ///
-    /// The poller watches sources for the time of a wait only: while hooks run, there is nothing for it to let go of.
+    /// The poller is told of sources for the time of a wait only. While hooks run it watches nothing, so that there is
+    /// nothing that it would have to let go of.
     #[inline(never)]
     fn wait(&mut self, may_sleep: bool) -> Result<(), P::Error> {
         let Self { poller, table } = self;
@@ -161,7 +192,16 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
         Ok(())
     }
 
-    fn slots(&mut self) -> &mut Table<[Slot<S, A>]> {
+    /// Ends the thread whose hook has panicked, if there is one.
+    fn end_panicked(&mut self) {
+        if cfg!(panic = "unwind") {
+            for slot in self.table().slots.iter_mut().filter(|slot| slot.is_running()) {
+                slot.vacate();
+            }
+        }
+    }
+
+    fn table(&mut self) -> &mut Table<[Slot<S, A>]> {
         &mut self.table
     }
 

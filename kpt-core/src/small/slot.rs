@@ -8,8 +8,10 @@ use crate::source::{Kind, Readiness, Source};
 use crate::threads::Hook;
 use crate::time::{Period, Wide};
 
-/// Where a thread is on its way from being added to being called. In this order: one from `Running` on has its source,
-/// one from `Timer` on has not been called, and those from `ReadyToWrite` on are called in the order of their places.
+/// Where a thread is on its way from being added to being called.
+///
+/// The order matters: a thread from `Running` on has its source, one from `Timer` on has not been called, and those from
+/// `ReadyToWrite` on need no more than their turn, in this order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
 #[repr(u8)]
 pub(crate) enum Place {
@@ -31,19 +33,21 @@ pub(crate) enum Place {
     ReadyToRead,
     /// A timer that was found due.
     Due,
-    /// An execute thread that waits for its turn.
+    /// An execute thread.
     Pending,
 }
 
-/// A thread, or room for one. All zero bytes when vacant.
+/// A thread, or room for one. All zero bytes when new.
 pub(crate) struct Slot<S, A> {
     pub(crate) place: Place,
     pub(crate) kind: Kind,
+    /// What was found on a reader's or writer's source.
     pub(crate) readiness: Readiness,
+    /// How many threads the slot has had.
     pub(crate) generation: Generation,
-    /// When it came to its place: a number that counts up.
+    /// When the thread came to its place: a number that counts up.
     pub(crate) since: Wide,
-    /// A timer's deadline in microseconds, or a reader's or writer's source.
+    /// A timer's deadline in microseconds, or the number of a reader's or writer's source.
     pub(crate) key: Wide,
     pub(crate) period: Period,
     pub(crate) name: Option<&'static str>,
@@ -76,37 +80,36 @@ impl<S, A> Slot<S, A> {
 
     /// Whether its thread is the one of that kind for that source.
     pub(crate) fn has(&self, kind: Kind, source: Source) -> bool {
-        self.place >= Place::Running
-            && self.kind == kind
-            && self.key.get() as u32 == source.number()
+        let is_there = self.place >= Place::Running && self.kind == kind;
+        is_there && self.key.get() as u32 == source.number()
     }
 
-    /// The source that its thread waits for.
+    /// The source that its thread waits for, or was found ready on.
     pub(crate) fn source(&self) -> Option<Source> {
-        let is_waiting = self.place >= Place::Watched && self.place < Place::Due;
-        is_waiting.then_some(Source::new(self.key.get() as u32))
+        let is_there = self.place >= Place::Watched && self.place < Place::Due;
+        is_there.then_some(Source::new(self.key.get() as u32))
     }
 
-    /// Where it stands in the order of places and, within a place, of coming there.
+    /// Where it stands in the order of places and, within a place, in the order of coming there.
     pub(crate) fn rank(&self) -> u64 {
         rank(self.place, self.since.get())
     }
 
+    /// Moves the thread to another place, behind those that are there.
+    pub(crate) fn go(&mut self, place: Place, stamp: u64) {
+        self.place = place;
+        self.since = Wide::new(stamp);
+    }
+
     /// Lets the thread wait for what its kind waits for.
-    pub(crate) fn wait(&mut self, since: u64) {
+    pub(crate) fn wait(&mut self, stamp: u64) {
         self.readiness = Readiness::NONE;
         let place = match self.kind {
             Kind::Read | Kind::Write => Place::Watched,
             Kind::Timer => Place::Timer,
             Kind::Execute => Place::Pending,
         };
-        self.go(place, since);
-    }
-
-    /// Moves the thread to another place.
-    pub(crate) fn go(&mut self, place: Place, since: u64) {
-        self.place = place;
-        self.since = Wide::new(since);
+        self.go(place, stamp);
     }
 
     /// Ends the thread, and returns its argument unless its hook has it.
@@ -125,7 +128,7 @@ impl<S, A> Slot<S, A> {
             Place::Vacant | Place::Retired => return None,
             Place::GivenUp | Place::Running => State::Running,
             Place::Timer | Place::Watched => State::Waiting,
-            Place::Pending | Place::ReadyToWrite | Place::ReadyToRead | Place::Due => State::Ready,
+            Place::ReadyToWrite | Place::ReadyToRead | Place::Due | Place::Pending => State::Ready,
         };
         Some(Row {
             id: self.id(index),
@@ -138,7 +141,9 @@ impl<S, A> Slot<S, A> {
     }
 }
 
-/// Ranks threads by place, and those of a place by stamp.
+/// Orders threads by place, and those of a place by stamp.
+///
+/// There are 2^56 stamps, enough for 2,000 years of a million a second.
 pub(crate) const fn rank(place: Place, stamp: u64) -> u64 {
     (place as u64) << 56 | stamp
 }

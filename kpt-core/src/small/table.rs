@@ -1,4 +1,4 @@
-//! The threads of the small loop: one array of slots, and everything that can be done to it.
+//! The slots of the small loop, and what the loop itself does with them.
 
 use crate::error::Exit;
 use crate::id::Index;
@@ -9,29 +9,29 @@ use crate::time::{Instant, LAST, later};
 
 /// The slots, and a few numbers. `T` is an array of slots, used as a slice. All zero bytes when new.
 pub(crate) struct Table<T: ?Sized> {
-    /// How many times something was found on a source without threads.
-    pub(crate) strays: u32,
-    /// Hooks that were called since the poller was last asked.
-    pub(crate) hooks_since_wait: u32,
-    pub(crate) is_stopping: bool,
-    /// Counts up whenever a thread comes to a place.
+    /// The number of the last move of a thread to a place.
     pub(crate) stamp: u64,
     /// The time at which the last wait ended: what is due by then is due.
     pub(crate) position: Instant,
     /// The latest that the clock said, rounded up: where a delay begins.
     pub(crate) read_at: Instant,
+    /// How many times something was found on a source without threads.
+    pub(crate) strays: u32,
+    /// Hooks that were called since the poller was last asked.
+    pub(crate) hooks_since_wait: u32,
+    pub(crate) is_stopping: bool,
     pub(crate) slots: T,
 }
 
 impl<S, A, const N: usize> Table<[Slot<S, A>; N]> {
     pub(crate) const fn new() -> Self {
         Self {
-            strays: 0,
-            hooks_since_wait: 0,
-            is_stopping: false,
             stamp: 0,
             position: Instant::ZERO,
             read_at: Instant::ZERO,
+            strays: 0,
+            hooks_since_wait: 0,
+            is_stopping: false,
             slots: [const { Slot::VACANT }; N],
         }
     }
@@ -42,42 +42,39 @@ impl<S, A> Table<[Slot<S, A>]> {
         self.slots.iter().filter(|slot| slot.is_used()).count()
     }
 
-    /// A number for a thread that comes to a place.
+    /// The number of one more move.
     pub(crate) fn next_stamp(&mut self) -> u64 {
         self.stamp = self.stamp.wrapping_add(1);
         self.stamp
     }
-}
 
-/// What the loop does.
-impl<S, A> Table<[Slot<S, A>]> {
-    /// The first of the ranks from one to another.
+    /// The first thread of all from a place up to a rank.
     #[inline(never)]
     pub(crate) fn first(&self, from: Place, to: u64) -> Option<Index> {
-        let (mut found, mut least) = (None, to);
+        let (mut first, mut least) = (None, to);
         for (position, slot) in self.slots.iter().enumerate() {
             if slot.place >= from && slot.rank() <= least {
-                (found, least) = (Index::new(position), slot.rank());
-            }
-        }
-        found
-    }
-
-    /// The timer that is due next. A deadline that has passed counts as now: it stands behind what was due before.
-    pub(crate) fn next_timer(&mut self) -> Option<&mut Slot<S, A>> {
-        let position = self.position;
-        let due = |slot: &Slot<S, A>| position.as_micros().max(slot.key.get());
-        let mut first: Option<&mut Slot<S, A>> = None;
-        for slot in self.slots.iter_mut().filter(|slot| slot.place == Place::Timer) {
-            let is_first = first.as_ref().is_none_or(|first| {
-                due(slot) < due(first)
-                    || due(slot) == due(first) && slot.since.get() < first.since.get()
-            });
-            if is_first {
-                first = Some(slot);
+                (first, least) = (Index::new(position), slot.rank());
             }
         }
         first
+    }
+
+    /// The timer that is due next, of equal ones the one that was armed first. A deadline that has passed counts as now.
+    pub(crate) fn next_timer(&mut self) -> Option<&mut Slot<S, A>> {
+        let now = self.position.as_micros();
+        let due = |slot: &Slot<S, A>| now.max(slot.key.get());
+        let mut next: Option<&mut Slot<S, A>> = None;
+        for slot in self.slots.iter_mut().filter(|slot| slot.place == Place::Timer) {
+            let is_next = next.as_ref().is_none_or(|next| {
+                let is_older = slot.since.get() < next.since.get();
+                due(slot) < due(next) || due(slot) == due(next) && is_older
+            });
+            if is_next {
+                next = Some(slot);
+            }
+        }
+        next
     }
 
     /// Until when the loop can sleep.
@@ -85,37 +82,31 @@ impl<S, A> Table<[Slot<S, A>]> {
         if self.first(Place::ReadyToWrite, last(Place::Pending)).is_some() {
             return Instant::ZERO;
         }
-        let position = self.position;
-        let deadline = self.next_timer().map(|slot| Instant::from_micros(slot.key.get()));
-        // If the clock has gone back, there is no waiting for it to come to the position again.
-        deadline.map_or(Instant::NEVER, |at| if at <= position { Instant::ZERO } else { at })
+        let now = self.position;
+        let Some(timer) = self.next_timer() else { return Instant::NEVER };
+        let due = Instant::from_micros(timer.key.get());
+        // Not `due` if it has passed: a clock that has gone back has yet to come there again.
+        if due <= now { Instant::ZERO } else { due }
+    }
+
+    /// The time is `now`: notes which timers are due, in their order.
+    pub(crate) fn advance(&mut self, now: Instant) {
+        let now = later(self.position, now.min(LAST));
+        let mut stamp = self.stamp;
+        while let Some(timer) = self.next_timer()
+            && timer.key.get() <= now.as_micros()
+        {
+            stamp = stamp.wrapping_add(1);
+            timer.go(Place::Due, stamp);
+        }
+        self.stamp = stamp;
+        self.position = now;
     }
 
     /// What the threads of a source want.
     pub(crate) fn interest(&self, source: Source) -> Interest {
         let threads = self.slots.iter().filter(|slot| slot.source() == Some(source));
         threads.fold(Interest::NONE, |interest, slot| interest | slot.kind.interest())
-    }
-
-    /// The time is `now`: notes which timers are due.
-    pub(crate) fn advance(&mut self, now: Instant) {
-        let now = later(self.position, now.min(LAST));
-        let mut since = self.stamp;
-        while let Some(timer) = self.next_timer()
-            && timer.key.get() <= now.as_micros()
-        {
-            since = since.wrapping_add(1);
-            timer.go(Place::Due, since);
-        }
-        self.stamp = since;
-        self.position = now;
-    }
-
-    /// Ends the thread whose hook has returned or panicked without re-arming it.
-    pub(crate) fn settle(&mut self) {
-        for slot in self.slots.iter_mut().filter(|slot| slot.is_running()) {
-            slot.vacate();
-        }
     }
 
     /// Why the loop should return, if it should; `stop` is forgotten by that.
@@ -125,9 +116,34 @@ impl<S, A> Table<[Slot<S, A>]> {
         }
         (self.len() == 0).then_some(Exit::Empty)
     }
+
+    /// Walks the slots, and returns what does not hold. Without debug assertions it looks at nothing.
+    pub(crate) fn verify(&self) -> Result<(), &'static str> {
+        if !cfg!(debug_assertions) {
+            return Ok(());
+        }
+        if self.slots.iter().filter(|slot| slot.is_running()).count() > 1 {
+            return Err("two hooks run at a time");
+        }
+        for (position, slot) in self.slots.iter().enumerate() {
+            if slot.call.is_some() != (slot.place >= Place::Timer) {
+                return Err("a thread that waits has no hook, or another one has");
+            }
+            if slot.is_used() && slot.since.get() > self.stamp {
+                return Err("a thread has come to its place in the future");
+            }
+            let Some(source) = slot.source() else { continue };
+            let is_other = |at| at != position;
+            let mut slots = self.slots.iter().enumerate();
+            if slots.any(|(at, other)| is_other(at) && other.has(slot.kind, source)) {
+                return Err("a source has two threads of one kind");
+            }
+        }
+        Ok(())
+    }
 }
 
-/// What the poller finds.
+/// What the poller finds: threads that are ready come to their place in the order of being found.
 impl<S, A> Waiting for &mut Table<[Slot<S, A>]> {
     #[inline(never)]
     fn push(&mut self, source: Source, readiness: Readiness) {
@@ -139,7 +155,7 @@ impl<S, A> Waiting for &mut Table<[Slot<S, A>]> {
         }
     }
 
-    // Where the poller and its answer are known, nothing is left of the calls.
+    // Where the poller is known, nothing is left of the calls.
     #[inline(always)]
     fn ask(&mut self, answer: &mut dyn FnMut(Source, Interest) -> Readiness) -> bool {
         let mut is_any_ready = false;
@@ -155,10 +171,8 @@ impl<S, A> Waiting for &mut Table<[Slot<S, A>]> {
             if slot.place == Place::Watched {
                 self.stamp = self.stamp.wrapping_add(1);
                 let is_writer = slot.kind == Kind::Write;
-                slot.go(
-                    if is_writer { Place::ReadyToWrite } else { Place::ReadyToRead },
-                    self.stamp,
-                );
+                let ready = if is_writer { Place::ReadyToWrite } else { Place::ReadyToRead };
+                slot.go(ready, self.stamp);
             }
         }
         is_any_ready

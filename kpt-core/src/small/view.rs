@@ -87,7 +87,7 @@ impl<S, A> View<'_, S, A> {
         hook: Hook<S, A>,
         arg: A,
     ) -> Result<(), AgainError<A>> {
-        let (since, position) = (self.table.next_stamp(), self.table.position);
+        let (stamp, now) = (self.table.next_stamp(), self.table.position);
         let Some(slot) = self.table.slots.get_mut(index.position()) else { return Ok(()) };
         if slot.place == Place::GivenUp {
             return Err(AgainError::Ended(arg));
@@ -96,10 +96,10 @@ impl<S, A> View<'_, S, A> {
             if slot.period.is_none() {
                 return Err(AgainError::NoPeriod(arg));
             }
-            let next = slot.period.next(Instant::from_micros(slot.key.get()), position);
+            let next = slot.period.next(Instant::from_micros(slot.key.get()), now);
             slot.key = Wide::new(next.as_micros());
         }
-        slot.wait(since);
+        slot.wait(stamp);
         slot.call = Some((hook, Cell::new(arg)));
         Ok(())
     }
@@ -162,11 +162,11 @@ impl<S, A> View<'_, S, A> {
             Request::After => after(self.now(), value).as_micros(),
             _ => value,
         };
-        let since = self.table.next_stamp();
+        let stamp = self.table.next_stamp();
         let slot = self.table.slots.get_mut(index.position())?;
         slot.kind = request.kind();
         slot.key = Wide::new(key);
-        slot.wait(since);
+        slot.wait(stamp);
         Some(slot)
     }
 }
@@ -204,6 +204,6 @@ impl<S, A> View<'_, S, A> {
     }
 
     pub(crate) fn verify(&self) -> Result<(), &'static str> {
-        Ok(())
+        self.table.verify()
     }
 }

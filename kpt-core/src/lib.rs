@@ -38,11 +38,13 @@ mod verify;
 
 // The loop: of what its tables are made, what hooks see, what a turn is.
 mod event_loop;
-mod lines;
 mod poller;
 mod storage;
 mod thread;
 mod threads;
+
+// Machines without an OS.
+mod board;
 
 // Telling people.
 mod decimal;
@@ -54,12 +56,12 @@ pub mod sim;
 #[cfg(test)]
 mod retired_tests;
 
+pub use board::{Board, LinePoller, Lines};
 pub use dump::Dump;
 pub use error::{AddError, AgainError, Exit, Stale};
 pub use event_loop::{EventLoop, FixedLoop};
 pub use id::{Index, ThreadId};
 pub use large_queues::LargeQueues;
-pub use lines::{Board, LinePoller, Lines};
 pub use link::{Link, Place};
 pub use poller::{Poller, Ready, Unwatchable};
 pub use queues::Queues;

@@ -1,65 +1,11 @@
 //! A poller for machines without an operating system: interrupt handlers set lines, the loop sleeps until one is set.
 
 use core::convert::Infallible;
-use core::sync::atomic::{AtomicBool, Ordering};
 
+use super::lines::{Lines, line_bit};
 use crate::poller::{Poller, Ready, Unwatchable};
 use crate::source::{Interest, Readiness, Source};
 use crate::time::Instant;
-
-/// `N` lines, at most 32, numbered from 0: set by interrupt handlers, cleared by hooks.
-///
-/// A line is level-triggered, as a pipe is: its thread is called again until it is cleared. So a hook first clears the
-/// line and then looks at what has happened; what happens after that sets the line anew, and nothing is lost.
-///
-/// Each operation is one load or one store, which every machine with interrupts has; none needs a critical section.
-pub struct Lines<const N: usize> {
-    set: [AtomicBool; N],
-}
-
-impl<const N: usize> Lines<N> {
-    /// No line is set. All zero bytes.
-    pub const fn new() -> Self {
-        const { assert!(N <= 32, "at most 32 lines") };
-        Self { set: [const { AtomicBool::new(false) }; N] }
-    }
-
-    /// Sets a line, from an interrupt handler of any priority, or from a hook. Does nothing if there is no such line.
-    pub fn set(&self, line: Source) {
-        if let Some(is_set) = self.line(line) {
-            is_set.store(true, Ordering::Release);
-        }
-    }
-
-    /// Clears a line.
-    pub fn clear(&self, line: Source) {
-        if let Some(is_set) = self.line(line) {
-            is_set.store(false, Ordering::Release);
-        }
-    }
-
-    /// Whether a line is set.
-    pub fn is_set(&self, line: Source) -> bool {
-        self.line(line).is_some_and(|is_set| is_set.load(Ordering::Acquire))
-    }
-
-    fn line(&self, line: Source) -> Option<&AtomicBool> {
-        self.set.get(line.number() as usize)
-    }
-
-    /// Those that are set, a bit for each.
-    fn mask(&self) -> u32 {
-        (0_u32..).zip(&self.set).fold(0, |mask, (line, is_set)| {
-            if is_set.load(Ordering::Acquire) { mask | line_bit(line) } else { mask }
-        })
-    }
-}
-
-impl<const N: usize> Default for Lines<N> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
 
 /// What a [`LinePoller`] needs of a board: `N` lines, a clock, and a way to sleep.
 pub trait Board<const N: usize> {
@@ -140,10 +86,6 @@ impl<B: Board<N>, const N: usize> Poller for LinePoller<B, N> {
             self.board.sleep(until, &|| lines.mask() & watched != 0);
         }
     }
-}
-
-fn line_bit(line: u32) -> u32 {
-    1_u32.checked_shl(line).unwrap_or(0)
 }
 
 #[cfg(test)]

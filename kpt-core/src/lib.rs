@@ -43,14 +43,12 @@ mod storage;
 mod thread;
 mod threads;
 
-// Machines without an OS.
-mod board;
-
 // Telling people.
 mod decimal;
 mod dump;
 mod log;
 
+pub mod board;
 pub mod sim;
 
 #[cfg(test)]

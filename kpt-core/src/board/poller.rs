@@ -29,7 +29,7 @@ pub trait Board<const N: usize> {
     fn sleep(&mut self, until: Option<Instant>, is_awake: &dyn Fn() -> bool);
 }
 
-/// Waits for the [`Lines`] of a board. A line that is set is readable; nothing is writable.
+/// Waits for the [`Lines`] of a board. A line that is set is readable and writable.
 pub struct LinePoller<B, const N: usize> {
     board: B,
     /// The lines that somebody waits for.
@@ -57,15 +57,12 @@ impl<B: Board<N>, const N: usize> Poller for LinePoller<B, N> {
 
     fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable> {
         let bit = if (source.number() as usize) < N { line_bit(source.number()) } else { 0 };
-        self.watched &= !bit;
         if interest.is_none() {
+            self.watched &= !bit;
             return Ok(());
         }
-        if bit == 0 || interest.is_writable() {
-            return Err(Unwatchable);
-        }
         self.watched |= bit;
-        Ok(())
+        if bit == 0 { Err(Unwatchable) } else { Ok(()) }
     }
 
     fn wait(
@@ -77,7 +74,7 @@ impl<B: Board<N>, const N: usize> Poller for LinePoller<B, N> {
         loop {
             let set = lines.mask() & watched;
             for line in (0..N as u32).filter(|&line| set & line_bit(line) != 0) {
-                ready.push(Source::new(line), Readiness::READABLE);
+                ready.push(Source::new(line), Readiness::READABLE | Readiness::WRITABLE);
             }
             let now = self.board.now();
             if set != 0 || until.is_some_and(|until| until <= now) {
@@ -170,15 +167,27 @@ mod tests {
     }
 
     #[test]
-    fn only_reading_a_line_that_is_there_can_be_watched() {
+    fn a_line_is_ready_for_its_reader_and_its_writer() {
+        for interest in [Interest::READABLE, Interest::WRITABLE, Interest::BOTH] {
+            let mut poller = poller(None);
+            poller.modify(LINE, interest).unwrap();
+            poller.board.lines.set(LINE);
+            let mut found = Vec::new();
+            let mut push = |source, readiness| found.push((source, readiness));
+            poller.wait(None, &mut Ready::new(&mut push)).unwrap();
+            assert_eq!(found, [(LINE, Readiness::READABLE | Readiness::WRITABLE)]);
+        }
+    }
+
+    #[test]
+    fn only_a_line_that_is_there_can_be_watched() {
         let mut poller = poller(None);
-        assert_eq!(poller.modify(LINE, Interest::WRITABLE), Err(Unwatchable));
-        assert_eq!(poller.modify(LINE, Interest::READABLE), Ok(()));
-        assert_eq!(poller.modify(LINE, Interest::READABLE | Interest::WRITABLE), Err(Unwatchable));
+        for line in [4, 31, 32, u32::MAX].map(Source::new) {
+            assert_eq!(poller.modify(line, Interest::READABLE), Err(Unwatchable));
+            assert_eq!(poller.modify(line, Interest::WRITABLE), Err(Unwatchable));
+            assert_eq!(poller.modify(line, Interest::NONE), Ok(()));
+        }
         assert_eq!(poller.watched, 0);
-        assert_eq!(poller.modify(Source::new(4), Interest::READABLE), Err(Unwatchable));
-        assert_eq!(poller.modify(Source::new(u32::MAX), Interest::READABLE), Err(Unwatchable));
-        assert_eq!(poller.modify(Source::new(u32::MAX), Interest::NONE), Ok(()));
         poller.board.lines.set(Source::new(77));
         assert!(!poller.board.lines.is_set(Source::new(77)));
     }

@@ -88,8 +88,11 @@ impl<const N: usize> Lines<N> {
         self.line(line).is_some_and(|is_set| is_set.load(Ordering::Acquire))
     }
 
-    fn line(&self, line: Source) -> Option<&AtomicBool> {
-        self.set.get(line.number() as usize)
+    pub(super) const fn line(&self, line: Source) -> Option<&AtomicBool> {
+        match self.set.as_slice().split_at_checked(line.number() as usize) {
+            Some((_, [is_set, ..])) => Some(is_set),
+            _ => None,
+        }
     }
 
     /// Those that are set, a bit for each.

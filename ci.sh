@@ -31,7 +31,7 @@ fmt() {
 
 lint() {
     cargo clippy --workspace --all-targets -- -D warnings
-    for features in log defmt log,defmt; do
+    for features in log defmt critical-section log,defmt,critical-section,multicore; do
         cargo clippy -p kpt-core --features "$features" -- -D warnings
     done
     for features in log postcard log,postcard; do

@@ -21,8 +21,7 @@ mod source;
 mod time;
 mod when;
 
-// The seam to the world, and a poller for machines without an OS.
-mod lines;
+// The seam to the world.
 mod poller;
 
 // What hooks see.
@@ -41,8 +40,10 @@ mod decimal;
 mod dump;
 mod log;
 
+pub mod board;
 pub mod sim;
 
+pub use board::{Board, LinePoller, Lines};
 pub use dump::Dump;
 pub use error::{AddError, AgainError, Exit, Next, Stale};
 pub use id::{Index, ThreadId};
@@ -50,7 +51,6 @@ pub use id::{Index, ThreadId};
 pub use large::{
     Allocate, Body, EventLoop, FixedStorage, LargeLoop, Link, Parts, Storage, Timers, Wheel,
 };
-pub use lines::{Board, LinePoller, Lines};
 pub use poller::{Filtered, Poller, Ready, Unwatchable, Waiting};
 pub use small::FixedLoop;
 pub use source::{Interest, Kind, Readiness, Source};

@@ -9,6 +9,7 @@
 use core::fmt::{self, Write};
 use core::time::Duration;
 
+use kpt_core::board::{Buffer, Mailbox};
 use kpt_core::sim::{Faults, SimPoller, World};
 use kpt_core::{
     AddError, AgainError, Board, EventLoop, FixedStorage, Index, Instant, Interest, LargeQueues,
@@ -111,6 +112,7 @@ pub extern "C" fn probe() {
     exercise_lines(&NO_LINES);
     exercise_lines(&LINES);
     exercise_lines(&MOST_LINES);
+    exercise_mailbox();
     #[cfg(feature = "planted-index")]
     seen([1, 2, 3][unknown() as usize]);
     #[cfg(feature = "planted-malloc")]
@@ -225,6 +227,21 @@ fn exercise_lines<const N: usize>(lines: &'static Lines<N>) {
         let Ok(now) = poller.wait(until, &mut Ready::new(&mut push));
         seen(now.as_micros());
     }
+}
+
+static BUFFER: Buffer<u64, 3> = Buffer::new();
+static MAILBOX: Mailbox<u64, 3> = Mailbox::new(&LINES, Source::new(1), &BUFFER);
+
+fn exercise_mailbox() {
+    while unknown() != 0 {
+        if let Err(value) = MAILBOX.post(unknown()) {
+            seen(value);
+        }
+        seen(MAILBOX.take().unwrap_or(u64::from(MAILBOX.source().number())));
+    }
+    let anywhere = Mailbox::new(&LINES, Source::new(unknown() as u32), &BUFFER);
+    let _ = anywhere.post(unknown());
+    let _ = write!(Sink, "{anywhere:?} {BUFFER:?}");
 }
 
 fn exercise_sim(world: &World) {

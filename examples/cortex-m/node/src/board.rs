@@ -59,13 +59,13 @@ impl SysTickClock {
     }
 
     /// What [`Board::sleep`](kpt_core::Board::sleep) asks for.
-    pub fn sleep(&mut self, until: Option<Instant>, is_awake: &dyn Fn() -> bool) {
+    pub fn sleep(&mut self, until: Instant, is_awake: &dyn Fn() -> bool) {
         // An interrupt that comes after the question stays pending while they are masked, and ends the sleep at once.
         interrupt::free(|_| {
             if is_awake() {
                 return;
             }
-            let until = until.map_or(u64::MAX, cycles_at);
+            let until = cycles_at(until);
             let cycles = until.saturating_sub(self.cycles()).min(LONGEST);
             if cycles >= SHORTEST {
                 self.begin_period(cycles);

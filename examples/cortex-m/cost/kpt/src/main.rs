@@ -106,7 +106,7 @@ impl Board<GROUPS> for Clock {
         Instant::from_micros(now() * 1_000)
     }
 
-    fn sleep(&mut self, _until: Option<Instant>, is_awake: &dyn Fn() -> bool) {
+    fn sleep(&mut self, _until: Instant, is_awake: &dyn Fn() -> bool) {
         cortex_m::interrupt::free(|_| {
             if !is_awake() {
                 cortex_m::asm::wfi();

@@ -102,9 +102,9 @@ impl Board<2> for Bench {
         self.clock.now()
     }
 
-    fn sleep(&mut self, until: Option<Instant>, is_awake: &dyn Fn() -> bool) {
+    fn sleep(&mut self, until: Instant, is_awake: &dyn Fn() -> bool) {
         let edge = script::edge(self.edges).map(|since_start| START + since_start);
-        self.clock.sleep([until, edge].into_iter().flatten().min(), is_awake);
+        self.clock.sleep(edge.map_or(until, |edge| edge.min(until)), is_awake);
         if edge.is_some_and(|edge| edge <= self.clock.now()) {
             self.edges += 1;
             machine::BUTTON.pend();

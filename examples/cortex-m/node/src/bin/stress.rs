@@ -126,7 +126,7 @@ impl Board<1> for Bench {
         self.clock.now()
     }
 
-    fn sleep(&mut self, until: Option<Instant>, is_awake: &dyn Fn() -> bool) {
+    fn sleep(&mut self, until: Instant, is_awake: &dyn Fn() -> bool) {
         let before = self.now();
         self.looks += 1;
         pend_if_next(BEFORE_SLEEP);

@@ -25,7 +25,7 @@ struct Jobs {
 
 #[entry]
 fn main() -> ! {
-    static mut LOOP: Loop = Loop::new(LinePoller::new(Clock));
+    static mut LOOP: Loop = Loop::new(LinePoller::new(Clock { ticks: 0, micros: 0 }));
     static mut STATE: Jobs = Jobs { counts: [const { Counts::zero() }; GROUPS], ticks: 0 };
     start();
     add_jobs(LOOP);
@@ -93,7 +93,11 @@ macro_rules! group {
 for_each_group!(group);
 
 /// Ticks of a millisecond, and sleep until the next interrupt.
-struct Clock;
+struct Clock {
+    /// The ticks at the last look, and the microseconds that they make. So the difference is multiplied, which has 32 bits.
+    ticks: u32,
+    micros: u64,
+}
 
 impl Board<GROUPS> for Clock {
     const TICK_MICROS: u32 = 1_000;
@@ -103,7 +107,10 @@ impl Board<GROUPS> for Clock {
     }
 
     fn now(&mut self) -> Instant {
-        Instant::from_micros(now() * 1_000)
+        let ticks = now() as u32;
+        self.micros += u64::from(ticks.wrapping_sub(self.ticks) * 1_000);
+        self.ticks = ticks;
+        Instant::from_micros(self.micros)
     }
 
     fn sleep(&mut self, _until: Instant, is_awake: &dyn Fn() -> bool) {

@@ -1,4 +1,4 @@
-//! What the loop needs of the world: a clock, and somebody who waits for sources.
+//! What a loop needs of the world: a clock, and a wait for sources.
 
 use core::fmt;
 
@@ -6,6 +6,11 @@ use crate::source::{Interest, Readiness, Source};
 use crate::time::Instant;
 
 /// Waits for sources and tells the time; nothing else in kpt reads a clock or sleeps.
+///
+/// A poller finds what is ready in one of two ways. It keeps a set of what [`modify`](Self::modify) has told it, waits
+/// for that set and [`push`](Ready::push)es what it finds there, as one on epoll does. Or it keeps nothing and
+/// [`ask`](Ready::ask)s in each wait which threads wait for what, as [`LinePoller`](crate::LinePoller) does; then its
+/// `modify` has nothing to do. Every poller works with both loops.
 ///
 /// One suite of tests holds for every poller (`tests/` of the repository: `contract`); run it on your own.
 pub trait Poller {
@@ -25,13 +30,18 @@ pub trait Poller {
 
     /// Watches `source` for `interest` from now on, in place of what was asked before; [`Interest::NONE`] ends it.
     ///
+    /// A large loop calls this when what its threads want of a source has changed: before a wait for threads that were
+    /// added, at once for threads that have ended. A small loop calls it for each source before each wait, and with
+    /// `NONE` after it.
+    ///
     /// - MUST take any call for any source: one asked for already (its number may be another file by now), one not
-    ///   known, one that has been closed; and say `Ok` to `NONE` for all of them.
+    ///   known, one that has been closed; and return `Ok` to `NONE` for all of them.
     /// - MUST have ended the watch when a call with `NONE` returns: the source may be closed right after.
     ///
     /// # Errors
     /// [`Unwatchable`] if the poller can't watch this source for that; then it does not watch it at all. Its threads
-    /// run with [`ERROR`](Readiness::ERROR); a poller may as well return `Ok` and report `ERROR` from `wait`.
+    /// run with [`ERROR`](Readiness::ERROR), those of several such sources in any order. A poller may as well return
+    /// `Ok` and report `ERROR` from `wait`.
     fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable>;
 
     /// Waits until a source is ready or `until` has come ([`Instant::NEVER`] never does), pushes what is ready, and returns the
@@ -65,10 +75,6 @@ impl fmt::Display for Unwatchable {
 impl core::error::Error for Unwatchable {}
 
 /// The threads that wait for sources, as a poller sees them during a wait.
-///
-/// A poller finds what is ready in one of two ways. It keeps a set of what [`modify`](Poller::modify) has told it, and
-/// pushes what it finds there, as one on epoll does. Or it keeps nothing and asks about each thread, as
-/// [`LinePoller`](crate::LinePoller) does; then its `modify` has nothing to do.
 pub struct Ready<'a> {
     threads: &'a mut (dyn Waiting + 'a),
 }
@@ -96,7 +102,7 @@ impl<'a> Ready<'a> {
 
     /// Calls `answer` for each thread that waits for a source, with what it wants, and notes what that returns:
     /// [`Readiness::NONE`] if it is not ready, [`ERROR`](Readiness::ERROR) if the poller knows no such source. Returns
-    /// whether any thread is ready. In the order of the loop's slots, which means nothing.
+    /// whether any thread is ready. The threads come in the order of the loop's slots.
     pub fn ask(&mut self, answer: &mut dyn FnMut(Source, Interest) -> Readiness) -> bool {
         self.threads.ask(answer)
     }
@@ -126,10 +132,17 @@ impl<F: FnMut(Source, Readiness) -> Readiness> Waiting for Filtered<'_, '_, F> {
         }
     }
 
+    // What the inner poller has found ends its wait, whether or not the loop is told.
     fn ask(&mut self, answer: &mut dyn FnMut(Source, Interest) -> Readiness) -> bool {
+        let mut is_any_ready = false;
         self.ready.ask(&mut |source, interest| {
-            let readiness = answer(source, interest);
-            if readiness.is_none() { readiness } else { (self.look)(source, readiness) }
-        })
+            let seen = answer(source, interest).seen_by(interest);
+            if seen.is_none() {
+                return seen;
+            }
+            is_any_ready = true;
+            (self.look)(source, seen)
+        });
+        is_any_ready
     }
 }

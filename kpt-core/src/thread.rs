@@ -1,4 +1,4 @@
-//! The thread that runs, as its hook sees it.
+//! The thread whose hook runs, as the hook sees it.
 
 use crate::error::AgainError;
 use crate::id::{Index, ThreadId};
@@ -8,15 +8,17 @@ use crate::threads::{Hook, Threads};
 use crate::time::Instant;
 use crate::when::{Request, When};
 
-/// The thread that runs. When its hook returns, it has ended, unless the hook has said [`again`](Self::again).
+/// The thread whose hook runs. When the hook returns, the thread has ended, unless the hook has re-armed it, as with
+/// [`again`](Self::again).
 ///
-/// While the hook runs, the thread still owns its slot and its source: it counts in `len`, and another thread of its
-/// kind for its source is refused. It can't be kept beyond the hook.
+/// While the hook runs, the thread has its slot and its source: it counts in `len`, and another thread of its kind for
+/// its source is refused. However it ends, the poller has let go of the source before the argument is dropped, so that
+/// the argument may own a socket. It can't be kept beyond the hook.
 pub struct Thread<'t, S, A = ()> {
     // Dropped before the argument, which may own the source.
     own: Own<'t, S, A>,
     hook: Hook<S, A>,
-    /// The argument. A hook that takes it out can't say `again`.
+    /// The argument. A hook that has moved it out can't re-arm the thread.
     pub arg: A,
 }
 
@@ -35,81 +37,81 @@ impl<'t, S, A> Thread<'t, S, A> {
         Self { own: Own { threads, index, is_ended: false }, hook, arg }
     }
 
-    /// The same id that adding it returned.
+    /// Returns the id that adding it returned.
     pub fn id(&self) -> ThreadId {
         self.own.threads.id(self.own.index)
     }
 
-    /// The name that it was added under.
+    /// Returns the name that it was added with.
     pub fn name(&self) -> &'static str {
         self.own.threads.name(self.own.index)
     }
 
-    /// What it waited for.
+    /// Returns what it waited for.
     pub fn kind(&self) -> Kind {
         self.row().map_or(Kind::Execute, |row| row.kind)
     }
 
-    /// A reader's or writer's source.
+    /// Returns a reader's or writer's source.
     pub fn source(&self) -> Option<Source> {
         self.row()?.source()
     }
 
-    /// What was found on a reader's or writer's source; nothing for other kinds.
+    /// Returns what was found on a reader's or writer's source; [`Readiness::NONE`] for other kinds.
     pub fn readiness(&self) -> Readiness {
         self.row().map_or(Readiness::NONE, |row| row.readiness)
     }
 
-    /// A timer's deadline. How late it runs is `thread.threads().now()` less this.
+    /// Returns a timer's deadline. How late it runs is `thread.threads().now()` less this.
     pub fn deadline(&self) -> Option<Instant> {
         self.row()?.deadline()
     }
 
-    /// The threads, to add to and to take from.
+    /// Returns the threads of the loop, to add to and to take from.
     pub fn threads(&mut self) -> Threads<'_, S, A> {
         self.own.threads.reborrow()
     }
 
-    /// Registers the thread once more as it is: same id, same argument, and for a reader or writer no system call.
+    /// Re-arms the thread as it was: same id, same argument, and in a large loop no call of the poller.
     ///
     /// A timer's next deadline is its last one plus its period; periods that have passed by the turn's wait are
-    /// skipped. So it does not drift, and does not catch up in a storm. With a period of zero it is due again at once,
-    /// and runs after the next wait.
+    /// skipped. So it does not drift, and does not catch up in a storm. With a period of zero it is due again in the next
+    /// wait, which does not sleep.
     ///
-    /// What [`try_again`](Self::try_again) refuses, this logs, and the thread ends. It is never refused for want of
-    /// room: the slot is the thread's own until the hook returns. A reader that goes on without having read, or without
-    /// looking for [`ERROR`](Readiness::ERROR), is called in each turn.
+    /// What [`try_again`](Self::try_again) refuses, this logs as an error, and the thread ends. It is never refused for
+    /// want of room: the slot is the thread's own until the hook returns. A reader that is re-armed without having read,
+    /// or in spite of an [`ERROR`](Readiness::ERROR), is called in each turn.
     pub fn again(self) {
         let _ = self.try_again();
     }
 
-    /// The same for a hook that wants to know.
+    /// Re-arms the thread as [`again`](Self::again) does, and returns whether that was possible.
     ///
     /// # Errors
-    /// With the argument: [`AgainError::Ended`] if the hook has given the thread up with `cancel_source`,
-    /// [`AgainError::NoPeriod`] if it is a timer that only ever was given moments. It ends when the hook returns.
+    /// With the argument, and the thread has ended: [`AgainError::Ended`] if the hook has given it up with
+    /// `cancel_source`, [`AgainError::NoPeriod`] if it is a timer that was only ever given moments.
     pub fn try_again(self) -> Result<(), AgainError<A>> {
         let Self { mut own, hook, arg } = self;
         let again = own.threads.tables.again(own.index, hook, arg);
         own.settle(again)
     }
 
-    /// Registers the thread once more as it is, with another hook: the next state of a state machine.
+    /// Re-arms the thread as [`again`](Self::again) does, with another hook: the next state of a state machine.
     ///
     /// What [`try_again`](Self::try_again) refuses, this logs, and the thread ends.
     pub fn again_as(self, hook: Hook<S, A>) {
         Self { hook, ..self }.again();
     }
 
-    /// Registers the thread for something else: another delay (which becomes its period), a moment, another source, or
-    /// writing in place of reading. It keeps id, name, hook and argument. As expensive as adding it.
+    /// Re-arms the thread for something else: another delay (which becomes its period), a moment, another source, or
+    /// writing in place of reading. It keeps id, name, hook and argument. It costs what adding a thread costs.
     ///
-    /// Only `After` sets the period. So a timer that should make up for what it missed says
-    /// `thread.again_when(When::At(deadline + period))`, and may say `again` afterwards.
+    /// Only `After` sets the period. So a timer that should make up for what it missed calls
+    /// `thread.again_when(When::At(deadline + period))`, and may call `again` in a later run.
     ///
     /// # Errors
-    /// With the argument: [`AgainError::Ended`] as of `try_again`; [`AgainError::Taken`] if another thread of that kind
-    /// has that source. It ends when the hook returns.
+    /// With the argument, and the thread has ended: [`AgainError::Ended`] if the hook has given it up with
+    /// `cancel_source`, [`AgainError::Taken`] if another thread of that kind has that source.
     pub fn again_when(self, when: When) -> Result<(), AgainError<A>> {
         let (request, value) = Request::new(when);
         let Self { mut own, hook, arg } = self;
@@ -118,7 +120,7 @@ impl<'t, S, A> Thread<'t, S, A> {
     }
 
     /// Ends the thread now and not when the hook returns: its slot is free, and its source can be registered again, or
-    /// closed, since the poller has let go of it. Returns the argument, and the threads, to go on with.
+    /// closed, since the poller has let go of it. Returns the argument, and the threads of the loop, to go on with.
     pub fn end(self) -> (A, Threads<'t, S, A>) {
         let Self { mut own, arg, .. } = self;
         own.end();
@@ -130,8 +132,7 @@ impl<'t, S, A> Thread<'t, S, A> {
     }
 }
 
-/// What a running thread has of its loop. However its hook returns, the thread has ended when this is dropped, unless it
-/// has been re-armed.
+/// A running thread's hold on its loop. When this is dropped, the thread has ended, unless it has been re-armed.
 struct Own<'t, S, A> {
     threads: Threads<'t, S, A>,
     index: Index,

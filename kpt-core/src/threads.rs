@@ -12,19 +12,18 @@ use crate::thread::Thread;
 use crate::time::Instant;
 use crate::when::{Request, When};
 
-/// What a thread does: a function of the application's state `S` and of the thread, which has the argument.
+/// What a thread does: a function of the application's state `S` and of the thread, which holds the argument.
 ///
 /// A method `fn on_tick(&mut self, thread: Thread<Self>)` is a hook, and so is a closure that captures nothing. It is
-/// called once for each registration. It runs to its end before anything else does, so it should not block.
+/// called once for each registration. It runs to its end before any other hook does, so it should not block.
 pub type Hook<S, A = ()> = fn(&mut S, Thread<'_, S, A>);
 
 /// The threads of a loop, with an argument of type `A` each.
 ///
-/// From [`EventLoop::threads`](crate::EventLoop::threads), and inside hooks from [`Thread::threads`]. Where a function
-/// takes it by value and is called more than once, [`reborrow`](Self::reborrow) lends it.
+/// From a loop's [`threads`](crate::FixedLoop::threads), and inside hooks from [`Thread::threads`]. Where a function takes
+/// it by value and is called more than once, [`reborrow`](Self::reborrow) lends it.
 ///
-/// All that is done to one thread is O(1) on average with [`LargeQueues`](crate::LargeQueues), which loops on a host have,
-/// and O(capacity) with [`SmallQueues`](crate::SmallQueues).
+/// An operation on one thread costs O(1) on average in a large loop, and O(capacity) in a small one.
 pub struct Threads<'t, S, A = ()> {
     pub(crate) tables: Tables<'t, S, A>,
 }
@@ -34,13 +33,13 @@ impl<'t, S, A> Threads<'t, S, A> {
         Self { tables }
     }
 
-    /// Adds a thread; its hook is called once, when `when` says, and never before the hook that adds it has returned.
+    /// Adds a thread. Its hook is called once, when `when` says, and never before the hook that adds it has returned.
     ///
     /// `name` is for logs and `dump`. Threads for the same moment run in the order of adding.
     ///
     /// # Errors
-    /// [`AddError`] with the argument: the tables are full, or the source has a thread of that kind. The thread that
-    /// runs still counts for both, until it calls [`end`](Thread::end) or returns.
+    /// [`AddError`] with the argument: the loop is full, or the source has a thread of that kind. The thread that runs
+    /// counts for both until it calls [`end`](Thread::end) or returns. Nothing else has changed.
     #[inline(always)]
     pub fn add(
         &mut self,
@@ -86,11 +85,11 @@ impl<'t, S, A> Threads<'t, S, A> {
     }
 
     /// Adds a read thread: the hook is called when `source` is readable, its other side has gone, or it has an error.
-    /// It may be called for nothing, so it reads without blocking; and where [`readiness`](Thread::readiness) says
-    /// [`ERROR`](crate::Readiness::ERROR), going on makes it spin.
+    /// It may be called for nothing, so it reads without blocking. Where [`readiness`](Thread::readiness) has
+    /// [`ERROR`](crate::Readiness::ERROR), a thread that is re-armed is called again at once.
     ///
     /// # Errors
-    /// As of [`add`](Self::add).
+    /// The same as [`add`](Self::add).
     #[inline(always)]
     pub fn add_read(
         &mut self,
@@ -105,7 +104,7 @@ impl<'t, S, A> Threads<'t, S, A> {
     /// Adds a write thread: the hook is called when `source` is writable, its other side has gone, or it has an error.
     ///
     /// # Errors
-    /// As of [`add`](Self::add).
+    /// The same as [`add`](Self::add).
     #[inline(always)]
     pub fn add_write(
         &mut self,
@@ -121,7 +120,7 @@ impl<'t, S, A> Threads<'t, S, A> {
     /// never before. `delay` is its period, too, should the hook call [`again`](Thread::again).
     ///
     /// # Errors
-    /// As of [`add`](Self::add).
+    /// The same as [`add`](Self::add).
     #[inline(always)]
     pub fn add_timer(
         &mut self,
@@ -133,10 +132,11 @@ impl<'t, S, A> Threads<'t, S, A> {
         self.add(name, When::After(delay), hook, arg)
     }
 
-    /// Adds an execute thread: the hook is called in the next turn, before the loop waits.
+    /// Adds an execute thread: the hook is called in the next turn, before the loop waits. It is what asyncio calls
+    /// `call_soon`, and FRR an event.
     ///
     /// # Errors
-    /// As of [`add`](Self::add).
+    /// The same as [`add`](Self::add).
     #[inline(always)]
     pub fn add_execute(
         &mut self,
@@ -147,8 +147,8 @@ impl<'t, S, A> Threads<'t, S, A> {
         self.add(name, When::Now, hook, arg)
     }
 
-    /// Ends a thread before its hook is called, and gives back its argument. Found ready or due already, it does not
-    /// run. Any id may be given at any time. For a reader or writer it is one call of the poller.
+    /// Ends a thread before its hook is called, and returns its argument. A thread that was found ready or due does not
+    /// run any more. Any id may be given at any time.
     ///
     /// If it was the reader or writer of a source, the poller has let go of that interest when this returns.
     ///
@@ -160,55 +160,56 @@ impl<'t, S, A> Threads<'t, S, A> {
         Ok(arg)
     }
 
-    /// Ends both threads of a source, also the one that runs, and gives back the arguments. When this returns, the
-    /// poller does not watch the source, so that it may be closed, or registered anew. The one that runs has its slot
-    /// until its hook returns. It is one call of the poller, if there was a thread.
+    /// Ends both threads of a source, also the one that runs, and returns their arguments. When this returns, the poller
+    /// does not watch the source, so that it may be closed, or registered anew. The thread that runs keeps its slot until
+    /// its hook returns.
     pub fn cancel_source(&mut self, source: Source) -> CancelledSource<A> {
         crate::log::trace!("source {}: its threads are cancelled", source.number());
         self.tables.cancel_source(source)
     }
 
-    /// Ends the loop before the next hook is called; it does not wait first. What was found ready or due stays so and
-    /// runs first in the next turn. Called before `run`, it makes `run` return at once.
+    /// Ends the loop before the next hook is called, without a wait. What was found ready or due stays so and runs first
+    /// in the next turn. Called before `run`, it makes `run` return at once.
     pub fn stop(&mut self) {
         self.tables.stop();
     }
 
-    /// The time, read from the poller's clock and rounded up to a whole microsecond. Never less than before.
+    /// Returns the time, read from the poller's clock and rounded up to a whole microsecond. Never less than before.
     pub fn now(&mut self) -> Instant {
         self.tables.now()
     }
 
-    /// How many threads there are, the one that runs included.
+    /// Returns the number of threads, the one that runs included.
     pub fn len(&self) -> usize {
         self.tables.len()
     }
 
-    /// Whether there is no thread.
+    /// Returns whether there is no thread.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many threads there can be.
+    /// Returns the number of threads that there can be.
     pub fn capacity(&self) -> usize {
         self.tables.capacity()
     }
 
-    /// The state of every thread, as a value to print.
+    /// Returns the state of every thread, as a value to print.
     pub fn dump(&mut self) -> Dump<'_, S, A> {
         let now = self.now();
         Dump { tables: self.tables.reborrow(), now }
     }
 
-    /// The same threads, for a function that takes them by value.
+    /// Returns the same threads, for a function that takes them by value.
     pub fn reborrow(&mut self) -> Threads<'_, S, A> {
         Threads { tables: self.tables.reborrow() }
     }
 
-    /// Walks all tables and checks that they agree with each other. For tests: O(capacity).
+    /// Checks that the loop's tables agree with each other. For tests: O(capacity), and without debug assertions it looks
+    /// at nothing.
     ///
     /// # Errors
-    /// What does not hold. That is a bug in kpt.
+    /// Returns what does not hold. That is a bug in kpt.
     pub fn verify(&self) -> Result<(), &'static str> {
         self.tables.verify()
     }

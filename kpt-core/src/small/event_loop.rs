@@ -149,8 +149,9 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
         if let Some((hook, arg)) = slot.call.take() {
             hook(state, Thread::new(self.view(), index, hook, arg.into_inner()));
         }
-        if let Some(slot) = self.table().slots.get_mut(index.position()).filter(|s| s.is_running())
-        {
+        let slot = self.table().slots.get_mut(index.position());
+        if let Some(slot) = slot.filter(|slot| slot.is_running()) {
+            crate::log::trace!("thread {} {}: ended", slot.name.unwrap_or(""), slot.id(index));
             slot.vacate();
         }
     }

@@ -37,6 +37,7 @@ impl Index {
         (self.0.get() as usize).wrapping_sub(1)
     }
 
+    #[cfg(feature = "large")]
     #[allow(clippy::unnecessary_cast)] // Where indices are 16 bits wide, it is none.
     #[inline]
     pub(crate) fn to_word(index: Option<Self>) -> u32 {

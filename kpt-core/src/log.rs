@@ -2,6 +2,9 @@
 //!
 //! What is wrong is an error, the steps of every thread are traced. The target of `log` is `kpt`, also from kpt-std.
 
+/// Whether anything is logged to anybody.
+pub(crate) const IS_ON: bool = cfg!(any(feature = "log", feature = "defmt"));
+
 macro_rules! error {
     ($($arg:expr),+) => {{
         #[cfg(feature = "log")]

@@ -26,15 +26,10 @@ impl<'t, S, A> Thread<'t, S, A> {
     /// The thread whose hook is to be called.
     #[inline]
     pub(crate) fn new(threads: Threads<'t, S, A>, index: Index, hook: Hook<S, A>, arg: A) -> Self {
-        if let Some(row) = threads.row(index).filter(|row| row.readiness.is_error()) {
-            crate::log::error!(
-                "thread {} {}: source {} is broken or can't be watched",
-                row.name,
-                row.id,
-                row.key
-            );
+        if crate::log::IS_ON {
+            threads.log_error_of(index);
         }
-        Self { own: Own { threads, index, is_ended: false }, hook, arg }
+        Self { own: Own { threads, index }, hook, arg }
     }
 
     /// Returns the id that adding it returned.
@@ -81,8 +76,11 @@ impl<'t, S, A> Thread<'t, S, A> {
     /// What [`try_again`](Self::try_again) refuses, this logs as an error, and the thread ends. It is never refused for
     /// want of room: the slot is the thread's own until the hook returns. A reader that is re-armed without having read,
     /// or in spite of an [`ERROR`](Readiness::ERROR), is called in each turn.
-    pub fn again(self) {
-        let _ = self.try_again();
+    pub fn again(mut self) {
+        // Not by `try_again`, to which all of the thread would be moved.
+        let tables = &mut self.own.threads.tables;
+        let again = tables.again(self.own.index, self.hook, self.arg);
+        let _ = self.own.settle(again);
     }
 
     /// Re-arms the thread as [`again`](Self::again) does, and returns whether that was possible.
@@ -90,10 +88,10 @@ impl<'t, S, A> Thread<'t, S, A> {
     /// # Errors
     /// With the argument, and the thread has ended: [`AgainError::Ended`] if the hook has given it up with
     /// `cancel_source`, [`AgainError::NoPeriod`] if it is a timer that was only ever given moments.
-    pub fn try_again(self) -> Result<(), AgainError<A>> {
-        let Self { mut own, hook, arg } = self;
-        let again = own.threads.tables.again(own.index, hook, arg);
-        own.settle(again)
+    pub fn try_again(mut self) -> Result<(), AgainError<A>> {
+        let tables = &mut self.own.threads.tables;
+        let again = tables.again(self.own.index, self.hook, self.arg);
+        self.own.settle(again)
     }
 
     /// Re-arms the thread as [`again`](Self::again) does, with another hook: the next state of a state machine.
@@ -112,19 +110,18 @@ impl<'t, S, A> Thread<'t, S, A> {
     /// # Errors
     /// With the argument, and the thread has ended: [`AgainError::Ended`] if the hook has given it up with
     /// `cancel_source`, [`AgainError::Taken`] if another thread of that kind has that source.
-    pub fn again_when(self, when: When) -> Result<(), AgainError<A>> {
+    pub fn again_when(mut self, when: When) -> Result<(), AgainError<A>> {
         let (request, value) = Request::new(when);
-        let Self { mut own, hook, arg } = self;
-        let again = own.threads.tables.again_when(own.index, request, value, hook, arg);
-        own.settle(again)
+        let tables = &mut self.own.threads.tables;
+        let again = tables.again_when(self.own.index, request, value, self.hook, self.arg);
+        self.own.settle(again)
     }
 
     /// Ends the thread now and not when the hook returns: its slot is free, and its source can be registered again, or
     /// closed, since the poller has let go of it. Returns the argument, and the threads of the loop, to go on with.
     pub fn end(self) -> (A, Threads<'t, S, A>) {
-        let Self { mut own, arg, .. } = self;
-        own.end();
-        (arg, own.into_threads())
+        let Self { own, arg, .. } = self;
+        (arg, own.end())
     }
 
     fn row(&self) -> Option<Row> {
@@ -132,20 +129,18 @@ impl<'t, S, A> Thread<'t, S, A> {
     }
 }
 
-/// A running thread's hold on its loop. When this is dropped, the thread has ended, unless it has been re-armed.
+/// A running thread's hold on its loop. When this is dropped, the thread ends.
 struct Own<'t, S, A> {
     threads: Threads<'t, S, A>,
     index: Index,
-    /// It has ended, or has been re-armed.
-    is_ended: bool,
 }
 
 impl<'t, S, A> Own<'t, S, A> {
-    /// Takes note of whether the thread has been re-armed. If not, it ends.
+    /// Lets go of the thread, if it has been re-armed. If not, it ends.
     #[inline]
-    fn settle(&mut self, again: Result<(), AgainError<A>>) -> Result<(), AgainError<A>> {
+    fn settle(self, again: Result<(), AgainError<A>>) -> Result<(), AgainError<A>> {
         match &again {
-            Ok(()) => self.is_ended = true,
+            Ok(()) => core::mem::forget(self),
             Err(error) => crate::log::error!(
                 "thread {} {}: can't go on, ends: {}",
                 self.threads.name(self.index),
@@ -156,11 +151,10 @@ impl<'t, S, A> Own<'t, S, A> {
         again
     }
 
-    fn end(&mut self) {
-        if !self.is_ended {
-            self.is_ended = true;
-            self.threads.end(self.index);
-        }
+    /// Ends the thread.
+    fn end(mut self) -> Threads<'t, S, A> {
+        self.threads.end(self.index);
+        self.into_threads()
     }
 
     #[cfg(not(feature = "large"))]
@@ -170,7 +164,9 @@ impl<'t, S, A> Own<'t, S, A> {
 
     #[cfg(feature = "large")]
     fn into_threads(mut self) -> Threads<'t, S, A> {
-        Threads::new(self.threads.tables.take())
+        let tables = self.threads.tables.take();
+        core::mem::forget(self);
+        Threads::new(tables)
     }
 }
 
@@ -179,6 +175,6 @@ impl<'t, S, A> Own<'t, S, A> {
 impl<S, A> Drop for Own<'_, S, A> {
     #[inline]
     fn drop(&mut self) {
-        self.end();
+        self.threads.end(self.index);
     }
 }

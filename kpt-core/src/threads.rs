@@ -237,6 +237,18 @@ impl<S, A> Threads<'_, S, A> {
         self.row(index).map_or(ThreadId::NONE, |row| row.id)
     }
 
+    /// Logs that the thread's source is broken, if it is: its hook need not look for that.
+    pub(crate) fn log_error_of(&self, index: Index) {
+        if let Some(row) = self.row(index).filter(|row| row.readiness.is_error()) {
+            crate::log::error!(
+                "thread {} {}: source {} is broken or can't be watched",
+                row.name,
+                row.id,
+                row.key
+            );
+        }
+    }
+
     /// Ends the thread that runs.
     pub(crate) fn end(&mut self, index: Index) {
         crate::log::trace!("thread {} {}: ended", self.name(index), self.id(index));

@@ -37,6 +37,7 @@ impl<S, A> View<'_, S, A> {
     }
 
     /// Adds a thread that waits for `request`, whose number is `value`.
+    #[cfg_attr(feature = "large", inline(never))]
     pub(crate) fn add(
         &mut self,
         name: &'static str,
@@ -59,6 +60,7 @@ impl<S, A> View<'_, S, A> {
     }
 
     /// Ends a thread whose hook has not been called.
+    #[cfg_attr(feature = "large", inline(never))]
     pub(crate) fn cancel(&mut self, id: ThreadId) -> Result<A, Stale> {
         let slot = id.index().and_then(|index| self.table.slots.get_mut(index.position()));
         let is_meant = |slot: &&mut Slot<S, A>| slot.generation.number() == id.generation();
@@ -81,6 +83,7 @@ impl<S, A> View<'_, S, A> {
     }
 
     /// Lets the running thread wait once more as it did.
+    #[cfg_attr(feature = "large", inline(never))]
     pub(crate) fn again(
         &mut self,
         index: Index,
@@ -105,6 +108,7 @@ impl<S, A> View<'_, S, A> {
     }
 
     /// Lets the running thread wait for something else.
+    #[cfg_attr(feature = "large", inline(never))]
     pub(crate) fn again_when(
         &mut self,
         index: Index,
@@ -129,6 +133,7 @@ impl<S, A> View<'_, S, A> {
     }
 
     /// Ends the running thread.
+    #[cfg_attr(feature = "large", inline(never))]
     pub(crate) fn end(&mut self, index: Index) {
         if let Some(slot) = self.table.slots.get_mut(index.position()) {
             slot.vacate();

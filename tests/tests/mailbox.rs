@@ -61,6 +61,8 @@ struct Bench {
 }
 
 impl Board<1> for Bench {
+    const TICK_MICROS: u32 = 1;
+
     fn lines(&self) -> &'static Lines<1> {
         self.lines
     }

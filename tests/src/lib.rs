@@ -106,6 +106,7 @@
 
 pub mod chance;
 pub mod contract;
+pub mod counter;
 pub mod loops;
 pub mod pollers;
 pub mod process;

@@ -61,6 +61,8 @@ struct Bench {
 }
 
 impl Board<1> for Bench {
+    const TICK_MICROS: u32 = 1;
+
     fn lines(&self) -> &'static Lines<1> {
         self.lines
     }
@@ -69,7 +71,7 @@ impl Board<1> for Bench {
         Instant::ZERO
     }
 
-    fn sleep(&mut self, _until: Option<Instant>, is_awake: &dyn Fn() -> bool) {
+    fn sleep(&mut self, _until: Instant, is_awake: &dyn Fn() -> bool) {
         assert!(!is_awake());
         self.posted += 1;
         self.mailbox.post(10 * self.posted).unwrap();

@@ -10,8 +10,8 @@ use crate::time::Instant;
 /// What a [`LinePoller`] needs of a board: `N` lines, a clock, and a way to sleep.
 pub trait Board<const N: usize> {
     /// The time between two ticks of the clock in microseconds, rounded up; 1 for a clock that counts microseconds or
-    /// faster.
-    const TICK_MICROS: u32 = 1;
+    /// faster. What is too little here makes timers early.
+    const TICK_MICROS: u32;
 
     /// The lines that the interrupt handlers set. Always the same.
     ///
@@ -27,6 +27,9 @@ pub trait Board<const N: usize> {
     /// MUST mask interrupts, then ask `is_awake`, and sleep only if it says no: an interrupt that comes in between is
     /// then pending and ends the sleep at once (on Cortex-M, `WFI` does that with interrupts masked). MAY return at any
     /// time; a timer that can't count as far as `until` wakes in between, and is asked again.
+    ///
+    /// A board whose counter wraps MUST return in time to look at it before it has gone once around since the last look,
+    /// even if `until` is `NEVER`. [`Clock`](super::Clock) does.
     fn sleep(&mut self, until: Instant, is_awake: &dyn Fn() -> bool);
 }
 
@@ -100,6 +103,8 @@ mod tests {
     }
 
     impl Board<4> for Bench {
+        const TICK_MICROS: u32 = 1;
+
         fn lines(&self) -> &'static Lines<4> {
             self.lines
         }

@@ -9,7 +9,7 @@
 use core::fmt::{self, Write};
 use core::time::Duration;
 
-use kpt_core::board::{Buffer, Mailbox};
+use kpt_core::board::{Buffer, Clock, Counter, Mailbox};
 use kpt_core::sim::{Faults, SimPoller, World};
 use kpt_core::{
     AddError, AgainError, Board, EventLoop, FixedStorage, Index, Instant, Interest, LargeQueues,
@@ -112,6 +112,10 @@ pub extern "C" fn probe() {
     exercise_lines(&NO_LINES);
     exercise_lines(&LINES);
     exercise_lines(&MOST_LINES);
+    exercise_clock::<1_000_000, 32>();
+    exercise_clock::<32_768, 24>();
+    exercise_clock::<12_500_000, 32>();
+    exercise_clock::<3_999_999_000, 32>();
     exercise_mailbox();
     #[cfg(feature = "planted-index")]
     seen([1, 2, 3][unknown() as usize]);
@@ -231,6 +235,33 @@ fn exercise_lines<const N: usize>(lines: &'static Lines<N>) {
 
 static BUFFER: Buffer<u64, 3> = Buffer::new();
 static MAILBOX: Mailbox<u64, 3> = Mailbox::new(&LINES, Source::new(1), &BUFFER);
+
+/// A counter that may say anything.
+struct OutsideCounter<const HZ: u32, const BITS: u32>;
+
+impl<const HZ: u32, const BITS: u32> Counter for OutsideCounter<HZ, BITS> {
+    const HZ: u32 = HZ;
+    const BITS: u32 = BITS;
+
+    fn count(&mut self) -> u32 {
+        unknown() as u32
+    }
+
+    fn set_alarm(&mut self, at: u32) {
+        seen(u64::from(at));
+    }
+
+    fn clear_alarm(&mut self) {}
+}
+
+fn exercise_clock<const HZ: u32, const BITS: u32>() {
+    let mut clock = Clock::new(OutsideCounter::<HZ, BITS>);
+    while unknown() != 0 {
+        seen(clock.now().as_micros());
+        let until = (unknown() != 0).then(|| Instant::from_micros(unknown()));
+        clock.sleep(until, &|| unknown() != 0, || seen(1));
+    }
+}
 
 fn exercise_mailbox() {
     while unknown() != 0 {

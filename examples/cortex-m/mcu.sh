@@ -10,7 +10,9 @@ cd "$(dirname "$0")"
 root=$(cd ../.. && pwd)
 target_dir=$(cd "$root" && realpath -m "${CARGO_TARGET_DIR:-target}")
 export CARGO_TARGET_DIR=$target_dir
-targets=(thumbv6m-none-eabi thumbv7m-none-eabi thumbv7em-none-eabihf)
+targets=(thumbv6m-none-eabi thumbv7m-none-eabi thumbv7em-none-eabihf
+    riscv32imc-unknown-none-elf riscv32imac-unknown-none-elf)
+programs=(qemu-system-arm qemu-system-riscv32)
 
 has_targets() {
     local target
@@ -20,7 +22,10 @@ has_targets() {
 }
 
 has_programs() {
-    command -v qemu-system-arm >/dev/null && command -v arm-none-eabi-size >/dev/null
+    local program
+    for program in "${programs[@]}"; do
+        command -v "$program" >/dev/null || return 1
+    done
 }
 
 # On the machine with the most peripherals. The compilers of all three take no warning.

@@ -38,13 +38,16 @@ print_versions() {
         $1 == "version = " && name ~ /^embassy-(executor|time)$/ { print name, $2 }' Cargo.lock
 }
 
-# Prints flash and RAM.
+# Prints flash and RAM. The host's readelf knows the files of every machine. What is named .stack or .heap is the room
+# that is left.
 sizes() {
-    arm-none-eabi-size -A "$1" | awk '
-        $1 == ".vector_table" || $1 == ".text" || $1 == ".rodata" { flash += $2 }
-        $1 == ".data" { flash += $2; ram += $2 }
-        $1 == ".bss" || $1 == ".uninit" { ram += $2 }
-        END { print flash, ram }'
+    local name kind size flags flash=0 ram=0
+    while read -r name kind size flags; do
+        [[ $flags != *A* || $name == .stack || $name == .heap ]] && continue
+        [[ $kind == NOBITS ]] || ((flash += 16#$size))
+        [[ $flags != *W* ]] || ((ram += 16#$size))
+    done < <(readelf -SW "$1" | sed -n 's/^ *\[ *[0-9]*\] *//p' | awk '{ print $1, $2, $5, $7 }')
+    echo "$flash $ram"
 }
 
 measure() {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What kpt costs on a microcontroller, beside embassy and beside a program without tasks: builds all programs for all
+# What kpt costs on a microcontroller, beside embassy, lilos and a program without tasks: builds all programs for all
 # targets and numbers of jobs, runs each in QEMU, and prints one table. Fails when a program fails.
 # Usage: ./measure.sh [PREFIX]     a toolchain of ../toolchain.sh; without it, rustup's targets and QEMU as installed
 #
@@ -13,7 +13,7 @@ if [ -n "$prefix" ]; then
     . "$prefix/env.sh"
 fi
 
-programs=(bare kpt embassy)
+programs=(bare kpt embassy lilos)
 target_dir=${CARGO_TARGET_DIR:-target}
 
 # Prints the bytes of stack that a program used. With `icount` time goes by instructions, so that each run is the same
@@ -35,7 +35,7 @@ print_versions() {
     "${RUSTC:-rustc}" --version
     awk -F '"' '
         $1 == "name = " { name = $2 }
-        $1 == "version = " && name ~ /^embassy-(executor|time)$/ { print name, $2 }' Cargo.lock
+        $1 == "version = " && name ~ /^(embassy-(executor|time)|lilos)$/ { print name, $2 }' Cargo.lock
 }
 
 # Prints flash and RAM. The host's readelf knows the files of every machine. What is named .stack or .heap is the room
@@ -57,9 +57,10 @@ measure() {
     if ! [ -d "$("${RUSTC:-rustc}" --print target-libdir --target "$target")" ]; then
         build_std=(-Zbuild-std=core -Zbuild-std-features=compiler-builtins-mem)
     fi
-    cargo build --quiet --release --locked --target "$target" "${build_std[@]}" "${features[@]}"
     declare -A of
     for program in "${programs[@]}"; do
+        # One by one, since programs that are built together share the features of their libraries.
+        cargo build --quiet --release --locked -p "cost-$program" --target "$target" "${build_std[@]}" "${features[@]}"
         local elf=$target_dir/$target/release/$program
         read -r flash ram < <(sizes "$elf")
         stack=$(run "$machine" "$elf")

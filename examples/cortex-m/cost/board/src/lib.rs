@@ -44,61 +44,51 @@ pub const SHOT_MILLIS: u64 = 25;
 /// The time between two ticks.
 pub const PERIOD_MILLIS: u64 = 10;
 
-/// Calls a macro with each group's name and number.
+/// Calls a macro with the names and numbers of all groups.
 #[cfg(not(feature = "jobs-8"))]
 #[macro_export]
-macro_rules! for_each_group {
+macro_rules! with_groups {
     ($call:ident) => {
-        $call!(g0, 0);
+        $call! { g0 0 }
     };
 }
 
-/// Calls a macro with each group's name and number.
+/// Calls a macro with the names and numbers of all groups.
 #[cfg(all(feature = "jobs-8", not(feature = "jobs-16")))]
 #[macro_export]
-macro_rules! for_each_group {
+macro_rules! with_groups {
     ($call:ident) => {
-        $call!(g0, 0);
-        $call!(g1, 1);
+        $call! { g0 0 g1 1 }
     };
 }
 
-/// Calls a macro with each group's name and number.
+/// Calls a macro with the names and numbers of all groups.
 #[cfg(all(feature = "jobs-16", not(feature = "jobs-32")))]
 #[macro_export]
-macro_rules! for_each_group {
+macro_rules! with_groups {
     ($call:ident) => {
-        $call!(g0, 0);
-        $call!(g1, 1);
-        $call!(g2, 2);
-        $call!(g3, 3);
+        $call! { g0 0 g1 1 g2 2 g3 3 }
     };
 }
 
-/// Calls a macro with each group's name and number.
+/// Calls a macro with the names and numbers of all groups.
 #[cfg(feature = "jobs-32")]
 #[macro_export]
-macro_rules! for_each_group {
+macro_rules! with_groups {
     ($call:ident) => {
-        $call!(g0, 0);
-        $call!(g1, 1);
-        $call!(g2, 2);
-        $call!(g3, 3);
-        $call!(g4, 4);
-        $call!(g5, 5);
-        $call!(g6, 6);
-        $call!(g7, 7);
+        $call! { g0 0 g1 1 g2 2 g3 3 g4 4 g5 5 g6 6 g7 7 }
     };
 }
 
 /// Milliseconds since the start, and how many are left until the interrupts.
 static CLOCK: Mutex<Cell<(u64, u32)>> = Mutex::new(Cell::new((0, 0)));
 
-/// In the middle between two ticks, so that it is clear which comes first.
-const FIRST_INTERRUPT_MILLIS: u32 = 5;
+/// When the interrupts come for the first time; then once in each period. In the middle between two ticks, so that it
+/// is clear which comes first.
+pub const FIRST_INTERRUPT_MILLIS: u64 = 5;
 
 /// The processor's clock: that of mps2-an386, or of microbit.
-const CLOCK_HERTZ: u32 = if cfg!(target_abi = "eabihf") { 25_000_000 } else { 16_000_000 };
+pub const CLOCK_HERTZ: u32 = if cfg!(target_abi = "eabihf") { 25_000_000 } else { 16_000_000 };
 
 #[derive(Clone, Copy)]
 struct Line(usize);
@@ -118,9 +108,21 @@ pub fn start() {
     board.SYST.clear_current();
     board.SYST.enable_counter();
     board.SYST.enable_interrupt();
+    enable_interrupts();
+}
+
+/// Unmasks the interrupts that the jobs wait for.
+pub fn enable_interrupts() {
     for line in 0..GROUPS {
         // SAFETY: no code relies on a critical section by masking one interrupt.
         unsafe { NVIC::unmask(Line(line)) };
+    }
+}
+
+/// Has all interrupts come.
+pub fn raise_interrupts() {
+    for line in 0..GROUPS {
+        NVIC::pend(Line(line));
     }
 }
 
@@ -133,10 +135,8 @@ pub fn tick() -> u64 {
         clock.set((millis + 1, left));
         (millis + 1, left)
     });
-    if until_interrupts == FIRST_INTERRUPT_MILLIS {
-        for line in 0..GROUPS {
-            NVIC::pend(Line(line));
-        }
+    if until_interrupts == (PERIOD_MILLIS - FIRST_INTERRUPT_MILLIS) as u32 {
+        raise_interrupts();
     }
     now
 }

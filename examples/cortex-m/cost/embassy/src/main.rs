@@ -12,8 +12,8 @@ use core::task::Waker;
 
 use cortex_m_rt::{entry, exception};
 use cost_board::{
-    Count, Counts, GROUPS, PERIOD_MILLIS, SHOT_MILLIS, TICKS, YIELDS, fail, finish, for_each_group,
-    must, now, start, tick,
+    Count, Counts, GROUPS, PERIOD_MILLIS, SHOT_MILLIS, TICKS, YIELDS, fail, finish, must, now,
+    start, tick, with_groups,
 };
 use critical_section::Mutex;
 use embassy_executor::{Executor, Spawner};
@@ -36,16 +36,16 @@ fn main() -> ! {
     start();
     EXECUTOR.insert(Executor::new()).run(|spawner| {
         macro_rules! spawn {
-            ($group:ident, $number:literal) => {
-                must($group::spawn(spawner));
+            ($($group:ident $number:literal)*) => {
+                $(must($group::spawn(spawner));)*
             };
         }
-        for_each_group!(spawn);
+        with_groups!(spawn);
     })
 }
 
-macro_rules! group {
-    ($group:ident, $number:literal) => {
+macro_rules! groups {
+    ($($group:ident $number:literal)*) => {$(
         mod $group {
             use super::*;
 
@@ -90,10 +90,10 @@ macro_rules! group {
                 }
             }
         }
-    };
+    )*};
 }
 
-for_each_group!(group);
+with_groups!(groups);
 
 /// The millisecond clock. SysTick ticks all the time, so there is no alarm to set.
 struct Clock {

@@ -7,8 +7,8 @@ use core::time::Duration;
 
 use cortex_m_rt::{entry, exception};
 use cost_board::{
-    Counts, GROUPS, JOBS, PERIOD_MILLIS, SHOT_MILLIS, TICKS, YIELDS, fail, finish, for_each_group,
-    must, now, start, tick,
+    Counts, GROUPS, JOBS, PERIOD_MILLIS, SHOT_MILLIS, TICKS, YIELDS, fail, finish, must, now,
+    start, tick, with_groups,
 };
 use kpt_core::{Board, FixedLoop, Instant, LinePoller, Lines, Source, Thread, Threads};
 
@@ -38,15 +38,15 @@ fn main() -> ! {
 fn add_jobs(kpt: &mut Loop) {
     let mut threads = kpt.threads();
     macro_rules! add {
-        ($group:ident, $number:literal) => {
-            must($group::add(&mut threads));
+        ($($group:ident $number:literal)*) => {
+            $(must($group::add(&mut threads));)*
         };
     }
-    for_each_group!(add);
+    with_groups!(add);
 }
 
-macro_rules! group {
-    ($group:ident, $number:literal) => {
+macro_rules! groups {
+    ($($group:ident $number:literal)*) => {$(
         mod $group {
             use super::*;
 
@@ -87,10 +87,10 @@ macro_rules! group {
                 }
             }
         }
-    };
+    )*};
 }
 
-for_each_group!(group);
+with_groups!(groups);
 
 /// Ticks of a millisecond, and sleep until the next interrupt.
 struct Clock;

@@ -3,124 +3,23 @@
 #![no_std]
 #![no_main]
 
-use core::time::Duration;
+mod jobs;
 
-use cortex_m_rt::{entry, exception};
-use cost_board::{
-    Counts, GROUPS, JOBS, PERIOD_MILLIS, SHOT_MILLIS, TICKS, YIELDS, fail, finish, must, now,
-    start, tick, with_groups,
-};
-use kpt_core::{Board, FixedLoop, Instant, LinePoller, Lines, Source, Thread, Threads};
-
-static LINES: Lines<GROUPS> = Lines::new();
-
-type Loop = FixedLoop<LinePoller<Clock, GROUPS>, Jobs, JOBS>;
-
-/// What the hooks work on.
-struct Jobs {
-    counts: [Counts; GROUPS],
-    /// Ticks of all groups.
-    ticks: u32,
-}
+use cortex_m_rt::entry;
+use cost_board::{JOBS, YIELDS, fail, finish, start};
+use jobs::{Jobs, Loop, add_jobs};
 
 #[entry]
 fn main() -> ! {
-    static mut LOOP: Loop = Loop::new(LinePoller::new(Clock));
-    static mut STATE: Jobs = Jobs { counts: [const { Counts::zero() }; GROUPS], ticks: 0 };
+    static mut LOOP: Loop<JOBS> = Loop::new(jobs::poller());
+    static mut STATE: Jobs = Jobs::new();
     start();
     add_jobs(LOOP);
     let _ = LOOP.run(STATE);
     fail()
 }
 
-/// Never inlined, so that it needs no stack while the loop runs.
-#[inline(never)]
-fn add_jobs(kpt: &mut Loop) {
-    let mut threads = kpt.threads();
-    macro_rules! add {
-        ($($group:ident $number:literal)*) => {
-            $(must($group::add(&mut threads));)*
-        };
-    }
-    with_groups!(add);
-}
-
-macro_rules! groups {
-    ($($group:ident $number:literal)*) => {$(
-        mod $group {
-            use super::*;
-
-            const LINE: Source = Source::new($number);
-
-            pub fn add(threads: &mut Threads<'_, Jobs>) -> Result<(), kpt_core::AddError<()>> {
-                let period = Duration::from_millis(PERIOD_MILLIS);
-                threads.add_timer(concat!("tick ", $number), period, on_tick, ())?;
-                threads.add_read(concat!("signal ", $number), LINE, on_signal, ())?;
-                let delay = Duration::from_millis(SHOT_MILLIS);
-                threads.add_timer(concat!("shot ", $number), delay, on_shot, ())?;
-                threads.add_execute(concat!("yield ", $number), on_yield, ())?;
-                Ok(())
-            }
-
-            fn on_tick(jobs: &mut Jobs, thread: Thread<Jobs>) {
-                jobs.counts[$number].ticks.add();
-                jobs.ticks += 1;
-                if jobs.ticks == TICKS * GROUPS as u32 {
-                    finish(&jobs.counts, 1, YIELDS);
-                }
-                thread.again();
-            }
-
-            fn on_signal(jobs: &mut Jobs, thread: Thread<Jobs>) {
-                LINES.clear(LINE);
-                jobs.counts[$number].signals.add();
-                thread.again();
-            }
-
-            fn on_shot(jobs: &mut Jobs, _: Thread<Jobs>) {
-                jobs.counts[$number].shots.add();
-            }
-
-            fn on_yield(jobs: &mut Jobs, thread: Thread<Jobs>) {
-                if jobs.counts[$number].yields.add() < YIELDS {
-                    thread.again();
-                }
-            }
-        }
-    )*};
-}
-
-with_groups!(groups);
-
-/// Ticks of a millisecond, and sleep until the next interrupt.
-struct Clock;
-
-impl Board<GROUPS> for Clock {
-    const TICK_MICROS: u32 = 1_000;
-
-    fn lines(&self) -> &'static Lines<GROUPS> {
-        &LINES
-    }
-
-    fn now(&mut self) -> Instant {
-        Instant::from_micros(now() * 1_000)
-    }
-
-    fn sleep(&mut self, _until: Option<Instant>, is_awake: &dyn Fn() -> bool) {
-        cortex_m::interrupt::free(|_| {
-            if !is_awake() {
-                cortex_m::asm::wfi();
-            }
-        });
-    }
-}
-
-#[exception]
-fn SysTick() {
-    tick();
-}
-
-#[exception]
-unsafe fn DefaultHandler(interrupt: i16) {
-    LINES.set(Source::new(interrupt as u32));
+/// After the last tick.
+fn end(jobs: &Jobs) -> ! {
+    finish(&jobs.counts, 1, YIELDS)
 }

@@ -1,0 +1,122 @@
+//! The jobs: their hooks, and what the loop needs of the machine.
+
+use core::time::Duration;
+
+use cortex_m_rt::exception;
+use cost_board::{
+    Counts, GROUPS, PERIOD_MILLIS, SHOT_MILLIS, TICKS, YIELDS, must, now, tick, with_groups,
+};
+use kpt_core::{Board, FixedLoop, Instant, LinePoller, Lines, Source, Thread, Threads};
+
+static LINES: Lines<GROUPS> = Lines::new();
+
+pub type Loop<const N: usize> = FixedLoop<LinePoller<Clock, GROUPS>, Jobs, N>;
+
+pub const fn poller() -> LinePoller<Clock, GROUPS> {
+    LinePoller::new(Clock)
+}
+
+/// What the hooks work on.
+pub struct Jobs {
+    pub counts: [Counts; GROUPS],
+    /// Ticks of all groups.
+    ticks: u32,
+}
+
+impl Jobs {
+    pub const fn new() -> Self {
+        Self { counts: [const { Counts::zero() }; GROUPS], ticks: 0 }
+    }
+}
+
+/// Never inlined, so that it needs no stack while the loop runs.
+#[inline(never)]
+pub fn add_jobs<const N: usize>(kpt: &mut Loop<N>) {
+    let mut threads = kpt.threads();
+    macro_rules! add {
+        ($($group:ident $number:literal)*) => {
+            $(must($group::add(&mut threads));)*
+        };
+    }
+    with_groups!(add);
+}
+
+macro_rules! groups {
+    ($($group:ident $number:literal)*) => {$(
+        mod $group {
+            use super::*;
+
+            const LINE: Source = Source::new($number);
+
+            pub fn add(threads: &mut Threads<'_, Jobs>) -> Result<(), kpt_core::AddError<()>> {
+                let period = Duration::from_millis(PERIOD_MILLIS);
+                threads.add_timer(concat!("tick ", $number), period, on_tick, ())?;
+                threads.add_read(concat!("signal ", $number), LINE, on_signal, ())?;
+                let delay = Duration::from_millis(SHOT_MILLIS);
+                threads.add_timer(concat!("shot ", $number), delay, on_shot, ())?;
+                threads.add_execute(concat!("yield ", $number), on_yield, ())?;
+                Ok(())
+            }
+
+            fn on_tick(jobs: &mut Jobs, thread: Thread<Jobs>) {
+                jobs.counts[$number].ticks.add();
+                jobs.ticks += 1;
+                if jobs.ticks == TICKS * GROUPS as u32 {
+                    crate::end(jobs);
+                }
+                thread.again();
+            }
+
+            fn on_signal(jobs: &mut Jobs, thread: Thread<Jobs>) {
+                LINES.clear(LINE);
+                jobs.counts[$number].signals.add();
+                thread.again();
+            }
+
+            fn on_shot(jobs: &mut Jobs, _: Thread<Jobs>) {
+                jobs.counts[$number].shots.add();
+            }
+
+            fn on_yield(jobs: &mut Jobs, thread: Thread<Jobs>) {
+                if jobs.counts[$number].yields.add() < YIELDS {
+                    thread.again();
+                }
+            }
+        }
+    )*};
+}
+
+with_groups!(groups);
+
+/// Ticks of a millisecond, and sleep until the next interrupt.
+pub struct Clock;
+
+impl Board<GROUPS> for Clock {
+    const TICK_MICROS: u32 = 1_000;
+
+    fn lines(&self) -> &'static Lines<GROUPS> {
+        &LINES
+    }
+
+    fn now(&mut self) -> Instant {
+        Instant::from_micros(now() * 1_000)
+    }
+
+    fn sleep(&mut self, _until: Option<Instant>, is_awake: &dyn Fn() -> bool) {
+        cortex_m::interrupt::free(|_| {
+            if !is_awake() {
+                cortex_m::asm::wfi();
+            }
+        });
+    }
+}
+
+#[exception]
+fn SysTick() {
+    tick();
+}
+
+#[exception]
+unsafe fn DefaultHandler(interrupt: i16) {
+    LINES.set(Source::new(interrupt as u32));
+}

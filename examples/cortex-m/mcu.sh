@@ -28,7 +28,7 @@ has_programs() {
     done
 }
 
-# On the machine with the most peripherals. The compilers of all three take no warning.
+# On the machine with the most peripherals, and what differs on RISC-V. The compilers of the others take no warning.
 check_style() {
     local project
     for project in decode node cost; do
@@ -42,17 +42,20 @@ check_style() {
         for project in node cost; do
             (cd "$project" && check_firmware thumbv7em-none-eabihf)
         done
+        (cd cost && check_firmware riscv32imc-unknown-none-elf --workspace --exclude cost-lilos)
     )
 }
 
-# Clippy as the compiler that only checks: `cargo clippy` would take the one of the host's compiler.
+# Clippy as the compiler that only checks: `cargo clippy` would take the one of the host's compiler. What follows the
+# target goes to cargo.
 check_firmware() {
     local target=$1 build_std=()
+    shift
     if ! [ -d "$("${RUSTC:-rustc}" --print target-libdir --target "$target")" ]; then
         build_std=(-Zbuild-std=core)
     fi
     RUSTC_WORKSPACE_WRAPPER=clippy-driver \
-        cargo check --quiet --locked --target-dir "$target_dir/firmware" --target "$target" "${build_std[@]}"
+        cargo check --quiet --locked --target-dir "$target_dir/firmware" --target "$target" "${build_std[@]}" "$@"
 }
 
 if has_targets && has_programs; then

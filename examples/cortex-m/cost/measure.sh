@@ -21,9 +21,10 @@ trap 'rm -f "$rows"' EXIT
 # Prints the bytes of stack that a program used. With `icount` time goes by instructions, so that each run is the same
 # on any machine: 2 to the power of `speed` nanoseconds each.
 run() {
-    local machine=$1 elf=$2 speed stack most=0
+    local machine=$1 elf=$2 system=arm options=() speed stack most=0
+    [[ $machine == virt ]] && system=riscv32 options=(-bios none)
     for speed in 3 4 5 6 7; do
-        stack=$(timeout 120 qemu-system-arm -M "$machine" -nographic -monitor none -serial none \
+        stack=$(timeout 120 "qemu-system-$system" -M "$machine" "${options[@]}" -nographic -monitor none -serial none \
             -icount "shift=$speed,sleep=off" -semihosting-config enable=on,target=native \
             -kernel "$elf" </dev/null 2>&1) || { echo "$elf on $machine: exit status $?: $stack" >&2; return 1; }
         most=$((16#$stack > most ? 16#$stack : most))
@@ -55,7 +56,8 @@ sizes() {
 # Prints a row for each program: target, jobs, program; its flash, RAM and stack; those of `bare`.
 measure() {
     local target=$1 machine=$2 jobs=$3 program flash ram stack
-    local programs=(bare kpt embassy lilos) features=() build_std=()
+    local programs=(bare kpt embassy) features=() build_std=()
+    [[ $target == thumb* ]] && programs+=(lilos)
     ((jobs == 4)) && programs+=(kpt-all) || features=(--features "cost-board/jobs-$jobs")
     if ! [ -d "$("${RUSTC:-rustc}" --print target-libdir --target "$target")" ]; then
         build_std=(-Zbuild-std=core -Zbuild-std-features=compiler-builtins-mem)
@@ -78,7 +80,7 @@ measure() {
 print_table() {
     awk '
         BEGIN {
-            form = "%-9s %4s  %-8s %6s %6s %6s %6s   %7s %7s %7s\n"
+            form = "%-10s %4s  %-8s %6s %6s %6s %6s   %7s %7s %7s\n"
             printf form, "", "", "", "", "", "", "RAM +", "more than bare", "", ""
             printf form, "target", "jobs", "program", "flash", "RAM", "stack", "stack", "flash", "RAM", "stack"
         }
@@ -90,7 +92,7 @@ print_table() {
 check_limits() {
     awk '
         function check(holds, figures) {
-            printf "%-6s  %-9s %2d jobs: %s\n", holds ? "holds" : "MISSED", target, jobs, figures
+            printf "%-6s  %-9s  %2d jobs: %s\n", holds ? "holds" : "MISSED", target, jobs, figures
             if (!holds) missed = 1
         }
         { flash[$1, $2, $3] = $4 - $7; memory[$1, $2, $3] = $5 + $6 }
@@ -114,11 +116,14 @@ check_limits() {
 }
 
 print_versions
-for jobs in 4 8 16 32; do
-    measure thumbv7em-none-eabihf mps2-an386 "$jobs" >>"$rows"
-done
-for jobs in 4 8 16 32; do
-    measure thumbv6m-none-eabi microbit "$jobs" >>"$rows"
-done
+while read -r target machine; do
+    for jobs in 4 8 16 32; do
+        measure "$target" "$machine" "$jobs" >>"$rows"
+    done
+done <<END
+thumbv7em-none-eabihf mps2-an386
+thumbv6m-none-eabi microbit
+riscv32imc-unknown-none-elf virt
+END
 print_table
 check_limits

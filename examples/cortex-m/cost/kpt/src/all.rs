@@ -9,8 +9,7 @@ mod jobs;
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 
-use cortex_m_rt::entry;
-use cost_board::{Count, GROUPS, JOBS, YIELDS, fail, finish, must, start};
+use cost_board::{Count, GROUPS, JOBS, YIELDS, entry, fail, finish, must, start};
 use jobs::{Jobs, Loop, add_jobs};
 use kpt_core::{Exit, Kind, Source, Thread, Threads, When};
 
@@ -39,19 +38,22 @@ const RIGHT: u32 = {
     seen
 };
 
+/// The jobs, the probe, and what it adds.
+static mut LOOP: Loop<{ JOBS + 3 }> = Loop::new(jobs::poller());
+static mut STATE: Jobs = Jobs::new();
+
 #[entry]
 fn main() -> ! {
-    // The jobs, the probe, and what it adds.
-    static mut LOOP: Loop<{ JOBS + 6 }> = Loop::new(jobs::poller());
-    static mut STATE: Jobs = Jobs::new();
+    let (kpt, state) = (&raw mut LOOP, &raw mut STATE);
+    // SAFETY: `main` runs once, and nothing else knows these statics.
+    let (kpt, state) = unsafe { (&mut *kpt, &mut *state) };
+    add_jobs(kpt);
+    must(kpt.threads().add_timer(NAME, MILLISECOND, on_probe, ()));
     start();
-    add_jobs(LOOP);
-    must(LOOP.threads().add_timer(NAME, MILLISECOND, on_probe, ()));
-    let exit = LOOP.run(STATE);
-    if exit != Ok(Exit::Stopped) {
+    if kpt.run(state) != Ok(Exit::Stopped) {
         fail();
     }
-    let _ = LOOP.run(STATE);
+    let _ = kpt.run(state);
     fail()
 }
 

@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 
-use cortex_m_rt::exception;
 use cost_board::{
-    Counts, GROUPS, PERIOD_MILLIS, SHOT_MILLIS, TICKS, YIELDS, must, now, tick, with_groups,
+    Counts, GROUPS, PERIOD_MILLIS, SHOT_MILLIS, TICKS, YIELDS, handlers, must, now, tick, wfi,
+    with_groups,
 };
 use kpt_core::{Board, FixedLoop, Instant, LinePoller, Lines, Source, Thread, Threads};
 
@@ -103,20 +103,20 @@ impl Board<GROUPS> for Clock {
     }
 
     fn sleep(&mut self, _until: Option<Instant>, is_awake: &dyn Fn() -> bool) {
-        cortex_m::interrupt::free(|_| {
+        critical_section::with(|_| {
             if !is_awake() {
-                cortex_m::asm::wfi();
+                wfi();
             }
         });
     }
 }
 
-#[exception]
-fn SysTick() {
+handlers!(on_tick, on_interrupt);
+
+fn on_tick() {
     tick();
 }
 
-#[exception]
-unsafe fn DefaultHandler(interrupt: i16) {
-    LINES.set(Source::new(interrupt as u32));
+fn on_interrupt(number: usize) {
+    LINES.set(Source::new(number as u32));
 }

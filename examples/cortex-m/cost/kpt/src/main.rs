@@ -5,17 +5,20 @@
 
 mod jobs;
 
-use cortex_m_rt::entry;
-use cost_board::{JOBS, YIELDS, fail, finish, start};
+use cost_board::{JOBS, YIELDS, entry, fail, finish, start};
 use jobs::{Jobs, Loop, add_jobs};
+
+static mut LOOP: Loop<JOBS> = Loop::new(jobs::poller());
+static mut STATE: Jobs = Jobs::new();
 
 #[entry]
 fn main() -> ! {
-    static mut LOOP: Loop<JOBS> = Loop::new(jobs::poller());
-    static mut STATE: Jobs = Jobs::new();
+    let (kpt, state) = (&raw mut LOOP, &raw mut STATE);
+    // SAFETY: `main` runs once, and nothing else knows these statics.
+    let (kpt, state) = unsafe { (&mut *kpt, &mut *state) };
+    add_jobs(kpt);
     start();
-    add_jobs(LOOP);
-    let _ = LOOP.run(STATE);
+    let _ = kpt.run(state);
     fail()
 }
 

@@ -16,10 +16,9 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use cortex_m::Peripherals;
 use cortex_m::asm;
-use cortex_m_rt::{entry, exception};
 use cost_board::{
     CLOCK_HERTZ, Count, Counts, FIRST_INTERRUPT_MILLIS, GROUPS, PERIOD_MILLIS, SHOT_MILLIS, TICKS,
-    YIELDS, enable_interrupts, fail, finish, must, raise_interrupts, with_groups,
+    YIELDS, enable_interrupts, entry, fail, finish, handlers, must, raise_interrupts, with_groups,
 };
 use lilos::exec::{ALL_TASKS, Notify, run_tasks_with_idle, yield_cpu};
 use lilos::time::{Millis, PeriodicGate, TickTime, initialize_sys_tick, sleep_for};
@@ -134,9 +133,10 @@ impl Signal {
     }
 }
 
-#[exception]
-unsafe fn DefaultHandler(interrupt: i16) {
-    match SIGNALS.get(interrupt as usize) {
+handlers!(on_interrupt);
+
+fn on_interrupt(number: usize) {
+    match SIGNALS.get(number) {
         Some(signal) => signal.raise(),
         None => fail(),
     }

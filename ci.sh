@@ -63,7 +63,7 @@ tiny() {
 }
 
 mcu() {
-    examples/cortex-m/mcu.sh
+    examples/mcu/mcu.sh
 }
 
 asan() {

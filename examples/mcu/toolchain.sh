@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Unpacks a compiler with clippy and the sources of `core`, QEMU for ARM and ARM's binutils into PREFIX, for machines
-# where `rustup target add` or `apt-get install` is not possible. They are Debian's, of at least bookworm; nothing is
-# installed.
+# Unpacks a compiler with clippy and the sources of `core`, and QEMU for ARM and RISC-V into PREFIX, for machines where
+# `rustup target add` or `apt-get install` is not possible. They are Debian's, of at least bookworm; nothing is installed.
 # Usage: ./toolchain.sh PREFIX     and then `. PREFIX/env.sh`, for building and running firmware only
-# Needs Rust and gcc. Does nothing if PREFIX has it all.
+# Needs Rust and gcc. Does nothing if this same script has unpacked PREFIX before.
 set -euo pipefail
 prefix=${1:?usage: ./toolchain.sh PREFIX}
-[ -e "$prefix/env.sh" ] && [ -e "$prefix/bin/clippy-driver" ] && exit
+script=$(realpath "$0")
+cmp -s "$script" "$prefix/unpacked-by" && exit
 if ! command -v apt-get >/dev/null; then
-    echo "toolchain.sh: needs Debian; elsewhere install rustup's targets, qemu-system-arm and ARM's binutils" >&2
+    echo "toolchain.sh: needs Debian; elsewhere install rustup's targets, qemu-system-arm and qemu-system-riscv32" >&2
     exit 1
 fi
 
 oldest=$(awk -F '"' '$1 == "rust-version = " { print $2 }' "$(dirname "$0")/../../Cargo.toml")
-packages=(rustc-web rust-web-clippy libstd-rust-web-dev rust-web-src qemu-system-arm binutils-arm-none-eabi)
+packages=(rustc-web rust-web-clippy libstd-rust-web-dev rust-web-src qemu-system-arm qemu-system-misc)
 # Debian's newer compilers come as security updates, which an old list of packages does not have.
 candidate=$(apt-cache policy rustc-web | awk '$1 == "Candidate:" && $2 != "(none)" { print $2 }')
 if dpkg --compare-versions "${candidate:-0}" lt "$oldest" || ! apt-cache show "${packages[@]}" >/dev/null 2>&1; then
@@ -51,21 +51,21 @@ wrap rustc
 wrap rustdoc
 wrap clippy-driver
 wrap qemu-system-arm '-L "$root/usr/share/qemu"'
-for program in root/usr/bin/arm-none-eabi-*; do
-    wrap "${program##*/}"
-done
+wrap qemu-system-riscv32 '-L "$root/usr/share/qemu"'
 
-cat >env.new <<'END'
+cat >env.sh <<'END'
 # The linker is the one of the installed Rust. This compiler calls itself stable and needs leave to build `core`.
 mcu_linker=$(echo "$(rustc --print sysroot)"/lib/rustlib/*/bin/rust-lld)
 mcu_bin=$(cd "$(dirname "${BASH_SOURCE[0]}")/bin" && pwd)
 export CARGO_TARGET_THUMBV6M_NONE_EABI_LINKER=$mcu_linker
 export CARGO_TARGET_THUMBV7M_NONE_EABI_LINKER=$mcu_linker
 export CARGO_TARGET_THUMBV7EM_NONE_EABIHF_LINKER=$mcu_linker
+export CARGO_TARGET_RISCV32IMC_UNKNOWN_NONE_ELF_LINKER=$mcu_linker
+export CARGO_TARGET_RISCV32IMAC_UNKNOWN_NONE_ELF_LINKER=$mcu_linker
 export PATH=$mcu_bin:$PATH RUSTC=$mcu_bin/rustc RUSTDOC=$mcu_bin/rustdoc RUSTC_BOOTSTRAP=1
 unset mcu_bin mcu_linker
 END
 bin/rustc --version
 bin/qemu-system-arm --version | head -n 1
 # The last thing to be there: what has it, has all.
-mv env.new env.sh
+cp "$script" unpacked-by

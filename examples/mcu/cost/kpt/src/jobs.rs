@@ -1,52 +1,48 @@
-//! The jobs as threads of kpt: a loop in a static, lines for interrupts.
-
-#![no_std]
-#![no_main]
+//! The jobs: their hooks, and what the loop needs of the machine.
 
 use core::time::Duration;
 
-use cortex_m_rt::{entry, exception};
 use cost_board::{
-    Counts, GROUPS, JOBS, PERIOD_MILLIS, SHOT_MILLIS, TICKS, YIELDS, fail, finish, for_each_group,
-    must, now, start, tick,
+    Counts, GROUPS, PERIOD_MILLIS, SHOT_MILLIS, TICKS, YIELDS, handlers, must, now, tick, wfi,
+    with_groups,
 };
 use kpt_core::{Board, FixedLoop, Instant, LinePoller, Lines, Source, Thread, Threads};
 
 static LINES: Lines<GROUPS> = Lines::new();
 
-type Loop = FixedLoop<LinePoller<Clock, GROUPS>, Jobs, JOBS>;
+pub type Loop<const N: usize> = FixedLoop<LinePoller<Clock, GROUPS>, Jobs, N>;
+
+pub const fn poller() -> LinePoller<Clock, GROUPS> {
+    LinePoller::new(Clock { ticks: 0, micros: 0 })
+}
 
 /// What the hooks work on.
-struct Jobs {
-    counts: [Counts; GROUPS],
+pub struct Jobs {
+    pub counts: [Counts; GROUPS],
     /// Ticks of all groups.
     ticks: u32,
 }
 
-#[entry]
-fn main() -> ! {
-    static mut LOOP: Loop = Loop::new(LinePoller::new(Clock { ticks: 0, micros: 0 }));
-    static mut STATE: Jobs = Jobs { counts: [const { Counts::zero() }; GROUPS], ticks: 0 };
-    start();
-    add_jobs(LOOP);
-    let _ = LOOP.run(STATE);
-    fail()
+impl Jobs {
+    pub const fn new() -> Self {
+        Self { counts: [const { Counts::zero() }; GROUPS], ticks: 0 }
+    }
 }
 
 /// Never inlined, so that it needs no stack while the loop runs.
 #[inline(never)]
-fn add_jobs(kpt: &mut Loop) {
+pub fn add_jobs<const N: usize>(kpt: &mut Loop<N>) {
     let mut threads = kpt.threads();
     macro_rules! add {
-        ($group:ident, $number:literal) => {
-            must($group::add(&mut threads));
+        ($($group:ident $number:literal)*) => {
+            $(must($group::add(&mut threads));)*
         };
     }
-    for_each_group!(add);
+    with_groups!(add);
 }
 
-macro_rules! group {
-    ($group:ident, $number:literal) => {
+macro_rules! groups {
+    ($($group:ident $number:literal)*) => {$(
         mod $group {
             use super::*;
 
@@ -66,7 +62,7 @@ macro_rules! group {
                 jobs.counts[$number].ticks.add();
                 jobs.ticks += 1;
                 if jobs.ticks == TICKS * GROUPS as u32 {
-                    finish(&jobs.counts, 1, YIELDS);
+                    crate::end(jobs);
                 }
                 thread.again();
             }
@@ -87,13 +83,13 @@ macro_rules! group {
                 }
             }
         }
-    };
+    )*};
 }
 
-for_each_group!(group);
+with_groups!(groups);
 
 /// Ticks of a millisecond, and sleep until the next interrupt.
-struct Clock {
+pub struct Clock {
     /// The ticks at the last look, and the microseconds that they make. So the difference is multiplied, which has 32 bits.
     ticks: u32,
     micros: u64,
@@ -114,20 +110,20 @@ impl Board<GROUPS> for Clock {
     }
 
     fn sleep(&mut self, _until: Instant, is_awake: &dyn Fn() -> bool) {
-        cortex_m::interrupt::free(|_| {
+        critical_section::with(|_| {
             if !is_awake() {
-                cortex_m::asm::wfi();
+                wfi();
             }
         });
     }
 }
 
-#[exception]
-fn SysTick() {
+handlers!(on_tick, on_interrupt);
+
+fn on_tick() {
     tick();
 }
 
-#[exception]
-unsafe fn DefaultHandler(interrupt: i16) {
-    LINES.set(Source::new(interrupt as u32));
+fn on_interrupt(number: usize) {
+    LINES.set(Source::new(number as u32));
 }

@@ -3,8 +3,9 @@
 #![no_std]
 #![no_main]
 
-use cortex_m_rt::{entry, exception};
-use cost_board::{Counts, GROUPS, PERIOD_MILLIS, TICKS, fail, finish, now, start, tick};
+use cost_board::{
+    Counts, GROUPS, PERIOD_MILLIS, TICKS, entry, fail, finish, handlers, now, start, tick, wfi,
+};
 
 static COUNTS: [Counts; GROUPS] = [const { Counts::zero() }; GROUPS];
 
@@ -13,7 +14,7 @@ fn main() -> ! {
     start();
     let mut next = PERIOD_MILLIS;
     loop {
-        cortex_m::asm::wfi();
+        wfi();
         if now() < next {
             continue;
         }
@@ -27,14 +28,14 @@ fn main() -> ! {
     }
 }
 
-#[exception]
-fn SysTick() {
+handlers!(on_tick, on_interrupt);
+
+fn on_tick() {
     tick();
 }
 
-#[exception]
-unsafe fn DefaultHandler(interrupt: i16) {
-    match COUNTS.get(interrupt as usize) {
+fn on_interrupt(number: usize) {
+    match COUNTS.get(number) {
         Some(counts) => counts.signals.add(),
         None => fail(),
     };

@@ -6,17 +6,19 @@
 
 #![no_std]
 
+#[cfg_attr(target_arch = "arm", path = "cortex_m.rs")]
+#[cfg_attr(target_arch = "riscv32", path = "riscv.rs")]
+mod machine;
+
 use core::cell::Cell;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use cortex_m::Peripherals;
-use cortex_m::interrupt::InterruptNumber;
-use cortex_m::peripheral::NVIC;
-use cortex_m::peripheral::syst::SystClkSource;
-use cortex_m_rt::{ExceptionFrame, exception};
-use cortex_m_semihosting::debug::{self, EXIT_FAILURE, EXIT_SUCCESS};
 use critical_section::Mutex;
+use semihosting::process;
+use semihosting::sys::arm_compat::sys_writec;
+
+pub use machine::*;
 
 /// How many groups of four jobs there are.
 pub const GROUPS: usize = if cfg!(feature = "jobs-32") {
@@ -44,87 +46,50 @@ pub const SHOT_MILLIS: u64 = 25;
 /// The time between two ticks.
 pub const PERIOD_MILLIS: u64 = 10;
 
-/// Calls a macro with each group's name and number.
+/// Calls a macro with the names and numbers of all groups.
 #[cfg(not(feature = "jobs-8"))]
 #[macro_export]
-macro_rules! for_each_group {
+macro_rules! with_groups {
     ($call:ident) => {
-        $call!(g0, 0);
+        $call! { g0 0 }
     };
 }
 
-/// Calls a macro with each group's name and number.
+/// Calls a macro with the names and numbers of all groups.
 #[cfg(all(feature = "jobs-8", not(feature = "jobs-16")))]
 #[macro_export]
-macro_rules! for_each_group {
+macro_rules! with_groups {
     ($call:ident) => {
-        $call!(g0, 0);
-        $call!(g1, 1);
+        $call! { g0 0 g1 1 }
     };
 }
 
-/// Calls a macro with each group's name and number.
+/// Calls a macro with the names and numbers of all groups.
 #[cfg(all(feature = "jobs-16", not(feature = "jobs-32")))]
 #[macro_export]
-macro_rules! for_each_group {
+macro_rules! with_groups {
     ($call:ident) => {
-        $call!(g0, 0);
-        $call!(g1, 1);
-        $call!(g2, 2);
-        $call!(g3, 3);
+        $call! { g0 0 g1 1 g2 2 g3 3 }
     };
 }
 
-/// Calls a macro with each group's name and number.
+/// Calls a macro with the names and numbers of all groups.
 #[cfg(feature = "jobs-32")]
 #[macro_export]
-macro_rules! for_each_group {
+macro_rules! with_groups {
     ($call:ident) => {
-        $call!(g0, 0);
-        $call!(g1, 1);
-        $call!(g2, 2);
-        $call!(g3, 3);
-        $call!(g4, 4);
-        $call!(g5, 5);
-        $call!(g6, 6);
-        $call!(g7, 7);
+        $call! { g0 0 g1 1 g2 2 g3 3 g4 4 g5 5 g6 6 g7 7 }
     };
 }
 
 /// Milliseconds since the start, and how many are left until the interrupts.
 static CLOCK: Mutex<Cell<(u64, u32)>> = Mutex::new(Cell::new((0, 0)));
 
-/// In the middle between two ticks, so that it is clear which comes first.
-const FIRST_INTERRUPT_MILLIS: u32 = 5;
+/// When the interrupts come for the first time; then once in each period. In the middle between two ticks, so that it
+/// is clear which comes first.
+pub const FIRST_INTERRUPT_MILLIS: u64 = 5;
 
-/// The processor's clock: that of mps2-an386, or of microbit.
-const CLOCK_HERTZ: u32 = if cfg!(target_abi = "eabihf") { 25_000_000 } else { 16_000_000 };
-
-#[derive(Clone, Copy)]
-struct Line(usize);
-
-// SAFETY: every number below `GROUPS` is that of an interrupt, as both machines have at least 32.
-unsafe impl InterruptNumber for Line {
-    fn number(self) -> u16 {
-        self.0 as u16
-    }
-}
-
-/// Starts clock and interrupts.
-pub fn start() {
-    let mut board = must(Peripherals::take().ok_or(()));
-    board.SYST.set_clock_source(SystClkSource::Core);
-    board.SYST.set_reload(CLOCK_HERTZ / 1_000 - 1);
-    board.SYST.clear_current();
-    board.SYST.enable_counter();
-    board.SYST.enable_interrupt();
-    for line in 0..GROUPS {
-        // SAFETY: no code relies on a critical section by masking one interrupt.
-        unsafe { NVIC::unmask(Line(line)) };
-    }
-}
-
-/// What SysTick does in all programs: a millisecond has passed. Each tenth one, all interrupts come.
+/// What the clock does in all programs: a millisecond has passed. Each tenth one, all interrupts come.
 pub fn tick() -> u64 {
     let (now, until_interrupts) = critical_section::with(|token| {
         let clock = CLOCK.borrow(token);
@@ -133,10 +98,8 @@ pub fn tick() -> u64 {
         clock.set((millis + 1, left));
         (millis + 1, left)
     });
-    if until_interrupts == FIRST_INTERRUPT_MILLIS {
-        for line in 0..GROUPS {
-            NVIC::pend(Line(line));
-        }
+    if until_interrupts == (PERIOD_MILLIS - FIRST_INTERRUPT_MILLIS) as u32 {
+        raise_interrupts();
     }
     now
 }
@@ -201,8 +164,7 @@ pub fn finish(counts: &[Counts; GROUPS], shots: u32, yields: u32) -> ! {
             && count.yields.get() == yields
     });
     print(stack);
-    debug::exit(if is_right { EXIT_SUCCESS } else { EXIT_FAILURE });
-    halt()
+    process::exit(i32::from(!is_right))
 }
 
 /// What came out, or the end of the program.
@@ -216,28 +178,16 @@ pub fn must<T, E>(result: Result<T, E>) -> T {
 /// Ends the program.
 #[inline(never)]
 pub fn fail() -> ! {
-    debug::exit(EXIT_FAILURE);
-    halt()
-}
-
-fn halt() -> ! {
-    loop {
-        cortex_m::asm::wfi();
-    }
+    process::exit(1)
 }
 
 /// The bytes of stack in which the paint of the start is gone.
 #[inline(never)]
 fn stack_used() -> u32 {
-    unsafe extern "C" {
-        static _stack_end: u32;
-        static _stack_start: u32;
-    }
-    let mut at = &raw const _stack_end;
-    let start = &raw const _stack_start;
-    // SAFETY: `at` walks upwards through the words of the stack, which is RAM from `_stack_end` to `_stack_start`. It is
-    // read as volatile since the words are no Rust object, and the only other writer is an interrupt on the same stack.
-    while at < start && unsafe { at.read_volatile() } == cortex_m_rt::STACK_PAINT_VALUE {
+    let (mut at, start) = stack();
+    // SAFETY: `at` walks upwards through the words of the stack. It is read as volatile since the words are no Rust
+    // object, and the only other writer is an interrupt on the same stack.
+    while at < start && unsafe { at.read_volatile() } == STACK_PAINT {
         at = at.wrapping_add(1);
     }
     start.addr().wrapping_sub(at.addr()) as u32
@@ -245,18 +195,10 @@ fn stack_used() -> u32 {
 
 /// Four hexadecimal digits on QEMU's standard error.
 fn print(number: u32) {
-    const WRITEC: usize = 0x03;
     for shift in [12, 8, 4, 0] {
         let digit = (number >> shift) as u8 & 0xF;
-        let character = if digit < 10 { b'0' + digit } else { b'a' - 10 + digit };
-        // SAFETY: WRITEC takes the address of one byte, and that byte lives until it returns.
-        unsafe { cortex_m_semihosting::syscall1(WRITEC, (&raw const character).addr()) };
+        sys_writec(if digit < 10 { b'0' + digit } else { b'a' - 10 + digit });
     }
-}
-
-#[exception]
-unsafe fn HardFault(_frame: &ExceptionFrame) -> ! {
-    fail()
 }
 
 #[panic_handler]

@@ -10,7 +10,9 @@ cd "$(dirname "$0")"
 root=$(cd ../.. && pwd)
 target_dir=$(cd "$root" && realpath -m "${CARGO_TARGET_DIR:-target}")
 export CARGO_TARGET_DIR=$target_dir
-targets=(thumbv6m-none-eabi thumbv7m-none-eabi thumbv7em-none-eabihf)
+targets=(thumbv6m-none-eabi thumbv7m-none-eabi thumbv7em-none-eabihf
+    riscv32imc-unknown-none-elf riscv32imac-unknown-none-elf)
+programs=(qemu-system-arm qemu-system-riscv32)
 
 has_targets() {
     local target
@@ -20,10 +22,13 @@ has_targets() {
 }
 
 has_programs() {
-    command -v qemu-system-arm >/dev/null && command -v arm-none-eabi-size >/dev/null
+    local program
+    for program in "${programs[@]}"; do
+        command -v "$program" >/dev/null || return 1
+    done
 }
 
-# On the machine with the most peripherals. The compilers of all three take no warning.
+# On the machine with the most peripherals, and what differs on RISC-V. The compilers of the others take no warning.
 check_style() {
     local project
     for project in decode node cost; do
@@ -37,17 +42,20 @@ check_style() {
         for project in node cost; do
             (cd "$project" && check_firmware thumbv7em-none-eabihf)
         done
+        (cd cost && check_firmware riscv32imc-unknown-none-elf --workspace --exclude cost-lilos)
     )
 }
 
-# Clippy as the compiler that only checks: `cargo clippy` would take the one of the host's compiler.
+# Clippy as the compiler that only checks: `cargo clippy` would take the one of the host's compiler. What follows the
+# target goes to cargo.
 check_firmware() {
     local target=$1 build_std=()
+    shift
     if ! [ -d "$("${RUSTC:-rustc}" --print target-libdir --target "$target")" ]; then
         build_std=(-Zbuild-std=core)
     fi
     RUSTC_WORKSPACE_WRAPPER=clippy-driver \
-        cargo check --quiet --locked --target-dir "$target_dir/firmware" --target "$target" "${build_std[@]}"
+        cargo check --quiet --locked --target-dir "$target_dir/firmware" --target "$target" "${build_std[@]}" "$@"
 }
 
 if has_targets && has_programs; then

@@ -1,4 +1,4 @@
-//! The jobs as tasks of embassy: the executor for threads, a time driver on SysTick with the integrated queue, and a
+//! The jobs as tasks of embassy: the executor for threads, a time driver on the millisecond clock with the integrated queue, and a
 //! signal for each interrupt, as the crates' documentation has it.
 //!
 //! Each job is a task of its own (`pool_size` 1). A pool of several instances would be of use only for jobs that run the
@@ -10,10 +10,9 @@
 use core::cell::RefCell;
 use core::task::Waker;
 
-use cortex_m_rt::{entry, exception};
 use cost_board::{
-    Count, Counts, GROUPS, PERIOD_MILLIS, SHOT_MILLIS, TICKS, YIELDS, fail, finish, for_each_group,
-    must, now, start, tick,
+    Count, Counts, GROUPS, PERIOD_MILLIS, SHOT_MILLIS, TICKS, YIELDS, entry, fail, finish,
+    handlers, must, now, start, tick, with_groups,
 };
 use critical_section::Mutex;
 use embassy_executor::{Executor, Spawner};
@@ -30,22 +29,26 @@ static COUNTS: [Counts; GROUPS] = [const { Counts::zero() }; GROUPS];
 /// Ticks of all groups.
 static TICKS_OF_ALL: Count = Count::zero();
 
+static mut EXECUTOR: Option<Executor> = None;
+
 #[entry]
 fn main() -> ! {
-    static mut EXECUTOR: Option<Executor> = None;
     start();
-    EXECUTOR.insert(Executor::new()).run(|spawner| {
+    let executor = &raw mut EXECUTOR;
+    // SAFETY: `main` runs once, and nothing else knows this static.
+    let executor = unsafe { &mut *executor };
+    executor.insert(Executor::new()).run(|spawner| {
         macro_rules! spawn {
-            ($group:ident, $number:literal) => {
-                must($group::spawn(spawner));
+            ($($group:ident $number:literal)*) => {
+                $(must($group::spawn(spawner));)*
             };
         }
-        for_each_group!(spawn);
+        with_groups!(spawn);
     })
 }
 
-macro_rules! group {
-    ($group:ident, $number:literal) => {
+macro_rules! groups {
+    ($($group:ident $number:literal)*) => {$(
         mod $group {
             use super::*;
 
@@ -90,12 +93,12 @@ macro_rules! group {
                 }
             }
         }
-    };
+    )*};
 }
 
-for_each_group!(group);
+with_groups!(groups);
 
-/// The millisecond clock. SysTick ticks all the time, so there is no alarm to set.
+/// The millisecond clock. It ticks all the time, so there is no alarm to set.
 struct Clock {
     queue: Mutex<RefCell<Queue>>,
 }
@@ -116,15 +119,15 @@ impl Driver for Clock {
     }
 }
 
-#[exception]
-fn SysTick() {
+handlers!(on_tick, on_interrupt);
+
+fn on_tick() {
     let now = tick();
     critical_section::with(|token| CLOCK.queue.borrow_ref_mut(token).next_expiration(now));
 }
 
-#[exception]
-unsafe fn DefaultHandler(interrupt: i16) {
-    match SIGNALS.get(interrupt as usize) {
+fn on_interrupt(number: usize) {
+    match SIGNALS.get(number) {
         Some(signal) => signal.signal(()),
         None => fail(),
     }

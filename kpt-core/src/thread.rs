@@ -110,8 +110,13 @@ impl<'t, S, A> Thread<'t, S, A> {
     /// # Errors
     /// With the argument, and the thread has ended: [`AgainError::Ended`] if the hook has given it up with
     /// `cancel_source`, [`AgainError::Taken`] if another thread of that kind has that source.
-    pub fn again_when(mut self, when: When) -> Result<(), AgainError<A>> {
+    #[inline(always)]
+    pub fn again_when(self, when: When) -> Result<(), AgainError<A>> {
         let (request, value) = Request::new(when);
+        self.again_request(request, value)
+    }
+
+    fn again_request(mut self, request: Request, value: u64) -> Result<(), AgainError<A>> {
         let tables = &mut self.own.threads.tables;
         let again = tables.again_when(self.own.index, request, value, self.hook, self.arg);
         self.own.settle(again)
@@ -124,6 +129,7 @@ impl<'t, S, A> Thread<'t, S, A> {
         (arg, own.end())
     }
 
+    #[inline(always)]
     fn row(&self) -> Option<Row> {
         self.own.threads.row(self.own.index)
     }

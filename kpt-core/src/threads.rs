@@ -218,7 +218,7 @@ impl<'t, S, A> Threads<'t, S, A> {
 /// For the loop and for `Thread`.
 impl<S, A> Threads<'_, S, A> {
     /// What can be seen of a thread.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn row(&self, index: Index) -> Option<Row> {
         self.tables.row(index)
     }

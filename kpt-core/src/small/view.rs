@@ -200,6 +200,7 @@ impl<S, A> View<'_, S, A> {
         self.table.slots.len()
     }
 
+    #[inline(always)]
     pub(crate) fn row(&self, index: Index) -> Option<Row> {
         self.table.slots.get(index.position())?.row(index)
     }

@@ -3,8 +3,8 @@
 # around it but memcpy and its like, with overflow checks and without. What panics calls a function that does not exist,
 # and there is no allocator. With a planted index, and with a planted malloc, it must not link.
 # Usage: tests/no-panic.sh [PREFIX]
-#   PREFIX  an unpacked firmware toolchain (with env.sh), for those ARM targets that rustup has not installed; without
-#           it they are left out
+#   PREFIX  an unpacked firmware toolchain (with env.sh), for those targets that rustup has not installed; without it they
+#           are left out
 set -euo pipefail
 prefix=${1:+$(realpath "$1")}
 root=$(realpath "$(dirname "$0")/..")
@@ -50,8 +50,8 @@ check_host() {
     check "$(rustc --print host-tuple)"
 }
 
-# On ARM the library brings memcpy and its like with it.
-check_arm() {
+# On a microcontroller the library brings memcpy and its like with it.
+check_mcu() {
     local target=$1 build_args=() linker=("$rust_lld" -flavor gnu --no-warnings) outside=({unknown,seen}=0)
     if [[ ! -d $(rustc --print target-libdir --target "$target") ]]; then
         # The compiler's own library has overflow checks nowhere else, so not here either.
@@ -68,6 +68,6 @@ check_arm() {
 
 rust_lld=$(rustc --print target-libdir)/../bin/rust-lld
 check_host
-for target in thumbv7em-none-eabihf thumbv6m-none-eabi; do
-    (check_arm "$target")
+for target in thumbv7em-none-eabihf thumbv6m-none-eabi riscv32imc-unknown-none-elf; do
+    (check_mcu "$target")
 done

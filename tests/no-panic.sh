@@ -5,8 +5,8 @@
 # The overflow checks are kpt's own: heapless counts its indices up from below the capacity, which it knows and the
 # compiler does not.
 # Usage: tests/no-panic.sh [PREFIX]
-#   PREFIX  an unpacked firmware toolchain (with env.sh), for those ARM targets that rustup has not installed; without
-#           it they are left out
+#   PREFIX  an unpacked firmware toolchain (with env.sh), for those targets that rustup has not installed; without it they
+#           are left out
 set -euo pipefail
 prefix=${1:+$(realpath "$1")}
 root=$(realpath "$(dirname "$0")/..")
@@ -54,8 +54,8 @@ check_host() {
     check "$(rustc --print host-tuple)"
 }
 
-# On ARM the library brings memcpy and its like with it.
-check_arm() {
+# On a microcontroller the library brings memcpy and its like with it.
+check_mcu() {
     local target=$1 build_args=() linker=("$rust_lld" -flavor gnu --no-warnings)
     local outside=({unknown,seen,_critical_section_1_0_{acquire,release}}=0)
     if [[ ! -d $(rustc --print target-libdir --target "$target") ]]; then
@@ -73,6 +73,6 @@ check_arm() {
 
 rust_lld=$(rustc --print target-libdir)/../bin/rust-lld
 check_host
-for target in thumbv7em-none-eabihf thumbv6m-none-eabi; do
-    (check_arm "$target")
+for target in thumbv7em-none-eabihf thumbv6m-none-eabi riscv32imc-unknown-none-elf; do
+    (check_mcu "$target")
 done

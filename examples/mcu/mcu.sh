@@ -28,7 +28,8 @@ has_programs() {
     done
 }
 
-# On the machine with the most peripherals, and what differs on RISC-V. The compilers of the others take no warning.
+# On the ARM machine with the most peripherals, and on RISC-V, which lilos is not for. The compilers of the others take
+# no warning.
 check_style() {
     local project
     for project in decode node cost; do
@@ -42,6 +43,7 @@ check_style() {
         for project in node cost; do
             (cd "$project" && check_firmware thumbv7em-none-eabihf)
         done
+        (cd node && check_firmware riscv32imc-unknown-none-elf)
         (cd cost && check_firmware riscv32imc-unknown-none-elf --workspace --exclude cost-lilos)
     )
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Unpacks a compiler with clippy and the sources of `core`, and QEMU for ARM and RISC-V into PREFIX, for machines where
-# `rustup target add` or `apt-get install` is not possible. They are Debian's, of at least bookworm; nothing is installed.
+# `rustup target add` or `apt-get install` is not possible. They are Debian's, of at least bookworm; nothing is
+# installed.
 # Usage: ./toolchain.sh PREFIX     and then `. PREFIX/env.sh`, for building and running firmware only
 # Needs Rust and gcc. Does nothing if this same script has unpacked PREFIX before.
 set -euo pipefail

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the node and the stress test on three machines in QEMU, and the node in the simulator and on Linux. Fails if the
+# Runs the node and the stress test on the machines of QEMU, and the node in the simulator and on Linux. Fails if the
 # node's threads do not say the same everywhere, if the core woke up for nothing, or if an interrupt got lost.
 # Usage: ./run.sh [PREFIX]     a toolchain of ../toolchain.sh; without it, rustup's targets and QEMU as installed
 set -euo pipefail
@@ -39,10 +39,11 @@ build_firmware() {
 }
 
 # Runs a firmware and prints its log. With icount, time goes by instructions and not by the host's clock, so that each
-# run is the same, and a sleep takes no time.
+# run is the same, and a sleep takes no time. The real-time clock of `virt` is told to go by it, too.
 emulate() {
-    local machine=$1 firmware=$2 serial=$3
-    timeout 120 qemu-system-arm -M "$machine" -nographic -monitor none -serial "$serial" \
+    local machine=$1 firmware=$2 serial=$3 system=arm options=()
+    [ "$machine" = virt ] && system=riscv32 options=(-bios none -rtc clock=vm)
+    timeout 120 "qemu-system-$system" -M "$machine" "${options[@]}" -nographic -monitor none -serial "$serial" \
         -icount shift=5,sleep=off -semihosting-config enable=on,target=native -kernel "$firmware" \
         </dev/null >"$work/log" 2>"$work/errors" || {
         local status=$?
@@ -82,12 +83,12 @@ finish_node_on_select() {
 }
 
 run_node_on() {
-    local machine=$1 firmware=$2 uart=$work/uart
+    local machine=$1 core=$2 firmware=$3 uart=$work/uart
     echo dump >"$uart.in"
     : >"$uart.out"
-    emulate "$machine" "$firmware" "pipe:$uart" >"$work/$machine"
-    diff "$work/sim" <(trace_of "$work/$machine") >&2 || fail "$machine and sim differ"
-    echo "node on $machine: the same lines as in the simulator; $(tail -n 1 "$work/$machine")"
+    emulate "$machine" "$firmware" "pipe:$uart" >"$work/node"
+    diff "$work/sim" <(trace_of "$work/node") >&2 || fail "$machine ($core) and sim differ"
+    echo "node on $machine ($core): the same lines as in the simulator; $(tail -n 1 "$work/node")"
     if [ "$machine" = mps2-an386 ]; then
         grep -q ' timer *sample ' "$uart.out" || fail "$machine: its console has no table of threads"
     fi
@@ -98,12 +99,15 @@ start_node_on_select
 run_node_in_simulator
 while read -r machine target; do
     with_toolchain build_firmware "$target"
+    core=${target%%-*}
     firmware=$target_dir/firmware/$target/release
-    with_toolchain run_node_on "$machine" "$firmware/node"
-    with_toolchain emulate "$machine" "$firmware/stress" none | sed "s/^/stress on $machine: /"
+    with_toolchain run_node_on "$machine" "$core" "$firmware/node"
+    with_toolchain emulate "$machine" "$firmware/stress" none | sed "s/^/stress on $machine ($core): /"
 done <<END
 mps2-an386 thumbv7em-none-eabihf
 lm3s6965evb thumbv7m-none-eabi
 microbit thumbv6m-none-eabi
+virt riscv32imc-unknown-none-elf
+virt riscv32imac-unknown-none-elf
 END
 finish_node_on_select

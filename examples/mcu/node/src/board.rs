@@ -37,13 +37,13 @@ fn SysTick() {
 
 /// The clock, and how often the core has slept. All zero bytes when new.
 #[derive(Default)]
-pub struct SysTickClock {
+pub struct Clock {
     /// When the period began, in cycles.
     period_start: u64,
     sleeps: u32,
 }
 
-impl SysTickClock {
+impl Clock {
     pub const fn new() -> Self {
         Self { period_start: 0, sleeps: 0 }
     }

@@ -1,5 +1,5 @@
-//! RISC-V as QEMU's machine `virt` has it: the machine timer is the clock. There is one interrupt that software can raise,
-//! and a word that says which of the program's have come.
+//! RISC-V as QEMU's machine `virt` has it: the machine timer is the clock. There is one interrupt that software can
+//! raise, and a word that says which of the program's have come.
 
 use core::arch::asm;
 use core::sync::atomic::{AtomicU32, Ordering};

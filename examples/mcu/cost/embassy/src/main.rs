@@ -1,5 +1,5 @@
-//! The jobs as tasks of embassy: the executor for threads, a time driver on the millisecond clock with the integrated queue, and a
-//! signal for each interrupt, as the crates' documentation has it.
+//! The jobs as tasks of embassy: the executor for threads, a time driver on the millisecond clock with the integrated
+//! queue, and a signal for each interrupt, as the crates' documentation has it.
 //!
 //! Each job is a task of its own (`pool_size` 1). A pool of several instances would be of use only for jobs that run the
 //! same code; kpt would then have one hook for them, too.

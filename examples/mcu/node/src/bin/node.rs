@@ -7,6 +7,8 @@
 //! |---|---|
 //! | this one | the loop in a static, interrupts, and what the hooks see of the machine |
 //! | `board.rs` | clock and sleep on any Cortex-M |
+//! | `mtime.rs` | the same on RISC-V |
+//! | `arch/` | interrupts of both kinds of core |
 //! | `machine/` | numbers and peripherals of each chip |
 //! | `examples/node/hooks.rs` | the application |
 
@@ -23,13 +25,14 @@ use core::cell::RefCell;
 use core::fmt::{self, Display, Write};
 use core::time::Duration;
 
-use cortex_m_rt::{entry, exception};
 use critical_section::Mutex;
 use heapless::spsc::{Consumer, Producer, Queue};
 use hooks::{Job, Machine, Node, SAMPLES, THREADS, WATCHDOG};
 use kpt_core::{Board, Exit, FixedLoop, Instant, LinePoller, Lines, Source};
-use kpt_node::board::{self, LONGEST, SysTickClock};
+use kpt_node::board::{self, Clock, LONGEST};
 use kpt_node::machine::{self, CYCLES, MICROS, console};
+use kpt_node::{Interrupt, entry};
+use static_cell::ConstStaticCell;
 
 const BUTTON: Source = Source::new(0);
 const CONSOLE: Source = Source::new(1);
@@ -42,14 +45,15 @@ static INTERRUPTS: Mutex<RefCell<Option<Interrupts>>> = Mutex::new(RefCell::new(
 
 type Kpt = FixedLoop<LinePoller<Bench, 2>, Node<Mcu>, THREADS, Job>;
 
+static KPT: ConstStaticCell<Kpt> = ConstStaticCell::new(Kpt::new(LinePoller::new(Bench::new())));
+static EDGES: ConstStaticCell<Queue<Duration, 8>> = ConstStaticCell::new(Queue::new());
+static BYTES: ConstStaticCell<Queue<u8, 16>> = ConstStaticCell::new(Queue::new());
+
 #[entry]
 fn main() -> ! {
-    static mut KPT: Kpt = Kpt::new(LinePoller::new(Bench::new()));
-    static mut EDGES: Queue<Duration, 8> = Queue::new();
-    static mut BYTES: Queue<u8, 16> = Queue::new();
-
-    let (edges_in, edges) = EDGES.split();
-    let (bytes_in, bytes) = BYTES.split();
+    let kpt = KPT.take();
+    let (edges_in, edges) = EDGES.take().split();
+    let (bytes_in, bytes) = BYTES.take().split();
     let interrupts = Interrupts { edges: edges_in, edge_number: 0, bytes: bytes_in };
     critical_section::with(|cs| INTERRUPTS.replace(cs, Some(interrupts)));
     machine::BUTTON.enable();
@@ -58,10 +62,10 @@ fn main() -> ! {
     board::start();
 
     let mut node = Node::new(Mcu { edges, bytes, received: 0, samples: 0 }, START);
-    node.add_threads(KPT.threads()).unwrap();
-    let Ok(exit) = KPT.run(&mut node);
+    node.add_threads(kpt.threads()).unwrap();
+    let Ok(exit) = kpt.run(&mut node);
 
-    let (sleeps, needed) = (KPT.poller().board().sleeps(), sleeps_needed(node.machine.received));
+    let (sleeps, needed) = (kpt.poller().board().sleeps(), sleeps_needed(node.machine.received));
     defmt::println!("slept {=u32} times, needed at most {=u32}", sleeps, needed);
     kpt_node::exit(exit == Exit::Stopped && sleeps <= needed)
 }
@@ -79,13 +83,13 @@ fn sleeps_needed(bytes: u32) -> u32 {
 /// It hangs on the same counter as all else, and not on a timer of its own: QEMU's clock may jump too far while the core
 /// sleeps (7.2, with `sleep=off`), and then two timers do not agree.
 struct Bench {
-    clock: SysTickClock,
+    clock: Clock,
     edges: u32,
 }
 
 impl Bench {
     const fn new() -> Self {
-        Self { clock: SysTickClock::new(), edges: 0 }
+        Self { clock: Clock::new(), edges: 0 }
     }
 
     fn sleeps(&self) -> u32 {
@@ -174,14 +178,14 @@ struct Interrupts {
     bytes: Producer<'static, u8>,
 }
 
-#[exception]
-unsafe fn DefaultHandler(number: i16) {
+#[unsafe(no_mangle)]
+fn on_interrupt(interrupt: Interrupt) {
     critical_section::with(|cs| {
         let mut interrupts = INTERRUPTS.borrow_ref_mut(cs);
-        match interrupts.as_mut() {
-            Some(interrupts) if machine::BUTTON.is(number) => interrupts.on_edge(),
-            Some(interrupts) if machine::CONSOLE.is(number) => interrupts.on_byte(),
-            _ => panic!("nobody expects interrupt {number}"),
+        match (interrupts.as_mut(), interrupt) {
+            (Some(interrupts), machine::BUTTON) => interrupts.on_edge(),
+            (Some(interrupts), machine::CONSOLE) => interrupts.on_byte(),
+            _ => panic!("nobody expects {interrupt:?}"),
         }
     });
 }

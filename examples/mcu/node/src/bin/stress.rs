@@ -10,12 +10,13 @@ use core::cell::RefCell;
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 
-use cortex_m_rt::{entry, exception};
 use critical_section::Mutex;
 use heapless::spsc::{Consumer, Producer, Queue};
 use kpt_core::{Board, Exit, FixedLoop, Instant, LinePoller, Lines, Source, Thread};
-use kpt_node::board::{self, SysTickClock};
+use kpt_node::board::{self, Clock};
 use kpt_node::machine::{self, ALARM, BUTTON};
+use kpt_node::{Interrupt, entry};
+use static_cell::ConstStaticCell;
 
 const INTERRUPTS: u32 = 100_000;
 /// Longer than any alarm, shorter than what the counter counts.
@@ -36,12 +37,13 @@ static RAISED: Mutex<RefCell<Option<Raised>>> = Mutex::new(RefCell::new(None));
 
 type Kpt = FixedLoop<LinePoller<Bench, 1>, Counter, 1>;
 
+static KPT: ConstStaticCell<Kpt> = ConstStaticCell::new(Kpt::new(LinePoller::new(Bench::new())));
+static QUEUE: ConstStaticCell<Queue<u32, 2>> = ConstStaticCell::new(Queue::new());
+
 #[entry]
 fn main() -> ! {
-    static mut KPT: Kpt = Kpt::new(LinePoller::new(Bench::new()));
-    static mut QUEUE: Queue<u32, 2> = Queue::new();
-
-    let (producer, consumer) = QUEUE.split();
+    let kpt = KPT.take();
+    let (producer, consumer) = QUEUE.take().split();
     let raised = Raised { queue: producer, count: 0 };
     critical_section::with(|cs| RAISED.replace(cs, Some(raised)));
     ALARM.enable();
@@ -49,9 +51,9 @@ fn main() -> ! {
     board::start();
 
     let mut counter = Counter::new(consumer);
-    KPT.threads().add_read("counter", LINE, Counter::on_interrupt, ()).unwrap();
+    kpt.threads().add_read("counter", LINE, Counter::on_interrupt, ()).unwrap();
     machine::set_alarm(MOST_ALARM_CYCLES);
-    let Ok(exit) = KPT.run(&mut counter);
+    let Ok(exit) = kpt.run(&mut counter);
 
     let [timer, before, after] = counter.counts;
     defmt::println!(
@@ -60,7 +62,7 @@ fn main() -> ! {
         before,
         after
     );
-    let Bench { clock, looks, longest } = KPT.poller().board();
+    let Bench { clock, looks, longest } = kpt.poller().board();
     let micros = longest.as_micros() as u32;
     defmt::println!("slept {=u32} times of {=u32}, up to {=u32} us", clock.sleeps(), looks, micros);
     kpt_node::exit(exit == Exit::Stopped && counter.is_right && *longest < TOO_LONG)
@@ -106,14 +108,14 @@ impl Counter {
 
 /// The board, and somebody who raises an interrupt around the sleep.
 struct Bench {
-    clock: SysTickClock,
+    clock: Clock,
     looks: u32,
     longest: Duration,
 }
 
 impl Bench {
     const fn new() -> Self {
-        Self { clock: SysTickClock::new(), looks: 0, longest: Duration::ZERO }
+        Self { clock: Clock::new(), looks: 0, longest: Duration::ZERO }
     }
 }
 
@@ -152,9 +154,9 @@ struct Raised {
     count: u32,
 }
 
-#[exception]
-unsafe fn DefaultHandler(number: i16) {
-    if ALARM.is(number) {
+#[unsafe(no_mangle)]
+fn on_interrupt(interrupt: Interrupt) {
+    if interrupt == ALARM {
         machine::acknowledge_alarm();
     }
     critical_section::with(|cs| {

@@ -7,7 +7,7 @@ use crate::time::Instant;
 
 /// Why no thread was added. Nothing has changed, and the argument is in here.
 pub enum AddError<A> {
-    /// As many threads as the tables hold are there already.
+    /// The loop has as many threads as it can have.
     Full(A),
     /// A thread of that kind is registered for that source; there is room for one reader and one writer.
     Taken(A),
@@ -17,7 +17,7 @@ pub enum AddError<A> {
 pub enum AgainError<A> {
     /// The hook itself has given the thread up, with `cancel_source`.
     Ended(A),
-    /// The timer was given a moment and no period, so nobody knows when it should run again.
+    /// It is a timer without a period: it was only ever given moments.
     NoPeriod(A),
     /// Another thread of that kind is registered for that source.
     Taken(A),
@@ -34,7 +34,7 @@ pub struct Stale;
 pub enum Exit {
     /// No thread is left.
     Empty,
-    /// Somebody said `stop`.
+    /// `stop` was called.
     Stopped,
 }
 
@@ -42,7 +42,7 @@ pub enum Exit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Next {
-    /// Another `poll`, at once or after other work: hooks have run, and may have made other threads ready.
+    /// Another `poll`, at once or after other work: a thread is ready, or hooks have run that may have made one so.
     Again,
     /// Another `poll` when a source becomes ready, at the latest at this moment ([`Instant::NEVER`] for no moment).
     Wait(Instant),

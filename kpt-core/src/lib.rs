@@ -21,7 +21,7 @@ mod source;
 mod time;
 mod when;
 
-// The seam to the world.
+// The interface to the platform.
 mod poller;
 
 // What hooks see.
@@ -35,7 +35,7 @@ mod threads;
 mod large;
 mod small;
 
-// Telling people.
+// Output.
 mod decimal;
 mod dump;
 mod log;

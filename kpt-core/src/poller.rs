@@ -18,8 +18,8 @@ pub trait Poller {
     /// [`ERROR`](Readiness::ERROR).
     type Error;
 
-    /// While execute threads are pending, the poller is asked once in that many hooks: 1 where asking is cheap, more
-    /// where an empty look costs as much as many hooks.
+    /// While execute threads are pending, a turn skips its wait until at least this many hooks have run since the last
+    /// one: 1 where asking is cheap, more where an empty look costs as much as many hooks. 0 is 1.
     const LOOK_EVERY: u32 = 1;
 
     /// The time, rounded **up** to a whole microsecond (or to the next tick of a coarser clock).
@@ -57,7 +57,8 @@ pub trait Poller {
     /// - MAY let go of a source on which it pushes `ERROR`; the loop asks anew when a thread wants it again.
     ///
     /// # Errors
-    /// When it can't wait at all. All registrations stay, and the next call tries again.
+    /// When it can't wait at all. All registrations stay, and the next call tries again. (What a poller watches that has
+    /// panicked is not defined; the loop's threads are in order.)
     fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> Result<Instant, Self::Error>;
 }
 

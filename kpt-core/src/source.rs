@@ -155,7 +155,7 @@ impl Readiness {
         Self(self.0 & !other.0)
     }
 
-    /// What of this matters to somebody with that interest: its own bits, hang-up and error.
+    /// Returns the bits by which a thread with that interest is woken: its own, hang-up and error.
     pub fn seen_by(self, interest: Interest) -> Self {
         if interest.is_none() { Self::NONE } else { Self(self.0 & (interest.0 | 0b1100)) }
     }

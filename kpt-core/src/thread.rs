@@ -13,12 +13,13 @@ use crate::when::{Request, When};
 ///
 /// While the hook runs, the thread has its slot and its source: it counts in `len`, and another thread of its kind for
 /// its source is refused. However it ends, the poller has let go of the source before the argument is dropped, so that
-/// the argument may own a socket. It can't be kept beyond the hook.
+/// the argument may own a socket. (A hook that moves the argument out and drops it itself calls [`end`](Self::end) first.)
+/// It can't be kept beyond the hook.
 pub struct Thread<'t, S, A = ()> {
     // Dropped before the argument, which may own the source.
     own: Own<'t, S, A>,
     hook: Hook<S, A>,
-    /// The argument. A hook that has moved it out can't re-arm the thread.
+    /// The argument. A hook that has moved it out can't re-arm the thread: that does not compile.
     pub arg: A,
 }
 
@@ -57,7 +58,7 @@ impl<'t, S, A> Thread<'t, S, A> {
         self.row().map_or(Readiness::NONE, |row| row.readiness)
     }
 
-    /// Returns a timer's deadline. How late it runs is `thread.threads().now()` less this.
+    /// Returns a timer's deadline. How late it runs is the time from this to `thread.threads().now()`.
     pub fn deadline(&self) -> Option<Instant> {
         self.row()?.deadline()
     }
@@ -67,7 +68,8 @@ impl<'t, S, A> Thread<'t, S, A> {
         self.own.threads.reborrow()
     }
 
-    /// Re-arms the thread as it was: same id, same argument, and in a large loop no call of the poller.
+    /// Re-arms the thread as it was: same id, same argument, and in a large loop no call of the poller, unless an
+    /// [`ERROR`](Readiness::ERROR) was found.
     ///
     /// A timer's next deadline is its last one plus its period; periods that have passed by the turn's wait are
     /// skipped. So it does not drift, and does not catch up in a storm. With a period of zero it is due again in the next
@@ -75,11 +77,19 @@ impl<'t, S, A> Thread<'t, S, A> {
     ///
     /// What [`try_again`](Self::try_again) refuses, this logs as an error, and the thread ends. It is never refused for
     /// want of room: the slot is the thread's own until the hook returns. A reader that is re-armed without having read,
-    /// or in spite of an [`ERROR`](Readiness::ERROR), is called in each turn.
+    /// or in spite of an `ERROR`, is called again after each wait.
     pub fn again(mut self) {
         // Not by `try_again`, to which all of the thread would be moved.
         let tables = &mut self.own.threads.tables;
         let again = tables.again(self.own.index, self.hook, self.arg);
+        if let Err(error) = &again {
+            crate::log::error!(
+                "thread {} {}: can't be re-armed, ends: {}",
+                self.own.threads.name(self.own.index),
+                self.own.threads.id(self.own.index),
+                error.message()
+            );
+        }
         let _ = self.own.settle(again);
     }
 
@@ -145,22 +155,19 @@ impl<'t, S, A> Own<'t, S, A> {
     /// Lets go of the thread, if it has been re-armed. If not, it ends.
     #[inline]
     fn settle(self, again: Result<(), AgainError<A>>) -> Result<(), AgainError<A>> {
-        match &again {
-            Ok(()) => core::mem::forget(self),
-            Err(error) => crate::log::error!(
-                "thread {} {}: can't go on, ends: {}",
-                self.threads.name(self.index),
-                self.threads.id(self.index),
-                error.message()
-            ),
+        if again.is_ok() {
+            core::mem::forget(self);
         }
         again
     }
 
     /// Ends the thread.
-    fn end(mut self) -> Threads<'t, S, A> {
-        self.threads.end(self.index);
-        self.into_threads()
+    fn end(self) -> Threads<'t, S, A> {
+        let index = self.index;
+        // Not after: were the poller to panic, the thread would end a second time.
+        let mut threads = self.into_threads();
+        threads.end(index);
+        threads
     }
 
     #[cfg(not(feature = "large"))]
@@ -168,6 +175,7 @@ impl<'t, S, A> Own<'t, S, A> {
         self.threads
     }
 
+    /// A value with a destructor can't be taken apart, so that its threads are taken out of it.
     #[cfg(feature = "large")]
     fn into_threads(mut self) -> Threads<'t, S, A> {
         let tables = self.threads.tables.take();

@@ -15,7 +15,7 @@ use crate::when::{Request, When};
 /// What a thread does: a function of the application's state `S` and of the thread, which holds the argument.
 ///
 /// A method `fn on_tick(&mut self, thread: Thread<Self>)` is a hook, and so is a closure that captures nothing. It is
-/// called once for each registration. It runs to its end before any other hook does, so it should not block.
+/// called once each time the thread is added or re-armed. It runs to its end before any other hook does, so it should not block.
 pub type Hook<S, A = ()> = fn(&mut S, Thread<'_, S, A>);
 
 /// The threads of a loop, with an argument of type `A` each.
@@ -23,7 +23,8 @@ pub type Hook<S, A = ()> = fn(&mut S, Thread<'_, S, A>);
 /// From a loop's [`threads`](crate::FixedLoop::threads), and inside hooks from [`Thread::threads`]. Where a function takes
 /// it by value and is called more than once, [`reborrow`](Self::reborrow) lends it.
 ///
-/// An operation on one thread costs O(1) on average in a large loop, and O(capacity) in a small one.
+/// An operation costs O(1) on average in a large loop, and O(capacity) in a small one; `dump` and `verify` look at all
+/// threads.
 pub struct Threads<'t, S, A = ()> {
     pub(crate) tables: Tables<'t, S, A>,
 }
@@ -38,8 +39,9 @@ impl<'t, S, A> Threads<'t, S, A> {
     /// `name` is for logs and `dump`. Threads for the same moment run in the order of adding.
     ///
     /// # Errors
-    /// [`AddError`] with the argument: the loop is full, or the source has a thread of that kind. The thread that runs
-    /// counts for both until it calls [`end`](Thread::end) or returns. Nothing else has changed.
+    /// [`AddError`] with the argument: the source has a thread of that kind, or the loop is full. The thread that runs
+    /// keeps its slot until it calls [`end`](Thread::end) or returns, and its source until then or until
+    /// [`cancel_source`](Self::cancel_source). Nothing has changed.
     #[inline(always)]
     pub fn add(
         &mut self,
@@ -148,7 +150,7 @@ impl<'t, S, A> Threads<'t, S, A> {
     }
 
     /// Ends a thread before its hook is called, and returns its argument. A thread that was found ready or due does not
-    /// run any more. Any id may be given at any time.
+    /// run any more. Any id of this loop may be given at any time.
     ///
     /// If it was the reader or writer of a source, the poller has let go of that interest when this returns.
     ///
@@ -160,16 +162,20 @@ impl<'t, S, A> Threads<'t, S, A> {
         Ok(arg)
     }
 
-    /// Ends both threads of a source, also the one that runs, and returns their arguments. When this returns, the poller
-    /// does not watch the source, so that it may be closed, or registered anew. The thread that runs keeps its slot until
-    /// its hook returns.
+    /// Ends the threads that wait for a source, and returns their arguments. When this returns, the poller does not watch
+    /// the source, so that it may be closed, or registered anew.
+    ///
+    /// If the thread that runs is one of them, it loses its source and can't be re-armed. It keeps its slot and its argument
+    /// until its hook returns.
     pub fn cancel_source(&mut self, source: Source) -> CancelledSource<A> {
+        let cancelled = self.tables.cancel_source(source);
         crate::log::trace!("source {}: its threads are cancelled", source.number());
-        self.tables.cancel_source(source)
+        cancelled
     }
 
-    /// Ends the loop before the next hook is called, without a wait. What was found ready or due stays so and runs first
-    /// in the next turn. Called before `run`, it makes `run` return at once.
+    /// Makes `run`, `turn` or `poll` return [`Exit::Stopped`](crate::Exit::Stopped) when the hook that runs has returned,
+    /// without a wait. What was found ready or due stays so and runs first in the next turn. Called before `run`, it makes
+    /// `run` return at once.
     pub fn stop(&mut self) {
         self.tables.stop();
     }
@@ -237,7 +243,7 @@ impl<S, A> Threads<'_, S, A> {
         self.row(index).map_or(ThreadId::NONE, |row| row.id)
     }
 
-    /// Logs that the thread's source is broken, if it is: its hook need not look for that.
+    /// Logs an error if the thread's source has one.
     pub(crate) fn log_error_of(&self, index: Index) {
         if let Some(row) = self.row(index).filter(|row| row.readiness.is_error()) {
             crate::log::error!(

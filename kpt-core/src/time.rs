@@ -100,8 +100,8 @@ impl Wide {
 
 /// The time between two runs of a timer that re-arms itself, or none; none is all zero bytes.
 ///
-/// Stored as microseconds + 1, so that a body is no larger than it need be. A period of `u64::MAX` microseconds is none
-/// as well, which nobody will know: such a timer is never due.
+/// Stored as microseconds + 1, so that none is all zero bits. A period of `u64::MAX` microseconds is none as well, which
+/// can't be observed: such a timer is never due.
 #[derive(Clone, Copy)]
 pub(crate) struct Period(Wide);
 

@@ -13,10 +13,11 @@ pub enum When {
     Readable(Source),
     /// The source is writable, its other side has gone, or it has an error.
     Writable(Source),
-    /// This moment has come. One that has passed counts as now, behind what is due already: as the time at which the
-    /// last wait ended, or before the first one as the time of the first call of `threads`.
+    /// This moment has come. One before the end of the last wait (before the first wait: before the first call of
+    /// `threads`) counts as that end: it comes behind timers that are due already, in the order of arming.
     At(Instant),
-    /// This much time has passed since `add` or `again_when`; it is also the timer's period. `Duration::ZERO` is due in
+    /// This much time, rounded up to whole microseconds, has passed since the call of `add` or `again_when`. It is also
+    /// the timer's period. `Duration::ZERO` is due in
     /// the next wait, which then does not sleep; `Duration::MAX` is never.
     After(#[cfg_attr(feature = "defmt", defmt(Debug2Format))] Duration),
     /// The next turn has come: what asyncio calls `call_soon`, and FRR an event.

@@ -17,11 +17,14 @@ use crate::time::Instant;
 /// threads' arguments. Hooks know only `S` and `A`, so the same hooks run on any poller, in loops of any capacity and of
 /// both kinds.
 ///
-/// An array of slots and nothing else: each operation looks at all of them, which costs less than any order up to some
-/// tens of threads. For more there is `EventLoop` (feature `large`), which does the same. With a poller whose
-/// [`modify`](Poller::modify) is a system call, as on epoll, this loop needs two of them for each source and wait.
+/// An array of slots and nothing else. Each operation looks at all of them: a call of a hook costs O(`N`), a wait O(`N`)
+/// for each source, event and due timer. Up to some tens of threads that is cheaper than to keep lists. For more there is
+/// `EventLoop` (feature `large`), which does the same. `N` is at most 65,535, on 64-bit targets 16,777,215.
+///
+/// The poller is told what to watch for the time of each wait. Where [`modify`](Poller::modify) is a system call, as on
+/// epoll, each reader and each writer costs two of them in each wait.
 pub struct FixedLoop<P, S, const N: usize, A = ()> {
-    // Dropped first: it has let go of all sources before any argument is dropped.
+    // Dropped first, though it watches nothing here: unless it has panicked in a wait.
     poller: P,
     table: Table<[Slot<S, A>; N]>,
 }
@@ -40,14 +43,14 @@ impl<P, S, const N: usize, A> FixedLoop<P, S, N, A> {
 }
 
 impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
-    /// Returns the threads, to add to and to take from.
+    /// Returns the threads, for adding and cancelling.
     ///
-    /// The first call asks the poller for the time, with a wait that does not sleep. What is due is judged by that, until
-    /// the next wait ends.
+    /// Until a thread has been added, each call asks the poller for the time, with a wait that does not sleep; what is due
+    /// is judged by that time until the next wait ends. An error of that wait is ignored: the next turn waits again.
     pub fn threads(&mut self) -> Threads<'_, S, A> {
         self.end_panicked();
         if self.table.stamp == 0 {
-            // Nothing is watched yet, so that nothing can be found. If it fails, the first turn will.
+            // Nothing is watched yet, so that nothing can be found.
             let _ = self.wait(false);
         }
         self.view()
@@ -66,23 +69,30 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
         }
     }
 
-    /// Runs one turn, for a program that has a loop of its own. Returns `None` if threads are left and none has called
-    /// [`stop`](Threads::stop).
+    /// Runs one turn, for a program that has a loop of its own. Returns `None` unless no thread is left or
+    /// [`stop`](Threads::stop) was called.
     ///
-    /// 1. What an earlier `stop`, or a wait that failed, has left.
-    /// 2. Execute threads that are there, in the order of adding. If more are pending then, and fewer than
-    ///    [`LOOK_EVERY`](Poller::LOOK_EVERY) hooks have run since the poller was last asked, the turn ends here.
-    /// 3. The wait: until the nearest deadline, and without sleeping if an execute thread is pending.
+    /// 1. What an earlier `stop`, a panic, or a wait that failed has left.
+    /// 2. Execute threads that were there when the turn began, in the order of arming. If more are pending then, and fewer
+    ///    than [`LOOK_EVERY`](Poller::LOOK_EVERY) hooks have run since the poller was last asked, the turn ends here.
+    /// 3. The wait: until the nearest deadline, and without sleeping if an execute thread is pending or a source can't be
+    ///    watched.
     /// 4. Writers that are ready, then readers that are ready, in the order in which the poller found them.
-    /// 5. Timers that were due when the wait ended, by deadline, equal ones in the order of adding.
+    /// 5. Timers that were due when the wait ended: by deadline, and equal deadlines, as well as all that had passed before
+    ///    the wait, in the order of arming.
+    ///
+    /// After a `stop` the turn ends without the rest; so does it after step 2 if no thread is left.
     ///
     /// What a hook adds or re-arms never runs in the same step: execute threads wait for the next turn, all else for
-    /// the next wait (which is this turn's for a hook of steps 1 and 2). So a thread that is ready or due waits for
-    /// less than `LOOK_EVERY` + 3 × `capacity` hooks of other threads, whatever they do, unless they call `stop` again
-    /// and again, or panic: a turn that ends by that does not get to its wait.
+    /// the next wait (which is this turn's for a hook of steps 1 and 2). So between two waits fewer than `LOOK_EVERY` + 2 ×
+    /// `capacity` hooks run, and after a wait fewer than `capacity` before any thread that it found, whatever hooks do,
+    /// unless they call `stop` or panic in each turn: a turn that ends by that does not get to its wait.
     ///
     /// # Errors
     /// Returns the error of [`Poller::wait`]. No thread is lost; `turn` may be called again.
+    ///
+    /// # Panics
+    /// Not by itself. A panic of a hook passes through; its thread has ended, unless it was re-armed before.
     pub fn turn(&mut self, state: &mut S) -> Result<Option<Exit>, P::Error> {
         self.run_first(state);
         if !self.is_over() && !self.can_skip_wait() {
@@ -95,7 +105,9 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
     /// Runs one turn that does not sleep, for a program whose own loop sleeps: an interrupt handler, an executor.
     /// Returns what that loop should do next.
     ///
-    /// The same steps as in [`turn`](Self::turn), but that the wait of step 3 only looks. It is never left out.
+    /// The same steps as in [`turn`](Self::turn), but that the wait of step 3 only looks, and is not left out because of
+    /// `LOOK_EVERY`. Between calls the poller watches nothing: the host must know itself which events should make it call,
+    /// as a handler does that sets a line.
     ///
     /// # Errors
     /// Returns the error of [`Poller::wait`]. No thread is lost; `poll` may be called again.
@@ -120,12 +132,13 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
     #[inline(always)]
     fn run_first(&mut self, state: &mut S) {
         self.end_panicked();
+        // Before any hook runs: what is armed from here on waits for the next turn.
         let stamp = self.table.stamp;
         self.run_found(state);
         self.run_all(state, Place::Pending, rank(Place::Pending, stamp));
     }
 
-    /// Steps 4 and 5. Nothing is found while hooks run, so that these come to an end.
+    /// Steps 4 and 5. Only a wait makes threads ready or due, so that hooks can't add to these.
     #[inline(always)]
     fn run_found(&mut self, state: &mut S) {
         self.run_all(state, Place::ReadyToWrite, last(Place::Due));
@@ -141,7 +154,8 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
         }
     }
 
-    /// Calls a hook. Its thread has ended when it returns, unless it has been re-armed.
+    /// Calls a hook. Its thread has ended when it returns, unless it has been re-armed. One that runs in this slot then is
+    /// that thread and no other, since hooks are not nested.
     fn call(&mut self, state: &mut S, index: Index) {
         self.table.hooks_since_wait = self.table.hooks_since_wait.wrapping_add(1);
         let Some(slot) = self.table.slots.get_mut(index.position()) else { return };
@@ -177,10 +191,8 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
         let mut table: &mut Table<[Slot<S, A>]> = table;
         table.hooks_since_wait = 0;
         for position in 0..table.slots.len() {
-            let Some(slot) = table.slots.get(position) else { continue };
-            let Some(source) = slot.source() else { continue };
-            let interest = slot.kind.interest() | table.interest(source);
-            if poller.modify(source, interest).is_err() {
+            let Some(source) = table.slots.get(position).and_then(Slot::source) else { continue };
+            if poller.modify(source, table.interest(source)).is_err() {
                 table.push(source, Readiness::ERROR);
             }
         }
@@ -193,7 +205,7 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
         Ok(())
     }
 
-    /// Ends the thread whose hook has panicked, if there is one.
+    /// Ends the thread whose hook has panicked, if there is one. Where panics don't unwind, there is none.
     fn end_panicked(&mut self) {
         if cfg!(panic = "unwind") {
             for slot in self.table().slots.iter_mut().filter(|slot| slot.is_running()) {

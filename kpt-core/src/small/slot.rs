@@ -10,8 +10,10 @@ use crate::time::{Period, Wide};
 
 /// Where a thread is on its way from being added to being called.
 ///
-/// The order matters: a thread from `Running` on has its source, one from `Timer` on has not been called, and those from
-/// `ReadyToWrite` on need no more than their turn, in this order.
+/// The order matters. After `Retired` there is a thread; from `Running` on it has its source; from `Timer` on it waits,
+/// and its hook is in the slot; from `Watched` up to `Due` the poller is asked about it; from `ReadyToWrite` on it needs
+/// nothing more than to be called. Ready and due threads are called in this order; execute threads have a step of their
+/// own in a turn.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
 #[repr(u8)]
 pub(crate) enum Place {
@@ -51,7 +53,7 @@ pub(crate) struct Slot<S, A> {
     pub(crate) key: Wide,
     pub(crate) period: Period,
     pub(crate) name: Option<&'static str>,
-    /// `None` while the hook runs. The cell hides spare values of `A`, so that `None` is zero bytes for every `A`.
+    /// `None` while the hook runs, and where there is no thread. The cell hides spare values of `A`, so that `None` is zero bytes for every `A`.
     pub(crate) call: Option<(Hook<S, A>, Cell<A>)>,
 }
 
@@ -113,9 +115,11 @@ impl<S, A> Slot<S, A> {
     }
 
     /// Ends the thread, and returns its argument unless its hook has it.
+    #[cfg_attr(not(feature = "large"), inline(never))]
     pub(crate) fn vacate(&mut self) -> Option<A> {
         let is_spent = self.generation == Generation::LAST;
         self.place = if is_spent { Place::Retired } else { Place::Vacant };
+        self.period = Period::NONE;
         self.call.take().map(|(_, arg)| arg.into_inner())
     }
 

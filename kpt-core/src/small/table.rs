@@ -11,9 +11,9 @@ use crate::time::{Instant, LAST, later};
 pub(crate) struct Table<T: ?Sized> {
     /// The number of the last move of a thread to a place.
     pub(crate) stamp: u64,
-    /// The time at which the last wait ended: what is due by then is due.
-    pub(crate) position: Instant,
-    /// The latest that the clock said, rounded up: where a delay begins.
+    /// The time at which the last wait ended: what is due by then is due. It never goes back.
+    pub(crate) wait_ended: Instant,
+    /// The latest that `Poller::now` returned, which rounds up: where a delay begins. It never goes back either.
     pub(crate) read_at: Instant,
     /// How many times something was found on a source without threads.
     pub(crate) strays: u32,
@@ -27,7 +27,7 @@ impl<S, A, const N: usize> Table<[Slot<S, A>; N]> {
     pub(crate) const fn new() -> Self {
         Self {
             stamp: 0,
-            position: Instant::ZERO,
+            wait_ended: Instant::ZERO,
             read_at: Instant::ZERO,
             strays: 0,
             hooks_since_wait: 0,
@@ -48,7 +48,7 @@ impl<S, A> Table<[Slot<S, A>]> {
         self.stamp
     }
 
-    /// The first thread of all from a place up to a rank.
+    /// The first of the threads from a place on, up to a rank.
     #[inline(never)]
     pub(crate) fn first(&self, from: Place, to: u64) -> Option<Index> {
         let (mut first, mut least) = (None, to);
@@ -62,7 +62,7 @@ impl<S, A> Table<[Slot<S, A>]> {
 
     /// The timer that is due next, of equal ones the one that was armed first. A deadline that has passed counts as now.
     pub(crate) fn next_timer(&mut self) -> Option<&mut Slot<S, A>> {
-        let now = self.position.as_micros();
+        let now = self.wait_ended.as_micros();
         let due = |slot: &Slot<S, A>| now.max(slot.key.get());
         let mut next: Option<&mut Slot<S, A>> = None;
         for slot in self.slots.iter_mut().filter(|slot| slot.place == Place::Timer) {
@@ -82,16 +82,16 @@ impl<S, A> Table<[Slot<S, A>]> {
         if self.first(Place::ReadyToWrite, last(Place::Pending)).is_some() {
             return Instant::ZERO;
         }
-        let now = self.position;
+        let now = self.wait_ended;
         let Some(timer) = self.next_timer() else { return Instant::NEVER };
         let due = Instant::from_micros(timer.key.get());
-        // Not `due` if it has passed: a clock that has gone back has yet to come there again.
+        // Not `due` if it has passed: if the clock has gone back, it would come there a second time.
         if due <= now { Instant::ZERO } else { due }
     }
 
     /// The time is `now`: notes which timers are due, in their order.
     pub(crate) fn advance(&mut self, now: Instant) {
-        let now = later(self.position, now.min(LAST));
+        let now = later(self.wait_ended, now.min(LAST));
         let mut stamp = self.stamp;
         while let Some(timer) = self.next_timer()
             && timer.key.get() <= now.as_micros()
@@ -100,7 +100,7 @@ impl<S, A> Table<[Slot<S, A>]> {
             timer.go(Place::Due, stamp);
         }
         self.stamp = stamp;
-        self.position = now;
+        self.wait_ended = now;
     }
 
     /// What the threads of a source want.
@@ -143,19 +143,25 @@ impl<S, A> Table<[Slot<S, A>]> {
     }
 }
 
-/// What the poller finds: threads that are ready come to their place in the order of being found.
+/// What the poller finds: threads that are ready come to their place in the order of being found. For a reference, as a
+/// slice can't be made a trait object.
 impl<S, A> Waiting for &mut Table<[Slot<S, A>]> {
     #[inline(never)]
     fn push(&mut self, source: Source, readiness: Readiness) {
-        let is_meant = |other| source == other;
-        if self.slots.iter().any(|slot| slot.source().is_some_and(is_meant)) {
-            self.ask(&mut |other, _| if is_meant(other) { readiness } else { Readiness::NONE });
-        } else {
+        let mut is_stray = true;
+        self.ask(&mut |other, _| {
+            if other != source {
+                return Readiness::NONE;
+            }
+            is_stray = false;
+            readiness
+        });
+        if is_stray {
             self.strays = self.strays.saturating_add(1);
         }
     }
 
-    // Where the poller is known, nothing is left of the calls.
+    // Inlined, so that `answer` is a direct call where the poller is known.
     #[inline(always)]
     fn ask(&mut self, answer: &mut dyn FnMut(Source, Interest) -> Readiness) -> bool {
         let mut is_any_ready = false;

@@ -13,7 +13,7 @@ use crate::threads::{CancelledSource, Hook};
 use crate::time::{Instant, Wide, after, later};
 use crate::when::Request;
 
-/// A clock without the rest of its poller.
+/// The clock of a poller, whatever its other types are.
 pub(crate) trait Clock {
     fn time(&mut self) -> Instant;
 }
@@ -46,20 +46,19 @@ impl<S, A> View<'_, S, A> {
         hook: Hook<S, A>,
         arg: A,
     ) -> Result<ThreadId, AddError<A>> {
-        if self.is_taken(request, value, None) {
+        if self.is_taken(request, value, Place::Running) {
             return Err(AddError::Taken(arg));
         }
         let vacant = self.table.slots.iter().position(|slot| slot.place == Place::Vacant);
         let Some(index) = vacant.and_then(Index::new) else { return Err(AddError::Full(arg)) };
         let Some(slot) = self.arm(index, request, value) else { return Err(AddError::Full(arg)) };
         slot.name = Some(name);
-        slot.period = request.period(value);
         slot.generation = slot.generation.next();
         slot.call = Some((hook, Cell::new(arg)));
         Ok(slot.id(index))
     }
 
-    /// Ends a thread whose hook has not been called.
+    /// Ends a thread that waits, or was found ready or due.
     #[cfg_attr(feature = "large", inline(never))]
     pub(crate) fn cancel(&mut self, id: ThreadId) -> Result<A, Stale> {
         let slot = id.index().and_then(|index| self.table.slots.get_mut(index.position()));
@@ -90,8 +89,10 @@ impl<S, A> View<'_, S, A> {
         hook: Hook<S, A>,
         arg: A,
     ) -> Result<(), AgainError<A>> {
-        let (stamp, now) = (self.table.next_stamp(), self.table.position);
-        let Some(slot) = self.table.slots.get_mut(index.position()) else { return Ok(()) };
+        let (stamp, now) = (self.table.next_stamp(), self.table.wait_ended);
+        let Some(slot) = self.table.slots.get_mut(index.position()) else {
+            return Err(AgainError::Ended(arg));
+        };
         if slot.place == Place::GivenUp {
             return Err(AgainError::Ended(arg));
         }
@@ -120,15 +121,13 @@ impl<S, A> View<'_, S, A> {
         if self.table.slots.get(index.position()).is_none_or(|slot| slot.place == Place::GivenUp) {
             return Err(AgainError::Ended(arg));
         }
-        if self.is_taken(request, value, Some(index)) {
+        if self.is_taken(request, value, Place::Timer) {
             return Err(AgainError::Taken(arg));
         }
-        if let Some(slot) = self.arm(index, request, value) {
-            if request == Request::After {
-                slot.period = request.period(value);
-            }
-            slot.call = Some((hook, Cell::new(arg)));
-        }
+        let Some(slot) = self.arm(index, request, value) else {
+            return Err(AgainError::Ended(arg));
+        };
+        slot.call = Some((hook, Cell::new(arg)));
         Ok(())
     }
 
@@ -146,24 +145,23 @@ impl<S, A> View<'_, S, A> {
 
     /// The time, not before what it was.
     pub(crate) fn now(&mut self) -> Instant {
-        let known = later(self.table.read_at, self.table.position);
+        let known = later(self.table.read_at, self.table.wait_ended);
         self.table.read_at = later(known, self.clock.time());
         self.table.read_at
     }
 
-    /// Whether another thread of that kind has the source.
-    fn is_taken(&self, request: Request, value: u64, but: Option<Index>) -> bool {
+    /// Whether a thread of that kind, in that place or a later one, has the source.
+    fn is_taken(&self, request: Request, value: u64, from: Place) -> bool {
         let (kind, source) = (request.kind(), Source::new(value as u32));
-        let is_other = |position| but.is_none_or(|index| index.position() != position);
-        let mut slots = self.table.slots.iter().enumerate();
-        kind.has_source() && slots.any(|(at, slot)| slot.has(kind, source) && is_other(at))
+        let is_of = |slot: &Slot<S, A>| slot.place >= from && slot.has(kind, source);
+        kind.has_source() && self.table.slots.iter().any(is_of)
     }
 
     /// Lets a thread wait for `request`.
     fn arm(&mut self, index: Index, request: Request, value: u64) -> Option<&mut Slot<S, A>> {
         let key = match request {
             // No delay is one that is over.
-            Request::After if value == 0 => self.table.position.as_micros(),
+            Request::After if value == 0 => self.table.wait_ended.as_micros(),
             Request::After => after(self.now(), value).as_micros(),
             _ => value,
         };
@@ -171,6 +169,9 @@ impl<S, A> View<'_, S, A> {
         let slot = self.table.slots.get_mut(index.position())?;
         slot.kind = request.kind();
         slot.key = Wide::new(key);
+        if request == Request::After {
+            slot.period = request.period(value);
+        }
         slot.wait(stamp);
         Some(slot)
     }
@@ -186,7 +187,8 @@ impl<S, A> View<'_, S, A> {
         self.table.slots.iter().filter(|slot| slot.place != Place::Retired).count()
     }
 
-    /// The most threads that there have been at a time: a slot is given out only if those before it have a thread.
+    /// The most threads that there have been at a time: a slot is given out only if those before it have a thread (or are
+    /// retired, and count for one).
     pub(crate) fn most_used(&self) -> u32 {
         let is_new = |slot: &&Slot<S, A>| slot.generation == Generation::NONE;
         self.slots().saturating_sub(self.table.slots.iter().filter(is_new).count()) as u32

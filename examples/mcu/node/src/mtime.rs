@@ -53,7 +53,7 @@ impl Clock {
             if is_awake() {
                 return;
             }
-            let (now, until) = (cycles(), until.map_or(NEVER, cycles_at));
+            let (now, until) = (cycles(), if until == Instant::NEVER { NEVER } else { cycles_at(until) });
             if now < until {
                 set_alarm(until.min(now + LONGEST));
                 wfi();

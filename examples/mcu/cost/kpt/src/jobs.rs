@@ -31,8 +31,7 @@ impl Jobs {
 
 /// Never inlined, so that it needs no stack while the loop runs.
 #[inline(never)]
-pub fn add_jobs<const N: usize>(kpt: &mut Loop<N>) {
-    let mut threads = kpt.threads();
+pub fn add_jobs(mut threads: Threads<'_, Jobs>) {
     macro_rules! add {
         ($($group:ident $number:literal)*) => {
             $(must($group::add(&mut threads));)*

@@ -16,7 +16,7 @@ fn main() -> ! {
     let (kpt, state) = (&raw mut LOOP, &raw mut STATE);
     // SAFETY: `main` runs once, and nothing else knows these statics.
     let (kpt, state) = unsafe { (&mut *kpt, &mut *state) };
-    add_jobs(kpt);
+    add_jobs(kpt.threads());
     start();
     let _ = kpt.run(state);
     fail()

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs loops that are hosted by interrupt handlers, in QEMU, and prints a line for each program. Fails if
+# Runs loops that are hosted by interrupt handlers and by embassy, in QEMU, and prints a line for each program. Fails if
 # one fails: if a hook was late, a wake-up got lost, or something was not counted.
 # Usage: ./run.sh [PREFIX]     a toolchain of ../toolchain.sh; without it, rustup's targets and QEMU as installed
 set -euo pipefail
@@ -20,6 +20,7 @@ with_toolchain() (
     "$@"
 )
 
+# Each by itself, since embassy's queue of timers is another one as soon as one program wants that.
 build_firmware() {
     local program=$1 build_std=()
     if ! [ -d "$("${RUSTC:-rustc}" --print target-libdir --target "$target")" ]; then
@@ -45,7 +46,7 @@ emulate() {
 }
 
 (cd ../decode && cargo build --quiet --locked --target-dir "$target_dir/decode")
-for program in priorities; do
+for program in priorities embassy-hosted; do
     with_toolchain build_firmware "$program"
     with_toolchain emulate "$program"
 done

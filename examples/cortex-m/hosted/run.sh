@@ -46,7 +46,7 @@ emulate() {
 }
 
 (cd ../decode && cargo build --quiet --locked --target-dir "$target_dir/decode")
-for program in priorities embassy-hosted; do
+for program in priorities embassy-hosted embassy-board; do
     with_toolchain build_firmware "$program"
     with_toolchain emulate "$program"
 done

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# All checks on microcontrollers: style, the node and the stress test in QEMU, the proof that nothing panics or
-# allocates, and what kpt costs there.
+# All checks on microcontrollers: style, the node, the stress test and hosted loops in QEMU, the proof that nothing panics
+# or allocates, and what kpt costs there.
 # Usage: ./mcu.sh [PREFIX]
 # Takes rustup's targets and QEMU as they are installed. Where one is missing, toolchain.sh unpacks all of it into
 # PREFIX (target/mcu-toolchain), once.
@@ -32,7 +32,7 @@ has_programs() {
 # no warning.
 check_style() {
     local project
-    for project in decode node cost; do
+    for project in decode node hosted cost; do
         (cd "$project" && cargo fmt --check)
     done
     (cd decode && cargo clippy --quiet --locked --target-dir "$target_dir/decode")
@@ -40,7 +40,7 @@ check_style() {
         if ((${#prefix[@]})); then
             . "${prefix[0]}/env.sh"
         fi
-        for project in node cost; do
+        for project in node hosted cost; do
             (cd "$project" && check_firmware thumbv7em-none-eabihf)
         done
         (cd node && check_firmware riscv32imc-unknown-none-elf)
@@ -68,6 +68,7 @@ else
 fi
 check_style
 node/run.sh "${prefix[@]}"
+hosted/run.sh "${prefix[@]}"
 "$root/tests/no-panic.sh" "${prefix[@]}"
 # Built with the same options as the node, so that `core` is there already.
 CARGO_TARGET_DIR=$target_dir/firmware cost/measure.sh "${prefix[@]}"

@@ -47,12 +47,12 @@ pub trait Poller {
     /// Waits until a source is ready or `until` has come ([`Instant::NEVER`] never does), pushes what is ready, and returns the
     /// time, rounded **down** to a whole microsecond (or tick), so that no timer runs early.
     ///
-    /// - MUST return at once when `until` has passed, and look at the sources all the same.
+    /// - MUST return at once when `until` has passed, and look at the sources all the same: what is ready then is found.
     /// - MUST report readiness as long as it lasts (level-triggered), hang-up and error to any interest.
     /// - MUST round its timeout up, and not take a signal for an error. `until` is a moment, so that a wait cut short,
     ///   and begun anew by the poller or by the loop, ends no later.
-    /// - MAY return early with nothing, now and then, whether or not something is ready; the next wait or the one after
-    ///   finds it.
+    /// - MAY return before `until` with nothing, now and then, whether or not something is ready; the next wait or the one
+    ///   after finds it.
     /// - MAY push a source more than once, and one that is not watched or not ready.
     /// - MAY let go of a source on which it pushes `ERROR`; the loop asks anew when a thread wants it again.
     ///

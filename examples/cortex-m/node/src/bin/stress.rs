@@ -13,8 +13,9 @@ use core::time::Duration;
 use cortex_m_rt::{entry, exception};
 use critical_section::Mutex;
 use heapless::spsc::{Consumer, Producer, Queue};
-use kpt_core::{Board, Exit, FixedLoop, Instant, LinePoller, Lines, Source, Thread};
-use kpt_node::board::{self, SysTickClock};
+use kpt_core::board::{Board, LinePoller, Lines};
+use kpt_core::{Exit, FixedLoop, Instant, Source, Thread};
+use kpt_node::board::{self, Core};
 use kpt_node::machine::{self, ALARM, BUTTON};
 
 const INTERRUPTS: u32 = 100_000;
@@ -46,7 +47,7 @@ fn main() -> ! {
     critical_section::with(|cs| RAISED.replace(cs, Some(raised)));
     ALARM.enable();
     BUTTON.enable();
-    board::start();
+    machine::start_clock();
 
     let mut counter = Counter::new(consumer);
     KPT.threads().add_read("counter", LINE, Counter::on_interrupt, ()).unwrap();
@@ -60,9 +61,9 @@ fn main() -> ! {
         before,
         after
     );
-    let Bench { clock, looks, longest } = KPT.poller().board();
+    let Bench { core, looks, longest } = KPT.poller().board();
     let micros = longest.as_micros() as u32;
-    defmt::println!("slept {=u32} times of {=u32}, up to {=u32} us", clock.sleeps(), looks, micros);
+    defmt::println!("slept {=u32} times of {=u32}, up to {=u32} us", core.sleeps(), looks, micros);
     kpt_node::exit(exit == Exit::Stopped && counter.is_right && *longest < TOO_LONG)
 }
 
@@ -106,31 +107,33 @@ impl Counter {
 
 /// The board, and somebody who raises an interrupt around the sleep.
 struct Bench {
-    clock: SysTickClock,
+    core: Core,
     looks: u32,
     longest: Duration,
 }
 
 impl Bench {
     const fn new() -> Self {
-        Self { clock: SysTickClock::new(), looks: 0, longest: Duration::ZERO }
+        Self { core: Core::new(), looks: 0, longest: Duration::ZERO }
     }
 }
 
 impl Board<1> for Bench {
+    const TICK_MICROS: u32 = board::TICK_MICROS;
+
     fn lines(&self) -> &'static Lines<1> {
         &LINES
     }
 
     fn now(&mut self) -> Instant {
-        self.clock.now()
+        self.core.now()
     }
 
     fn sleep(&mut self, until: Option<Instant>, is_awake: &dyn Fn() -> bool) {
         let before = self.now();
         self.looks += 1;
         pend_if_next(BEFORE_SLEEP);
-        self.clock.sleep(until, &|| {
+        self.core.sleep(until, &|| {
             let is_awake = is_awake();
             pend_if_next(AFTER_LOOK);
             is_awake

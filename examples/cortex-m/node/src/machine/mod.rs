@@ -5,8 +5,12 @@
 #[cfg_attr(machine = "microbit", path = "microbit.rs")]
 mod chosen;
 pub mod no_console;
+#[cfg(not(machine = "microbit"))]
+mod systick;
 
-pub use chosen::{ALARM, BUTTON, CONSOLE, CYCLES, MICROS, acknowledge_alarm, console, set_alarm};
+pub use chosen::{
+    ALARM, BUTTON, CONSOLE, Timer, acknowledge_alarm, console, set_alarm, start_clock,
+};
 
 use cortex_m::interrupt::InterruptNumber;
 use cortex_m::peripheral::NVIC;
@@ -24,6 +28,11 @@ impl Interrupt {
     pub fn enable(self) {
         // SAFETY: no critical section of this program rests on a masked interrupt.
         unsafe { NVIC::unmask(self) };
+    }
+
+    /// Forgets that it has come.
+    pub fn unpend(self) {
+        NVIC::unpend(self);
     }
 
     /// Has it come now.

@@ -1,5 +1,6 @@
 //! Lines: one bit each between an interrupt handler and a hook.
 
+use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering, compiler_fence, fence};
 
 use crate::source::Source;
@@ -49,9 +50,9 @@ use crate::source::Source;
 /// ```
 ///
 /// # Several cores
-/// A line may be set on another core or OS thread, if the compiler knows that there may be one: it assumes so on every
-/// target with an operating system, and without one if the feature `multicore` is on. Then `set` and `clear` have a
-/// fence each. To wake the core that sleeps is the setter's business, after `set` (on ARM, `SEV` for one in `WFE`).
+/// A line may be set on another core or OS thread on every target with an operating system, and with the feature
+/// `multicore` on those without; then `set` and `clear` have a fence each, which a single core does not need. The setter
+/// also has to wake the core that sleeps, after `set` (on ARM by `SEV`, if that one sleeps in `WFE`).
 pub struct Lines<const N: usize> {
     set: [AtomicBool; N],
 }
@@ -65,7 +66,7 @@ impl<const N: usize> Lines<N> {
 
     /// Sets a line, from an interrupt handler of any priority, or from a hook. Does nothing if there is no such line.
     ///
-    /// What was written before is seen by the hook that clears the line after that.
+    /// Data written before is seen by whoever clears the line afterwards.
     pub fn set(&self, line: Source) {
         if let Some(is_set) = self.line(line) {
             fence_for_all_cores();
@@ -75,7 +76,7 @@ impl<const N: usize> Lines<N> {
 
     /// Clears a line. Does nothing if there is no such line.
     ///
-    /// What is read after that is as new as the last `set` that was cleared, or newer.
+    /// Data read afterwards is at least as new as the last `set` that this has cleared.
     pub fn clear(&self, line: Source) {
         if let Some(is_set) = self.line(line) {
             is_set.store(false, Ordering::Release);
@@ -109,6 +110,14 @@ impl<const N: usize> Default for Lines<N> {
     }
 }
 
+/// The lines that are set.
+impl<const N: usize> fmt::Debug for Lines<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = (0_u32..).zip(&self.set).filter(|(_, is_set)| is_set.load(Ordering::Relaxed));
+        f.debug_set().entries(lines.map(|(line, _)| line)).finish()
+    }
+}
+
 /// A line's bit in a mask; none, if there can't be such a line.
 pub(super) fn line_bit(line: u32) -> u32 {
     1_u32.checked_shl(line).unwrap_or(0)
@@ -122,7 +131,7 @@ pub(super) fn line_bit(line: u32) -> u32 {
 /// `clear` waits in a store buffer while the read overtakes it (x86, ARM), and others see the writes of the setter in
 /// another order (POWER).
 ///
-/// Interrupts of the same core see all its writes in order. There the compiler alone must not move them.
+/// Interrupts of the same core see all its writes in order; there, only the compiler must not move them.
 fn fence_for_all_cores() {
     if cfg!(any(feature = "multicore", not(target_os = "none"))) {
         fence(Ordering::SeqCst);

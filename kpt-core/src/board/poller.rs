@@ -28,12 +28,13 @@ pub trait Board<const N: usize> {
     /// then pending and ends the sleep at once (on Cortex-M, `WFI` does that with interrupts masked). MAY return at any
     /// time; a timer that can't count as far as `until` wakes in between, and is asked again.
     ///
-    /// A board whose counter wraps MUST return in time to look at it before it has gone once around since the last look,
-    /// even if `until` is `NEVER`. [`Clock`](super::Clock) does.
+    /// A board whose counter wraps MUST return at least once per wrap, even if `until` is `NEVER`, so that `now` sees each.
+    /// [`Clock`](super::Clock) does.
     fn sleep(&mut self, until: Instant, is_awake: &dyn Fn() -> bool);
 }
 
 /// Waits for the [`Lines`] of a board. A line that is set is readable and writable.
+#[derive(Debug)]
 pub struct LinePoller<B, const N: usize> {
     board: B,
 }

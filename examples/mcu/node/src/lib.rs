@@ -5,7 +5,6 @@
 #[cfg_attr(target_arch = "arm", path = "arch/cortex_m.rs")]
 #[cfg_attr(target_arch = "riscv32", path = "arch/riscv.rs")]
 mod arch;
-#[cfg_attr(target_arch = "riscv32", path = "mtime.rs")]
 pub mod board;
 pub mod machine;
 mod registers;

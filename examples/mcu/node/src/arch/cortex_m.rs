@@ -1,6 +1,7 @@
 //! Cortex-M: its interrupts are numbers, and software can raise each of them.
 
-use cortex_m::interrupt::InterruptNumber;
+use cortex_m::asm;
+use cortex_m::interrupt::{self, InterruptNumber};
 use cortex_m::peripheral::NVIC;
 use cortex_m_rt::{ExceptionFrame, exception};
 
@@ -22,6 +23,22 @@ impl Interrupt {
     pub fn pend(self) {
         NVIC::pend(self);
     }
+
+    /// Forgets that it has come.
+    pub fn unpend(self) {
+        NVIC::unpend(self);
+    }
+}
+
+/// Calls `f` with interrupts masked.
+pub(crate) fn without_interrupts(f: impl FnOnce()) {
+    interrupt::free(|_| f());
+}
+
+/// Returns when an interrupt is pending, also if it is masked.
+pub(crate) fn wait_for_interrupt() {
+    asm::dsb();
+    asm::wfi();
 }
 
 // SAFETY: the number is that of an interrupt, and stays so.

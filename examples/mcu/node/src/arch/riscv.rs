@@ -1,6 +1,7 @@
-//! RISC-V: the core knows three interrupts. One is for software, one is for the timer (see `board`), and one comes from a
-//! controller that says which peripheral it is.
+//! RISC-V: the core knows three interrupts. One is for software, one is for the timer (see `machine::mtime`), and one comes
+//! from a controller that says which peripheral it is.
 
+use riscv::asm::wfi;
 use riscv::interrupt;
 use riscv_rt::{TrapFrame, core_interrupt};
 
@@ -48,6 +49,16 @@ impl Interrupt {
         assert_eq!(self, Self::Software);
         SOFTWARE.write(0, 1);
     }
+}
+
+/// Calls `f` with interrupts masked.
+pub(crate) fn without_interrupts(f: impl FnOnce()) {
+    interrupt::free(f);
+}
+
+/// Returns when an interrupt is pending, also if it is masked.
+pub(crate) fn wait_for_interrupt() {
+    wfi();
 }
 
 #[core_interrupt(interrupt::Interrupt::MachineSoft)]

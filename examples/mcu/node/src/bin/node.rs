@@ -1,13 +1,12 @@
 //! The sensor node of `examples/node` on a microcontroller without an operating system.
 //!
-//! Interrupts put what has happened into queues and set a line; hooks, the same as on Linux, take it out. When there is
-//! nothing to do, the core sleeps.
+//! Interrupts post what has happened to mailboxes; hooks, the same as on Linux, take it out. When there is nothing to
+//! do, the core sleeps.
 //!
 //! | file | what it has |
 //! |---|---|
 //! | this one | the loop in a static, interrupts, and what the hooks see of the machine |
-//! | `board.rs` | clock and sleep on any Cortex-M |
-//! | `mtime.rs` | the same on RISC-V |
+//! | `board.rs` | clock and sleep on the machine's timer |
 //! | `arch/` | interrupts of both kinds of core |
 //! | `machine/` | numbers and peripherals of each chip |
 //! | `examples/node/hooks.rs` | the application |
@@ -21,47 +20,44 @@ mod hooks;
 #[allow(dead_code, reason = "here somebody really types the command")]
 mod script;
 
-use core::cell::RefCell;
 use core::fmt::{self, Display, Write};
+use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 
-use critical_section::Mutex;
-use heapless::spsc::{Consumer, Producer, Queue};
 use hooks::{Job, Machine, Node, SAMPLES, THREADS, WATCHDOG};
-use kpt_core::{Board, Exit, FixedLoop, Instant, LinePoller, Lines, Source};
-use kpt_node::board::{self, Clock, LONGEST};
-use kpt_node::machine::{self, CYCLES, MICROS, console};
+use kpt_core::board::{Board, Buffer, LinePoller, Lines, Mailbox};
+use kpt_core::{Exit, FixedLoop, Instant, Source};
+use kpt_node::board::{self, Core, LONGEST_SLEEP};
+use kpt_node::machine::{self, console};
 use kpt_node::{Interrupt, entry};
 use static_cell::ConstStaticCell;
-
-const BUTTON: Source = Source::new(0);
-const CONSOLE: Source = Source::new(1);
 
 /// When the first sample is due, on a clock that starts with the program.
 const START: Instant = Instant::from_micros(1_000);
 
 static LINES: Lines<2> = Lines::new();
-static INTERRUPTS: Mutex<RefCell<Option<Interrupts>>> = Mutex::new(RefCell::new(None));
+
+/// When edges of the button came. Hooks take out what there is long before a mailbox is full.
+static EDGES: Mailbox<Duration, 8> = Mailbox::new(&LINES, Source::new(0), &EDGES_BUFFER);
+static EDGES_BUFFER: Buffer<Duration, 8> = Buffer::new();
+
+/// What somebody typed.
+static BYTES: Mailbox<u8, 16> = Mailbox::new(&LINES, Source::new(1), &BYTES_BUFFER);
+static BYTES_BUFFER: Buffer<u8, 16> = Buffer::new();
 
 type Kpt = FixedLoop<LinePoller<Bench, 2>, Node<Mcu>, THREADS, Job>;
 
 static KPT: ConstStaticCell<Kpt> = ConstStaticCell::new(Kpt::new(LinePoller::new(Bench::new())));
-static EDGES: ConstStaticCell<Queue<Duration, 8>> = ConstStaticCell::new(Queue::new());
-static BYTES: ConstStaticCell<Queue<u8, 16>> = ConstStaticCell::new(Queue::new());
 
 #[entry]
 fn main() -> ! {
     let kpt = KPT.take();
-    let (edges_in, edges) = EDGES.take().split();
-    let (bytes_in, bytes) = BYTES.take().split();
-    let interrupts = Interrupts { edges: edges_in, edge_number: 0, bytes: bytes_in };
-    critical_section::with(|cs| INTERRUPTS.replace(cs, Some(interrupts)));
     machine::BUTTON.enable();
     machine::CONSOLE.enable();
     console::start();
-    board::start();
+    machine::start_clock();
 
-    let mut node = Node::new(Mcu { edges, bytes, received: 0, samples: 0 }, START);
+    let mut node = Node::new(Mcu { received: 0, samples: 0 }, START);
     node.add_threads(kpt.threads()).unwrap();
     let Ok(exit) = kpt.run(&mut node);
 
@@ -72,10 +68,9 @@ fn main() -> ! {
 
 /// One before each moment at which something happens, and one each time that the counter does not reach to the next.
 fn sleeps_needed(bytes: u32) -> u32 {
-    let longest = Duration::from_micros(LONGEST * MICROS / CYCLES);
     let interruptions = script::EDGES + bytes;
     let deadlines = SAMPLES + script::PRESSES + 1;
-    interruptions + deadlines + (WATCHDOG.as_micros() / longest.as_micros()) as u32
+    interruptions + deadlines + (WATCHDOG.as_micros() / LONGEST_SLEEP.as_micros()) as u32
 }
 
 /// The board, and somebody who presses its button when the script says so.
@@ -83,43 +78,43 @@ fn sleeps_needed(bytes: u32) -> u32 {
 /// It hangs on the same counter as all else, and not on a timer of its own: QEMU's clock may jump too far while the core
 /// sleeps (7.2, with `sleep=off`), and then two timers do not agree.
 struct Bench {
-    clock: Clock,
+    core: Core,
     edges: u32,
 }
 
 impl Bench {
     const fn new() -> Self {
-        Self { clock: Clock::new(), edges: 0 }
+        Self { core: Core::new(), edges: 0 }
     }
 
     fn sleeps(&self) -> u32 {
-        self.clock.sleeps()
+        self.core.sleeps()
     }
 }
 
 impl Board<2> for Bench {
+    const TICK_MICROS: u32 = board::TICK_MICROS;
+
     fn lines(&self) -> &'static Lines<2> {
         &LINES
     }
 
     fn now(&mut self) -> Instant {
-        self.clock.now()
+        self.core.now()
     }
 
     fn sleep(&mut self, until: Instant, is_awake: &dyn Fn() -> bool) {
         let edge = script::edge(self.edges).map(|since_start| START + since_start);
-        self.clock.sleep(edge.map_or(until, |edge| edge.min(until)), is_awake);
-        if edge.is_some_and(|edge| edge <= self.clock.now()) {
+        self.core.sleep(edge.map_or(until, |edge| edge.min(until)), is_awake);
+        if edge.is_some_and(|edge| edge <= self.core.now()) {
             self.edges += 1;
             machine::BUTTON.pend();
         }
     }
 }
 
-/// The machine as the hooks see it: their side of the queues.
+/// The machine as the hooks see it.
 struct Mcu {
-    edges: Consumer<'static, Duration>,
-    bytes: Consumer<'static, u8>,
     /// How many bytes and samples have been taken.
     received: u32,
     samples: u32,
@@ -127,23 +122,22 @@ struct Mcu {
 
 impl Machine for Mcu {
     fn button(&self) -> Source {
-        BUTTON
+        EDGES.source()
     }
 
     fn console(&self) -> Source {
-        CONSOLE
+        BYTES.source()
     }
 
-    fn acknowledge(&mut self, line: Source) {
-        LINES.clear(line);
-    }
+    /// A mailbox lowers its line by itself.
+    fn acknowledge(&mut self, _line: Source) {}
 
     fn next_edge(&mut self) -> Option<Duration> {
-        self.edges.dequeue()
+        EDGES.take()
     }
 
     fn next_byte(&mut self) -> Option<u8> {
-        let byte = self.bytes.dequeue()?;
+        let byte = BYTES.take()?;
         self.received += 1;
         Some(byte)
     }
@@ -171,40 +165,28 @@ impl Write for Uart {
     }
 }
 
-/// The interrupts' side of the queues. Hooks take out what there is long before a queue is full.
-struct Interrupts {
-    edges: Producer<'static, Duration>,
-    edge_number: u32,
-    bytes: Producer<'static, u8>,
-}
-
 #[unsafe(no_mangle)]
 fn on_interrupt(interrupt: Interrupt) {
-    critical_section::with(|cs| {
-        let mut interrupts = INTERRUPTS.borrow_ref_mut(cs);
-        match (interrupts.as_mut(), interrupt) {
-            (Some(interrupts), machine::BUTTON) => interrupts.on_edge(),
-            (Some(interrupts), machine::CONSOLE) => interrupts.on_byte(),
-            _ => panic!("nobody expects {interrupt:?}"),
-        }
-    });
+    match interrupt {
+        machine::BUTTON => on_edge(),
+        machine::CONSOLE => on_byte(),
+        _ => panic!("nobody expects {interrupt:?}"),
+    }
 }
 
-impl Interrupts {
-    /// A timer unit would have captured when the edge came; the script knows it.
-    fn on_edge(&mut self) {
-        if let Some(edge) = script::edge(self.edge_number) {
-            let _ = self.edges.enqueue(edge);
-        }
-        self.edge_number += 1;
-        LINES.set(BUTTON);
+/// A timer unit would have captured when the edge came; the script knows it.
+fn on_edge() {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.load(Ordering::Relaxed);
+    NUMBER.store(number + 1, Ordering::Relaxed);
+    if let Some(edge) = script::edge(number) {
+        let _ = EDGES.post(edge);
     }
+}
 
-    fn on_byte(&mut self) {
-        console::acknowledge();
-        while let Some(byte) = console::read() {
-            let _ = self.bytes.enqueue(byte);
-        }
-        LINES.set(CONSOLE);
+fn on_byte() {
+    console::acknowledge();
+    while let Some(byte) = console::read() {
+        let _ = BYTES.post(byte);
     }
 }

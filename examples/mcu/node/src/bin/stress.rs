@@ -12,8 +12,9 @@ use core::time::Duration;
 
 use critical_section::Mutex;
 use heapless::spsc::{Consumer, Producer, Queue};
-use kpt_core::{Board, Exit, FixedLoop, Instant, LinePoller, Lines, Source, Thread};
-use kpt_node::board::{self, Clock};
+use kpt_core::board::{Board, LinePoller, Lines};
+use kpt_core::{Exit, FixedLoop, Instant, Source, Thread};
+use kpt_node::board::{self, Core};
 use kpt_node::machine::{self, ALARM, BUTTON};
 use kpt_node::{Interrupt, entry};
 use static_cell::ConstStaticCell;
@@ -48,7 +49,7 @@ fn main() -> ! {
     critical_section::with(|cs| RAISED.replace(cs, Some(raised)));
     ALARM.enable();
     BUTTON.enable();
-    board::start();
+    machine::start_clock();
 
     let mut counter = Counter::new(consumer);
     kpt.threads().add_read("counter", LINE, Counter::on_interrupt, ()).unwrap();
@@ -62,9 +63,9 @@ fn main() -> ! {
         before,
         after
     );
-    let Bench { clock, looks, longest } = kpt.poller().board();
+    let Bench { core, looks, longest } = kpt.poller().board();
     let micros = longest.as_micros() as u32;
-    defmt::println!("slept {=u32} times of {=u32}, up to {=u32} us", clock.sleeps(), looks, micros);
+    defmt::println!("slept {=u32} times of {=u32}, up to {=u32} us", core.sleeps(), looks, micros);
     kpt_node::exit(exit == Exit::Stopped && counter.is_right && *longest < TOO_LONG)
 }
 
@@ -108,31 +109,33 @@ impl Counter {
 
 /// The board, and somebody who raises an interrupt around the sleep.
 struct Bench {
-    clock: Clock,
+    core: Core,
     looks: u32,
     longest: Duration,
 }
 
 impl Bench {
     const fn new() -> Self {
-        Self { clock: Clock::new(), looks: 0, longest: Duration::ZERO }
+        Self { core: Core::new(), looks: 0, longest: Duration::ZERO }
     }
 }
 
 impl Board<1> for Bench {
+    const TICK_MICROS: u32 = board::TICK_MICROS;
+
     fn lines(&self) -> &'static Lines<1> {
         &LINES
     }
 
     fn now(&mut self) -> Instant {
-        self.clock.now()
+        self.core.now()
     }
 
     fn sleep(&mut self, until: Instant, is_awake: &dyn Fn() -> bool) {
         let before = self.now();
         self.looks += 1;
         pend_if_next(BEFORE_SLEEP);
-        self.clock.sleep(until, &|| {
+        self.core.sleep(until, &|| {
             let is_awake = is_awake();
             pend_if_next(AFTER_LOOK);
             is_awake

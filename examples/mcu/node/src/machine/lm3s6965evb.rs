@@ -5,9 +5,8 @@ use crate::registers::Registers;
 
 pub use super::no_console as console;
 
-/// So many cycles take so many microseconds.
-pub const CYCLES: u64 = 25;
-pub const MICROS: u64 = 2;
+pub use super::systick::start_clock;
+pub type Timer = super::systick::SysTick<12_500_000>;
 
 pub const CONSOLE: Interrupt = Interrupt(5);
 pub const ALARM: Interrupt = Interrupt(19);

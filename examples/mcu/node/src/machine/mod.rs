@@ -5,8 +5,14 @@
 #[cfg_attr(machine = "microbit", path = "microbit.rs")]
 #[cfg_attr(machine = "virt", path = "virt.rs")]
 mod chosen;
+#[cfg(machine = "virt")]
+mod mtime;
 pub mod no_console;
+#[cfg(any(machine = "mps2-an386", machine = "lm3s6965evb"))]
+mod systick;
 
-pub use chosen::{ALARM, BUTTON, CONSOLE, CYCLES, MICROS, acknowledge_alarm, console, set_alarm};
+pub use chosen::{
+    ALARM, BUTTON, CONSOLE, Timer, acknowledge_alarm, console, set_alarm, start_clock,
+};
 
 use crate::Interrupt;

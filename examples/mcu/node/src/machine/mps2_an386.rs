@@ -3,9 +3,8 @@
 use super::Interrupt;
 use crate::registers::Registers;
 
-/// So many cycles take so many microseconds.
-pub const CYCLES: u64 = 25;
-pub const MICROS: u64 = 1;
+pub use super::systick::start_clock;
+pub type Timer = super::systick::SysTick<25_000_000>;
 
 pub const CONSOLE: Interrupt = Interrupt(0);
 pub const ALARM: Interrupt = Interrupt(8);

@@ -5,9 +5,11 @@ use crate::registers::Registers;
 
 pub use super::no_console as console;
 
-/// So many cycles of the timer take so many microseconds.
-pub const CYCLES: u64 = 10;
-pub const MICROS: u64 = 1;
+/// Of the timer.
+const HZ: u32 = 10_000_000;
+
+pub use super::mtime::start_clock;
+pub type Timer = super::mtime::Mtime<HZ>;
 
 pub const CONSOLE: Interrupt = Interrupt::Peripheral(10);
 pub const ALARM: Interrupt = Interrupt::Peripheral(11);
@@ -27,7 +29,7 @@ pub fn set_alarm(cycles: u32) {
     // In nanoseconds. Reading the lower word keeps the upper one; writing the lower one sets the alarm.
     let low = CLOCK.read(CLOCK_TIME_LOW);
     let now = u64::from(CLOCK.read(CLOCK_TIME_HIGH)) << 32 | u64::from(low);
-    let at = now + u64::from(cycles) * MICROS * 1_000 / CYCLES;
+    let at = now + u64::from(cycles) * 1_000_000_000 / u64::from(HZ);
     CLOCK.write(CLOCK_INTERRUPTS, 1);
     CLOCK.write(CLOCK_ALARM_HIGH, (at >> 32) as u32);
     CLOCK.write(CLOCK_ALARM_LOW, at as u32);

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs the node and the stress test on the machines of QEMU, and the node in the simulator and on Linux. Fails if the
-# node's threads do not say the same everywhere, if the core woke up for nothing, or if an interrupt got lost.
+# Runs the node, the stress test and five virtual hours on the machines of QEMU, and the node in the simulator and on
+# Linux. Fails if the node's threads do not say the same everywhere, if the core woke up for nothing, if an interrupt got
+# lost, or if a second was not one.
 # Usage: ./run.sh [PREFIX]     a toolchain of ../toolchain.sh; without it, rustup's targets and QEMU as installed
 set -euo pipefail
 export LC_ALL=C
@@ -103,6 +104,7 @@ while read -r machine target; do
     firmware=$target_dir/firmware/$target/release
     with_toolchain run_node_on "$machine" "$core" "$firmware/node"
     with_toolchain emulate "$machine" "$firmware/stress" none | sed "s/^/stress on $machine ($core): /"
+    with_toolchain emulate "$machine" "$firmware/long" none | sed "s/^/long on $machine ($core): /"
 done <<END
 mps2-an386 thumbv7em-none-eabihf
 lm3s6965evb thumbv7m-none-eabi

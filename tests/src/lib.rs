@@ -104,6 +104,7 @@
 //! }
 //! ```
 
+pub mod bench;
 pub mod chance;
 pub mod contract;
 pub mod counter;
@@ -116,3 +117,4 @@ pub mod sys;
 pub mod tasks;
 pub mod time;
 pub mod wall_clock;
+pub mod wrapper;

@@ -66,14 +66,14 @@ impl<const TICK: u32> Board<LINES> for Bench<'_, TICK> {
     }
 
     /// Every other time it sleeps for half of the time only, as a timer does that is too short.
-    fn sleep(&mut self, until: Option<Instant>, is_awake: &dyn Fn() -> bool) {
+    fn sleep(&mut self, until: Instant, is_awake: &dyn Fn() -> bool) {
         let machine = self.0;
         assert!(machine.may_sleep.get(), "sleeps");
         machine.sleeps.set(machine.sleeps.get() + 1);
         if is_awake() {
             return;
         }
-        let until = until.expect("sleeps for ever: no line is set, and nothing is to come");
+        assert!(until != Instant::NEVER, "sleeps for ever: no line is set, and nothing is to come");
         let end = until.as_micros().saturating_mul(1_000).next_multiple_of(Self::TICK_NANOS);
         let left = end.saturating_sub(machine.nanos.get());
         let slept = if machine.sleeps.get().is_multiple_of(2) { left / 2 } else { left };

@@ -89,6 +89,7 @@ impl<P: Poller<Error: core::fmt::Debug>> Rig for Interrupts<'_, P> {
         &mut self.poller
     }
 
+    /// What is set is readable and writable in one, so that one of both will do.
     fn can_be(&self) -> Readiness {
         Readiness::READABLE
     }

@@ -40,6 +40,9 @@ mod decimal;
 mod dump;
 mod log;
 
+#[cfg(test)]
+mod retired_tests;
+
 pub mod board;
 pub mod sim;
 

@@ -178,3 +178,13 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
         &self.tables.poller
     }
 }
+
+#[cfg(test)]
+impl<P, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
+    /// So many more threads in each slot, and it is spent.
+    pub(crate) fn age_to(&mut self, left: u32) {
+        for link in self.tables.links.as_mut() {
+            link.age_to(left);
+        }
+    }
+}

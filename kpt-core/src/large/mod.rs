@@ -22,9 +22,6 @@ mod event_loop;
 mod storage;
 mod view;
 
-#[cfg(test)]
-mod retired_tests;
-
 pub use event_loop::{EventLoop, LargeLoop};
 pub use link::Link;
 pub use storage::{Allocate, Body, FixedStorage, Parts, Storage};

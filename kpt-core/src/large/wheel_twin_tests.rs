@@ -11,9 +11,6 @@ use std::vec::Vec;
 
 use super::tests::index;
 use super::*;
-use crate::large::link::Place;
-use crate::large::queues::Queues;
-use crate::small_queues::SmallQueues;
 
 /// What the test must know of a structure to say what it may answer.
 trait Probe: Timers + Default {
@@ -21,52 +18,6 @@ trait Probe: Timers + Default {
     const SHAPE: (u64, u32);
     /// Whether `next_deadline` must be exact.
     fn is_exact(&self, links: &[Link]) -> bool;
-}
-
-/// The timers of small queues alone, of which it takes those that are due into a place of their own.
-#[derive(Default)]
-struct SmallTimers(SmallQueues);
-
-impl Timers for SmallTimers {
-    fn insert(&mut self, links: &mut [Link], timer: Index) {
-        self.0.move_to(links, timer, Place::Timers);
-    }
-
-    fn remove(&mut self, links: &mut [Link], timer: Index) {
-        self.0.move_to(links, timer, Place::Vacant);
-    }
-
-    fn position(&self) -> Instant {
-        self.0.position()
-    }
-
-    fn next_deadline(&self, links: &[Link]) -> Instant {
-        let due = self.0.first(links, Place::Due);
-        due.map_or_else(|| self.0.next_deadline(links), |_| Instant::ZERO)
-    }
-
-    fn advance(&mut self, links: &mut [Link], now: Instant) {
-        self.0.advance(links, now);
-    }
-
-    fn pop(&mut self, links: &mut [Link]) -> Option<Index> {
-        self.0.advance(links, Instant::ZERO); // What was added since, for a moment that had passed.
-        let due = self.0.first(links, Place::Due)?;
-        self.0.move_to(links, due, Place::Vacant);
-        Some(due)
-    }
-
-    fn verify(&self, links: &[Link]) -> Result<usize, &'static str> {
-        self.0.verify(links)?;
-        Ok(links.iter().filter(|link| link.place != Place::Vacant).count())
-    }
-}
-
-impl Probe for SmallTimers {
-    const SHAPE: (u64, u32) = (16, 3);
-    fn is_exact(&self, _links: &[Link]) -> bool {
-        true
-    }
 }
 
 impl<const SLOTS: usize, const LEVELS: usize> Probe for Wheel<SLOTS, LEVELS> {
@@ -278,12 +229,6 @@ fn agrees<W: Probe>(links: usize, runs: u64) {
             }
         }
     }
-}
-
-#[test]
-fn small_queues_agree_with_their_twin() {
-    agrees::<SmallTimers>(8, 100);
-    agrees::<SmallTimers>(40, 100);
 }
 
 #[test]

@@ -218,7 +218,18 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
         &mut self.table
     }
 
+    #[allow(clippy::useless_conversion)] // Without the large loop, it is none.
     fn view(&mut self) -> Threads<'_, S, A> {
         Threads::new(View { table: &mut self.table, clock: &mut self.poller }.into())
+    }
+}
+
+#[cfg(test)]
+impl<P, S, const N: usize, A> FixedLoop<P, S, N, A> {
+    /// So many more threads in each slot, and it is spent.
+    pub(crate) fn age_to(&mut self, left: u32) {
+        for slot in &mut self.table.slots {
+            slot.generation = crate::id::Generation::before_last(left);
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! Loops as tests want them: in virtual time, and checked after every turn.
 
-use kpt_core::sim::{SimPoller, World};
+use std::io::Error;
+
+use kpt_core::sim::{Idle, SimPoller, World};
 use kpt_core::{
-    Allocate, Body, EventLoop, Exit, FixedLoop, Link, Next, Parts, Poller, Readiness, Storage,
-    Thread, Threads, Timers, Wheel,
+    Body, EventLoop, Exit, FixedLoop, Link, Next, Parts, Poller, Readiness, Storage, Thread,
+    Threads, Timers, Wheel,
 };
-use kpt_std::HeapStorage;
+use kpt_std::{SelectPoller, Tasks};
 
 /// What happened, in order.
 pub type Trace = Vec<&'static str>;
@@ -22,14 +24,6 @@ pub fn record(ran: &mut Ran, thread: Thread<Ran>) {
     ran.push((source.number(), thread.readiness()));
 }
 
-/// A loop in virtual time, with tables and queues as a host has them.
-pub type SimLoop<'w, S, A = ()> = EventLoop<SimPoller<'w>, S, A, HeapStorage<S, A>>;
-
-/// A loop for so many threads in that world.
-pub fn sim_loop<S, A>(world: &World, threads: usize) -> SimLoop<'_, S, A> {
-    EventLoop::with_storage(SimPoller::new(world), HeapStorage::with_capacity(threads))
-}
-
 /// A loop of either kind, on any poller: what tests that hold for all of them need.
 pub trait AnyLoop<S, A> {
     /// The error of the poller's wait.
@@ -37,6 +31,12 @@ pub trait AnyLoop<S, A> {
 
     /// The threads.
     fn threads(&mut self) -> Threads<'_, S, A>;
+
+    /// Runs turns until the loop ends.
+    ///
+    /// # Errors
+    /// Returns the error of the wait.
+    fn run(&mut self, state: &mut S) -> Result<Exit, Self::Error>;
 
     /// Runs a turn.
     ///
@@ -93,6 +93,10 @@ impl<P: Poller<Error: core::fmt::Debug>, S, A, const N: usize> AnyLoop<S, A>
         self.threads()
     }
 
+    fn run(&mut self, state: &mut S) -> Result<Exit, P::Error> {
+        self.run(state)
+    }
+
     fn turn(&mut self, state: &mut S) -> Result<Option<Exit>, P::Error> {
         self.turn(state)
     }
@@ -109,6 +113,10 @@ impl<P: Poller<Error: core::fmt::Debug>, S, A, T: Storage<S, A>> AnyLoop<S, A>
 
     fn threads(&mut self) -> Threads<'_, S, A> {
         self.threads()
+    }
+
+    fn run(&mut self, state: &mut S) -> Result<Exit, P::Error> {
+        self.run(state)
     }
 
     fn turn(&mut self, state: &mut S) -> Result<Option<Exit>, P::Error> {
@@ -139,6 +147,33 @@ impl Shape {
         Self::Wheel(2, 1),
         Self::Wheel(2, 64),
     ];
+
+    /// The loops that ship: one of each kind. Prints which one is tried, which is shown if the test fails.
+    pub fn both() -> impl Iterator<Item = Self> {
+        [Self::Small, Self::Wheel(64, 6)].into_iter().inspect(|shape| println!("on {shape:?}"))
+    }
+
+    /// All of [`ALL`](Self::ALL), printed as well.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().inspect(|shape| println!("on {shape:?}"))
+    }
+}
+
+/// A loop of either kind with an error of its poller.
+pub type BoxedLoop<'p, S, A, E> = Box<dyn AnyLoop<S, A, Error = E> + 'p>;
+
+/// A loop of that shape for `threads` threads in that world, in virtual time.
+pub fn sim_loop<'w, S: 'w, A: 'w>(
+    world: &'w World,
+    threads: usize,
+    shape: Shape,
+) -> BoxedLoop<'w, S, A, Idle> {
+    any_loop(SimPoller::new(world), threads, shape)
+}
+
+/// A loop of that shape for `threads` threads on this machine, with the poller of [`kpt_std::EventLoop`].
+pub fn real_loop<'p, S: 'p, A: 'p>(threads: usize, shape: Shape) -> BoxedLoop<'p, S, A, Error> {
+    any_loop(Tasks::new(SelectPoller::new()), threads, shape)
 }
 
 /// A boxed loop of that shape for `threads` threads on that poller.
@@ -149,7 +184,7 @@ pub fn any_loop<'p, P: Poller<Error: core::fmt::Debug> + 'p, S: 'p, A: 'p>(
     poller: P,
     threads: usize,
     shape: Shape,
-) -> Box<dyn AnyLoop<S, A, Error = P::Error> + 'p> {
+) -> BoxedLoop<'p, S, A, P::Error> {
     macro_rules! small {
         ($($capacity:literal)*) => {
             match threads {

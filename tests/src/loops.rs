@@ -4,8 +4,8 @@ use std::io::Error;
 
 use kpt_core::sim::{Idle, SimPoller, World};
 use kpt_core::{
-    Body, EventLoop, Exit, FixedLoop, Link, Next, Parts, Poller, Readiness, Storage, Thread,
-    Threads, Timers, Wheel,
+    Body, EventLoop, Exit, FixedLoop, Index, Instant, Link, Next, Parts, Poller, Readiness,
+    Storage, Thread, Threads, Timers, Wheel,
 };
 use kpt_std::{SelectPoller, Tasks};
 
@@ -193,39 +193,65 @@ pub fn any_loop<'p, P: Poller<Error: core::fmt::Debug> + 'p, S: 'p, A: 'p>(
             }
         };
     }
-    macro_rules! large {
-        ($slots:literal, $levels:literal) => {
-            Box::new(EventLoop::with_storage(
-                poller,
-                AnyStorage::<Wheel<$slots, $levels>> { threads, timers: Wheel::new() },
-            ))
-        };
-    }
-    match shape {
-        Shape::Small => small!(0 1 2 3 4 5 6 7 8 9 10 11 12 16 32 64 100),
-        Shape::Wheel(64, 6) => large!(64, 6),
-        Shape::Wheel(16, 10) => large!(16, 10),
-        Shape::Wheel(16, 8) => large!(16, 8),
-        Shape::Wheel(4, 3) => large!(4, 3),
-        Shape::Wheel(2, 3) => large!(2, 3),
-        Shape::Wheel(2, 1) => large!(2, 1),
-        Shape::Wheel(2, 64) => large!(2, 64),
+    let timers: Box<dyn Timers> = match shape {
+        Shape::Small => return small!(0 1 2 3 4 5 6 7 8 9 10 11 12 16 32 64 100),
+        Shape::Wheel(64, 6) => Box::new(Wheel::<64, 6>::new()),
+        Shape::Wheel(16, 10) => Box::new(Wheel::<16, 10>::new()),
+        Shape::Wheel(16, 8) => Box::new(Wheel::<16, 8>::new()),
+        Shape::Wheel(4, 3) => Box::new(Wheel::<4, 3>::new()),
+        Shape::Wheel(2, 3) => Box::new(Wheel::<2, 3>::new()),
+        Shape::Wheel(2, 1) => Box::new(Wheel::<2, 1>::new()),
+        Shape::Wheel(2, 64) => Box::new(Wheel::<2, 64>::new()),
         Shape::Wheel(..) => panic!("no wheel like {shape:?}"),
+    };
+    Box::new(EventLoop::with_storage(poller, AnyStorage { threads, timers: AnyTimers(timers) }))
+}
+
+/// Any wheel, so that the large loop is compiled once for all of them.
+struct AnyTimers(Box<dyn Timers>);
+
+impl Timers for AnyTimers {
+    fn insert(&mut self, links: &mut [Link], timer: Index) {
+        self.0.insert(links, timer);
+    }
+
+    fn remove(&mut self, links: &mut [Link], timer: Index) {
+        self.0.remove(links, timer);
+    }
+
+    fn position(&self) -> Instant {
+        self.0.position()
+    }
+
+    fn next_deadline(&self, links: &[Link]) -> Instant {
+        self.0.next_deadline(links)
+    }
+
+    fn advance(&mut self, links: &mut [Link], now: Instant) {
+        self.0.advance(links, now);
+    }
+
+    fn pop(&mut self, links: &mut [Link]) -> Option<Index> {
+        self.0.pop(links)
+    }
+
+    fn verify(&self, links: &[Link]) -> Result<usize, &'static str> {
+        self.0.verify(links)
     }
 }
 
-/// Tables of any size around any wheel.
-struct AnyStorage<W> {
+/// Tables of any size.
+struct AnyStorage {
     threads: usize,
-    timers: W,
+    timers: AnyTimers,
 }
 
-impl<S, A, W: Timers> Storage<S, A> for AnyStorage<W> {
+impl<S, A> Storage<S, A> for AnyStorage {
     type Links = Vec<Link>;
     type Bodies = Vec<Body<S, A>>;
-    type Timers = W;
+    type Timers = AnyTimers;
 
-    fn into_parts(self) -> Parts<Vec<Link>, Vec<Body<S, A>>, W> {
+    fn into_parts(self) -> Parts<Vec<Link>, Vec<Body<S, A>>, AnyTimers> {
         let bodies = Vec::from_iter((0..self.threads).map(|_| Body::VACANT));
         Parts { links: vec![Link::VACANT; self.threads], bodies, timers: self.timers }
     }

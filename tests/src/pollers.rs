@@ -94,6 +94,8 @@ pub struct Script {
     pub fails: Cell<bool>,
     /// Whether the next call about a source panics.
     pub panics: Cell<bool>,
+    /// The next call about this source panics.
+    pub panics_at: Cell<Option<Source>>,
 }
 
 impl Script {
@@ -135,7 +137,9 @@ impl Poller for Scripted<'_> {
     }
 
     fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable> {
-        assert!(!self.script.panics.take(), "as the script says");
+        let panics_at = &self.script.panics_at;
+        let is_meant = panics_at.get() == Some(source) && panics_at.take().is_some();
+        assert!(!is_meant && !self.script.panics.take(), "as the script says");
         self.script.changes.borrow_mut().push((source.number(), interest));
         let is_refused = self.script.refused.borrow().contains(&source.number());
         if is_refused && !interest.is_none() { Err(Unwatchable) } else { Ok(()) }

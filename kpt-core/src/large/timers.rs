@@ -4,8 +4,8 @@ use crate::id::Index;
 use crate::large::link::Link;
 use crate::time::Instant;
 
-/// A structure that orders timers by deadline, for [`LargeQueues`](crate::LargeQueues): a [`Wheel`](crate::Wheel), or a
-/// rival in a benchmark. It orders links and knows no hooks.
+/// A structure that orders timers by deadline, for a large loop: a [`Wheel`](crate::Wheel), or a rival in a benchmark. It
+/// orders links and knows no hooks.
 ///
 /// Implementers MUST
 /// - keep a *position*: the latest moment that `advance` was told, 0 in the beginning;

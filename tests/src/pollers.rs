@@ -96,6 +96,8 @@ pub struct Script {
     pub panics: Cell<bool>,
     /// The next call about this source panics.
     pub panics_at: Cell<Option<Source>>,
+    /// The poller has been dropped.
+    pub is_gone: Cell<bool>,
 }
 
 impl Script {
@@ -104,8 +106,11 @@ impl Script {
         self.changes.take()
     }
 
-    /// What it was told to watch that source for.
+    /// What it was told to watch that source for; nothing any more if it has been dropped.
     pub fn interest(&self, source: u32) -> Interest {
+        if self.is_gone.get() {
+            return Interest::NONE;
+        }
         let changes = self.changes.borrow();
         let last = changes.iter().rev().find(|&&(other, _)| other == source);
         last.map_or(Interest::NONE, |&(_, interest)| interest)
@@ -122,6 +127,12 @@ impl<'s> Scripted<'s> {
     /// Does what `script` says.
     pub fn new(script: &'s Script) -> Self {
         Self { script, time: 0 }
+    }
+}
+
+impl Drop for Scripted<'_> {
+    fn drop(&mut self) {
+        self.script.is_gone.set(true);
     }
 }
 

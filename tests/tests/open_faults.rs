@@ -1,8 +1,9 @@
 //! Faults that are known and not mended: minimal tests that fail. One that passes moves to where it belongs.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use kpt_std::{Interest, Source};
+use kpt_std::{Exit, Interest, Readiness, Source, Thread};
 use kpt_tests::loops::{BoxedLoop, Shape, any_loop};
 use kpt_tests::pollers::{Failed, Script, Scripted};
 
@@ -48,4 +49,28 @@ fn r06_a_poller_that_panics_in_a_cancel_is_told_again() {
     with_panic_at(&script, SOURCE, || _ = kpt.threads().cancel(writer));
     kpt.turn(&mut ()).unwrap();
     assert_eq!(script.interest(7), Interest::READABLE, "told again before the next wait");
+}
+
+/// R7 by another way: what a hook moves out of its thread is dropped before the thread, at the hook's end. A small loop
+/// watches nothing while hooks run.
+#[test]
+fn r07_an_argument_that_is_moved_out_is_dropped_before_its_source_is_released() {
+    struct Owner<'s>(&'s Script, &'s Cell<Interest>);
+    impl Drop for Owner<'_> {
+        fn drop(&mut self) {
+            self.1.set(self.0.interest(SOURCE.number()));
+        }
+    }
+    for shape in Shape::both() {
+        let script = Script::default();
+        let seen = Cell::new(Interest::BOTH);
+        let mut kpt = any_loop(Scripted::new(&script), 1, shape);
+        let hook = |(): &mut (), thread: Thread<(), Owner<'_>>| {
+            let _socket = thread.arg;
+        };
+        kpt.threads().add_read("reader", SOURCE, hook, Owner(&script, &seen)).unwrap();
+        script.ready.borrow_mut().push((SOURCE.number(), Readiness::READABLE));
+        assert_eq!(kpt.turn(&mut ()), Ok(Some(Exit::Empty)));
+        assert_eq!(seen.get(), Interest::NONE, "watched while it is dropped");
+    }
 }

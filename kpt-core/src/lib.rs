@@ -40,6 +40,8 @@ mod decimal;
 mod dump;
 mod log;
 
+#[cfg(all(test, feature = "log"))]
+mod log_tests;
 #[cfg(test)]
 mod retired_tests;
 

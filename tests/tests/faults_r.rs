@@ -108,7 +108,7 @@ fn r05_moments_that_have_passed_keep_one_order() {
             let mut kpt = sim_loop(&world, 12, shape);
             let mut ran = Vec::new();
             if has_turned {
-                kpt.threads().add_execute("execute", note, 99).unwrap();
+                kpt.threads().add_timer("first", Duration::ZERO, note, 99).unwrap();
                 kpt.turn(&mut ran).unwrap();
                 assert_eq!(ran, [99]);
                 ran.clear();

@@ -123,6 +123,10 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Registry for Tables
                 return Err(Refusal::Taken);
             }
         }
+        let index = match running {
+            Some(index) => index,
+            None => self.first(Place::Vacant).ok_or(Refusal::Full)?,
+        };
         // Asked for before anything changes, since a poller may panic.
         let key = match request {
             Request::Readable | Request::Writable | Request::At => value,
@@ -131,15 +135,10 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Registry for Tables
             Request::After => after(self.now(), value).as_micros(),
             Request::Now => u64::from(self.head.turn),
         };
-        let index = match running {
-            Some(index) => index,
-            None => {
-                let index = self.first(Place::Vacant).ok_or(Refusal::Full)?;
-                self.head.count_added();
-                self.edit(index, Link::count_tenant);
-                index
-            }
-        };
+        if running.is_none() {
+            self.head.count_added();
+            self.edit(index, Link::count_tenant);
+        }
         let left = running.and_then(|index| self.source_of(index));
         if running.is_some() {
             self.move_to(index, Place::GivenUp);

@@ -1,9 +1,11 @@
 //! What `twin.rs` has found, each as a test of its own on both loops.
 
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use kpt_core::sim::{SimPoller, World};
-use kpt_core::{AddError, Instant};
+use kpt_core::sim::{Idle, SimPoller, World};
+use kpt_core::{AddError, Instant, Interest, Poller, Readiness, Ready, Source, Unwatchable};
 use kpt_tests::loops::{Shape, any_loop};
 
 const BOTH: [Shape; 2] = [Shape::Small, Shape::Wheel(16, 8)];
@@ -21,5 +23,52 @@ fn w01_an_add_that_finds_no_room_does_not_read_the_clock() {
         assert!(matches!(second, Err(AddError::Full(()))));
         world.set_now(Instant::from_micros(150));
         assert_eq!(kpt.threads().now(), Instant::from_micros(150), "{shape:?}");
+    }
+}
+
+/// A poller whose next wait panics, and what it watches.
+struct Panicking<'w> {
+    inner: SimPoller<'w>,
+    panics: &'w Cell<bool>,
+    watched: &'w Cell<Interest>,
+}
+
+impl Poller for Panicking<'_> {
+    type Error = Idle;
+
+    fn now(&mut self) -> Instant {
+        self.inner.now()
+    }
+
+    fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable> {
+        self.watched.set(interest);
+        self.inner.modify(source, interest)
+    }
+
+    fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> Result<Instant, Idle> {
+        assert!(!self.panics.take(), "as the test wants it");
+        self.inner.wait(until, ready)
+    }
+}
+
+/// A source whose thread is cancelled may be closed, also after a wait in which the poller has panicked: the small loop
+/// left it watched for ever.
+#[test]
+fn w02_a_poller_that_panics_in_a_wait_lets_go_in_a_cancel() {
+    const SOURCE: Source = Source::new(7);
+    for shape in BOTH {
+        let (world, panics, watched) = (World::new(), Cell::new(false), Cell::default());
+        let poller =
+            Panicking { inner: SimPoller::new(&world), panics: &panics, watched: &watched };
+        let mut kpt = any_loop::<_, (), ()>(poller, 4, shape);
+        let reader = kpt.threads().add_read("reader", SOURCE, |_, _| {}, ()).unwrap();
+        panics.set(true);
+        catch_unwind(AssertUnwindSafe(|| kpt.turn(&mut ()))).unwrap_err();
+        kpt.threads().cancel(reader).unwrap();
+        assert_eq!(watched.get(), Interest::NONE, "{shape:?}");
+        // And all goes on.
+        kpt.threads().add_read("reader", SOURCE, |_, _| {}, ()).unwrap();
+        world.set(SOURCE, Readiness::READABLE).unwrap();
+        assert_eq!(kpt.run_verified(&mut ()), Ok(kpt_core::Exit::Empty));
     }
 }

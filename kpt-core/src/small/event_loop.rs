@@ -190,6 +190,9 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
         let Self { poller, table } = self;
         let mut table: &mut Table<[Slot<S, A>]> = table;
         table.hooks_since_wait = 0;
+        if cfg!(panic = "unwind") {
+            table.is_watched = true;
+        }
         for position in 0..table.slots.len() {
             let Some(source) = table.slots.get(position).and_then(Slot::source) else { continue };
             if poller.modify(source, table.interest(source)).is_err() {
@@ -198,18 +201,32 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
         }
         let until = if may_sleep { table.until() } else { Instant::ZERO };
         let now = poller.wait(until, &mut Ready::new(&mut table));
-        for source in table.slots.iter().filter_map(Slot::source) {
-            let _ = poller.modify(source, Interest::NONE);
-        }
-        table.advance(now?);
+        self.unwatch();
+        self.table().advance(now?);
         Ok(())
     }
 
-    /// Ends the thread whose hook has panicked, if there is one. Where panics don't unwind, there is none.
+    /// Has the poller let go of all sources.
+    #[inline(always)]
+    fn unwatch(&mut self) {
+        let Self { poller, table } = self;
+        for source in table.slots.iter().filter_map(Slot::source) {
+            let _ = poller.modify(source, Interest::NONE);
+        }
+        if cfg!(panic = "unwind") {
+            table.is_watched = false;
+        }
+    }
+
+    /// Ends the thread whose hook has panicked, and the wait in which the poller has, if that is how the last turn ended.
+    /// Where panics don't unwind, there is neither.
     fn end_panicked(&mut self) {
         if cfg!(panic = "unwind") {
             for slot in self.table().slots.iter_mut().filter(|slot| slot.is_running()) {
                 slot.vacate();
+            }
+            if self.table.is_watched {
+                self.unwatch();
             }
         }
     }

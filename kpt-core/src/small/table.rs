@@ -20,6 +20,8 @@ pub(crate) struct Table<T: ?Sized> {
     /// Hooks that were called since the poller was last asked.
     pub(crate) hooks_since_wait: u32,
     pub(crate) is_stopping: bool,
+    /// A wait has begun and not ended, so that the poller may watch sources.
+    pub(crate) is_watched: bool,
     pub(crate) slots: T,
 }
 
@@ -32,6 +34,7 @@ impl<S, A, const N: usize> Table<[Slot<S, A>; N]> {
             strays: 0,
             hooks_since_wait: 0,
             is_stopping: false,
+            is_watched: false,
             slots: [const { Slot::VACANT }; N],
         }
     }

@@ -5,8 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use kpt_core::sim::{Idle, SimPoller, World};
-use kpt_core::{AddError, Instant, Interest, Poller, Readiness, Ready, Source, Unwatchable};
+use kpt_core::{
+    AddError, Exit, Instant, Interest, Poller, Readiness, Ready, Source, Thread, Unwatchable, When,
+};
 use kpt_tests::loops::{Shape, any_loop};
+
+const SOURCE: Source = Source::new(7);
 
 const BOTH: [Shape; 2] = [Shape::Small, Shape::Wheel(16, 8)];
 
@@ -26,17 +30,34 @@ fn w01_an_add_that_finds_no_room_does_not_read_the_clock() {
     }
 }
 
-/// A poller whose next wait panics, and what it watches.
+/// What a poller panics in.
+#[derive(Clone, Copy, PartialEq)]
+enum Call {
+    Now,
+    Wait,
+}
+
+/// A poller that panics in that call, once, and what it watches.
 struct Panicking<'w> {
     inner: SimPoller<'w>,
-    panics: &'w Cell<bool>,
+    panics: &'w Cell<Option<Call>>,
     watched: &'w Cell<Interest>,
+}
+
+impl Panicking<'_> {
+    fn check(&self, call: Call) {
+        if self.panics.get() == Some(call) {
+            self.panics.set(None);
+            panic!("as the test wants it");
+        }
+    }
 }
 
 impl Poller for Panicking<'_> {
     type Error = Idle;
 
     fn now(&mut self) -> Instant {
+        self.check(Call::Now);
         self.inner.now()
     }
 
@@ -46,7 +67,7 @@ impl Poller for Panicking<'_> {
     }
 
     fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> Result<Instant, Idle> {
-        assert!(!self.panics.take(), "as the test wants it");
+        self.check(Call::Wait);
         self.inner.wait(until, ready)
     }
 }
@@ -55,20 +76,51 @@ impl Poller for Panicking<'_> {
 /// left it watched for ever.
 #[test]
 fn w02_a_poller_that_panics_in_a_wait_lets_go_in_a_cancel() {
-    const SOURCE: Source = Source::new(7);
     for shape in BOTH {
-        let (world, panics, watched) = (World::new(), Cell::new(false), Cell::default());
+        let (world, panics, watched) = (World::new(), Cell::default(), Cell::default());
         let poller =
             Panicking { inner: SimPoller::new(&world), panics: &panics, watched: &watched };
         let mut kpt = any_loop::<_, (), ()>(poller, 4, shape);
         let reader = kpt.threads().add_read("reader", SOURCE, |_, _| {}, ()).unwrap();
-        panics.set(true);
+        panics.set(Some(Call::Wait));
         catch_unwind(AssertUnwindSafe(|| kpt.turn(&mut ()))).unwrap_err();
         kpt.threads().cancel(reader).unwrap();
         assert_eq!(watched.get(), Interest::NONE, "{shape:?}");
         // And all goes on.
         kpt.threads().add_read("reader", SOURCE, |_, _| {}, ()).unwrap();
         world.set(SOURCE, Readiness::READABLE).unwrap();
-        assert_eq!(kpt.run_verified(&mut ()), Ok(kpt_core::Exit::Empty));
+        assert_eq!(kpt.run_verified(&mut ()), Ok(Exit::Empty));
+    }
+}
+
+/// An argument that owns its source, and what was watched when it was dropped.
+struct Owner<'w>(&'w Cell<Interest>, &'w Cell<Option<Interest>>);
+
+impl Drop for Owner<'_> {
+    fn drop(&mut self) {
+        assert_eq!(self.1.replace(Some(self.0.get())), None, "dropped once");
+    }
+}
+
+/// The clock panics when a reader is re-armed as a timer: its argument, already on its way back into the large loop, was
+/// dropped before the thread had ended.
+#[test]
+fn w03_a_source_is_released_before_its_argument_is_dropped_when_the_clock_panics() {
+    for shape in BOTH {
+        let (world, panics, watched) = (World::new(), Cell::default(), Cell::default());
+        let seen = Cell::new(None);
+        let poller =
+            Panicking { inner: SimPoller::new(&world), panics: &panics, watched: &watched };
+        let mut kpt = any_loop::<_, (), Owner<'_>>(poller, 4, shape);
+        let delay = |(): &mut (), thread: Thread<(), Owner<'_>>| {
+            drop(thread.again_when(When::After(Duration::from_micros(1))));
+        };
+        kpt.threads().add_read("reader", SOURCE, delay, Owner(&watched, &seen)).unwrap();
+        world.set(SOURCE, Readiness::READABLE).unwrap();
+        panics.set(Some(Call::Now));
+        catch_unwind(AssertUnwindSafe(|| kpt.turn(&mut ()))).unwrap_err();
+        assert_eq!(seen.get(), Some(Interest::NONE), "{shape:?}");
+        assert_eq!(kpt.threads().len(), 0);
+        kpt.threads().verify().unwrap();
     }
 }

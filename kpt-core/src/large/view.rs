@@ -101,20 +101,24 @@ impl<'t, S, A> View<'t, S, A> {
         if self.tables.links().at(index).place == Place::GivenUp {
             return Err(AgainError::Ended(arg));
         }
+        let Some(body) = self.bodies.get_mut(index.position()) else { return Ok(()) };
+        // Before the poller is called: should it panic, the argument is dropped when the thread has ended, not before.
+        body.call = Some((hook, Cell::new(arg)));
         if self.tables.register(Some(index), request, value).is_err() {
-            return Err(AgainError::Taken(arg));
+            let call = body.call.take();
+            return call.map_or(Ok(()), |(_, arg)| Err(AgainError::Taken(arg.into_inner())));
         }
-        if let Some(body) = self.bodies.get_mut(index.position()) {
-            if request == Request::After {
-                body.period = request.period(value);
-            }
-            body.call = Some((hook, Cell::new(arg)));
+        if request == Request::After {
+            body.period = request.period(value);
         }
         Ok(())
     }
 
     pub(crate) fn end(&mut self, index: Index) {
         self.tables.release(index);
+        if let Some(body) = self.bodies.get_mut(index.position()) {
+            body.call = None;
+        }
     }
 
     pub(crate) fn stop(&mut self) {

@@ -20,8 +20,6 @@ pub struct Outside {
     pub fails: Cell<bool>,
     /// The poller panics when it is next asked for the time, or to wait.
     pub panics: Cell<bool>,
-    /// The poller has panicked in this operation.
-    pub has_panicked: Cell<bool>,
     /// Hooks do nothing but end.
     pub is_calm: Cell<bool>,
     /// What the poller watches.
@@ -53,7 +51,6 @@ impl Outside {
             asked: Cell::default(),
             fails: Cell::default(),
             panics: Cell::default(),
-            has_panicked: Cell::default(),
             is_calm: Cell::default(),
             watched: Cell::default(),
             holds: RefCell::default(),
@@ -135,11 +132,11 @@ impl Outside {
         self.holds.borrow().get(tag as usize).copied().unwrap_or_default()
     }
 
-    /// A thread's argument is dropped. The poller has let go of its source, unless it has panicked in `again_when`.
+    /// A thread's argument is dropped. The poller has let go of its source.
     pub fn drop_arg(&self, tag: u32) {
         self.alive.set(self.alive.get() - 1);
         let watched = self.watched.get().common(self.holds(tag));
-        if !watched.is_empty() && !self.has_panicked.get() {
+        if !watched.is_empty() {
             self.blame(format!("thread {tag}'s argument is dropped while {watched:?} is watched"));
         }
         self.rearm(tag, Sources::default());

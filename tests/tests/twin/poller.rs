@@ -34,7 +34,6 @@ impl<'o, const LOOK: u32> Noting<'o, LOOK> {
 
     fn panic_as_told(&self) {
         if self.outside.panics.take() {
-            self.outside.has_panicked.set(true);
             resume_unwind(Box::new(Panic));
         }
     }

@@ -79,7 +79,6 @@ impl<'o> Side<'o> {
     ) -> Turned {
         let Self { kpt, stage, .. } = self;
         self.outside.hooks_of_turn.set(0);
-        self.outside.has_panicked.set(false);
         let turned = match catch_unwind(AssertUnwindSafe(|| run(kpt, stage))) {
             Ok(Ok(turned)) => turned,
             Ok(Err(failed)) => Turned::Failed(failed),

@@ -70,10 +70,10 @@ fn the_tables_are_as_small_as_the_readme_says() {
 fn r10_loops_are_all_zero_bytes_for_every_argument() {
     #[derive(Clone, Copy)]
     #[allow(dead_code)] // It is about what it could be.
-    enum Three {
-        One,
-        Two,
-        Three,
+    enum Side {
+        Left,
+        Right,
+        Both,
     }
     // The mutex is zero bytes as well, and makes the static one that can't be put into read-only memory.
     macro_rules! assert_zero {
@@ -97,12 +97,12 @@ fn r10_loops_are_all_zero_bytes_for_every_argument() {
         u64,
         bool,
         char,
-        Three,
+        Side,
         Ordering,
         NonZero<u32>,
         Option<u32>,
         Option<bool>,
-        Option<Three>,
+        Option<Side>,
         &'static str,
         &'static u8,
         Box<u8>,

@@ -72,7 +72,7 @@ impl Waiting for One {
 #[test]
 fn r04_faults_stay_within_the_contract() {
     for seed in 0..20 {
-        let world = World::new();
+        let world = World::<32>::new();
         let mut poller = Faults::new(SimPoller::new(&world), seed);
         world.set(LINE, Readiness::READABLE).unwrap();
         poller.modify(LINE, Interest::READABLE).unwrap();

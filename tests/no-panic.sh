@@ -16,31 +16,33 @@ mkdir -p "$out"
 cd "$root/tests/no-panic"
 cargo fmt --check
 
-# Builds the library for the target, with overflow checks or without, with a planted fault or without. Whether it links;
-# keeps the linker's words.
+# Builds the library for the target, with overflow checks or without, and with these features: the large loop, a planted
+# fault. Whether it links; keeps the linker's words.
 links() {
-    local target=$1 checks=$2 planted=${3:-}
+    local target=$1 checks=$2 features=$3
     CARGO_TARGET_DIR=$out cargo build --quiet --release --target "$target" "${build_args[@]}" \
         --config "profile.release.overflow-checks=$checks" \
         --config profile.release.package.heapless.overflow-checks=false \
-        ${planted:+--features "$planted"} || exit 1
+        --features "$features" || exit 1
     "${linker[@]}" --gc-sections -e probe -u probe "${outside[@]/#/--defsym=}" \
         "$out/$target/release/libno_panic.a" -o "$out/probe" 2>"$words"
 }
 
 # Checks one target. `build_args`, `linker` and `outside` (what may be missing from the library) are the caller's.
 check() {
-    local target=$1 checks planted
-    for checks in false true; do
-        if ! links "$target" "$checks"; then
-            echo "no-panic: $target: a panic path or an allocation is left (overflow checks: $checks):" >&2
-            cat "$words" >&2
-            exit 1
-        fi
-        echo "no-panic: $target: no panic path, no allocation (overflow checks: $checks)"
+    local target=$1 loops checks planted
+    for loops in "" large; do
+        for checks in false true; do
+            if ! links "$target" "$checks" "$loops"; then
+                echo "no-panic: $target: a panic path or an allocation is left (${loops:-small alone}, overflow checks: $checks):" >&2
+                cat "$words" >&2
+                exit 1
+            fi
+            echo "no-panic: $target: no panic path, no allocation (${loops:-small alone}, overflow checks: $checks)"
+        done
     done
     for planted in planted-index:kpt_core_can_panic planted-malloc:malloc; do
-        if links "$target" true "${planted%:*}" || ! grep -qw "${planted#*:}" "$words"; then
+        if links "$target" true "large,${planted%:*}" || ! grep -qw "${planted#*:}" "$words"; then
             echo "no-panic: $target: the gate is broken: a ${planted%:*} was not noticed" >&2
             exit 1
         fi

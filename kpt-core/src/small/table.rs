@@ -42,7 +42,13 @@ impl<S, A, const N: usize> Table<[Slot<S, A>; N]> {
 
 impl<S, A> Table<[Slot<S, A>]> {
     pub(crate) fn len(&self) -> usize {
-        self.slots.iter().filter(|slot| slot.is_used()).count()
+        self.count(Slot::is_used)
+    }
+
+    /// How many slots are like that. Not by `Iterator::count`, which looks for an overflow if the program does.
+    pub(crate) fn count(&self, is_meant: impl Fn(&Slot<S, A>) -> bool) -> usize {
+        let add = |count: usize, slot| count.wrapping_add(usize::from(is_meant(slot)));
+        self.slots.iter().fold(0, add)
     }
 
     /// The number of one more move.
@@ -125,7 +131,7 @@ impl<S, A> Table<[Slot<S, A>]> {
         if !cfg!(debug_assertions) {
             return Ok(());
         }
-        if self.slots.iter().filter(|slot| slot.is_running()).count() > 1 {
+        if self.count(Slot::is_running) > 1 {
             return Err("two hooks run at a time");
         }
         for (position, slot) in self.slots.iter().enumerate() {

@@ -184,14 +184,13 @@ impl<S, A> View<'_, S, A> {
     }
 
     pub(crate) fn capacity(&self) -> usize {
-        self.table.slots.iter().filter(|slot| slot.place != Place::Retired).count()
+        self.table.count(|slot| slot.place != Place::Retired)
     }
 
     /// The most threads that there have been at a time: a slot is given out only if those before it have a thread (or are
     /// retired, and count for one).
     pub(crate) fn most_used(&self) -> u32 {
-        let is_new = |slot: &&Slot<S, A>| slot.generation == Generation::NONE;
-        self.slots().saturating_sub(self.table.slots.iter().filter(is_new).count()) as u32
+        self.table.count(|slot| slot.generation != Generation::NONE) as u32
     }
 
     pub(crate) fn strays(&self) -> u32 {

@@ -305,9 +305,12 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         while let Some(index) = self.next_of(source, at) {
             at = Some(index);
             interest = interest | self.at(index).kind.interest();
+            // Until the answer is there: should the poller panic, it is asked again.
+            if self.at(index).place == Place::Watched {
+                self.move_to(index, Place::Untold);
+            }
         }
         let is_refused = self.poller.modify(source, interest).is_err();
-        // Noted after the answer: should the poller panic, it is asked again.
         at = None;
         while let Some(index) = self.next_of(source, at) {
             at = Some(index);

@@ -1,9 +1,8 @@
-//! Faults that are known and not mended: minimal tests that fail. One that passes moves to where it belongs.
+//! A poller that panics: what it has been told by then is put right before it can do harm (R6).
 
-use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use kpt_std::{Exit, Interest, Readiness, Source, Thread};
+use kpt_std::{Interest, Source};
 use kpt_tests::loops::{BoxedLoop, Shape, any_loop};
 use kpt_tests::pollers::{Failed, Script, Scripted};
 
@@ -21,7 +20,6 @@ fn with_panic_at(script: &Script, source: Source, work: impl FnOnce()) {
 }
 
 /// Whatever has been told to a poller before it panicked: when the thread has been cancelled, its source may be closed.
-/// In a small loop it is watched for ever, since only the sources of threads are ended.
 #[test]
 fn r06_a_poller_that_panics_in_a_wait_keeps_no_source_of_a_cancelled_thread() {
     for shape in Shape::both() {
@@ -49,28 +47,4 @@ fn r06_a_poller_that_panics_in_a_cancel_is_told_again() {
     with_panic_at(&script, SOURCE, || _ = kpt.threads().cancel(writer));
     kpt.turn(&mut ()).unwrap();
     assert_eq!(script.interest(7), Interest::READABLE, "told again before the next wait");
-}
-
-/// R7 by another way: what a hook moves out of its thread is dropped before the thread, at the hook's end. A small loop
-/// watches nothing while hooks run.
-#[test]
-fn r07_an_argument_that_is_moved_out_is_dropped_before_its_source_is_released() {
-    struct Owner<'s>(&'s Script, &'s Cell<Interest>);
-    impl Drop for Owner<'_> {
-        fn drop(&mut self) {
-            self.1.set(self.0.interest(SOURCE.number()));
-        }
-    }
-    for shape in Shape::both() {
-        let script = Script::default();
-        let seen = Cell::new(Interest::BOTH);
-        let mut kpt = any_loop(Scripted::new(&script), 1, shape);
-        let hook = |(): &mut (), thread: Thread<(), Owner<'_>>| {
-            let _socket = thread.arg;
-        };
-        kpt.threads().add_read("reader", SOURCE, hook, Owner(&script, &seen)).unwrap();
-        script.ready.borrow_mut().push((SOURCE.number(), Readiness::READABLE));
-        assert_eq!(kpt.turn(&mut ()), Ok(Some(Exit::Empty)));
-        assert_eq!(seen.get(), Interest::NONE, "watched while it is dropped");
-    }
 }

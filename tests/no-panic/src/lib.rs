@@ -10,6 +10,7 @@
 
 #[cfg(feature = "large")]
 mod large;
+mod zero;
 
 use core::fmt::{self, Write};
 use core::time::Duration;

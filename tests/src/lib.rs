@@ -1,5 +1,5 @@
 //! Tests of kpt that cross crates or processes: ported programs, the faults of the original and of the field, the
-//! contract of pollers, the loop against a model of it, and benchmarks.
+//! contract of pollers, the large loop against the small one, and benchmarks.
 //!
 //! What is in here is for the tests in `tests/`; [`contract`] is for pollers of others as well.
 //!

@@ -14,6 +14,15 @@ const LONGEST: u64 = 1 << 40;
 /// As late as this, a tame clock's delay may well lie beyond its end.
 pub const TAME_END: u64 = u64::MAX - 2 * LONGEST;
 
+/// The one that ships, one that does not reach the clock's end, and those whose levels are few or small.
+const WHEELS: [Shape; 5] = [
+    Shape::Wheel(64, 6),
+    Shape::Wheel(16, 10),
+    Shape::Wheel(2, 3),
+    Shape::Wheel(2, 1),
+    Shape::Wheel(2, 64),
+];
+
 pub struct Dice {
     chance: Chance,
     is_tame: bool,
@@ -58,7 +67,7 @@ impl Dice {
         let interests = [Interest::BOTH, Interest::WRITABLE];
         Case {
             capacity: self.of(&[0, 1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]),
-            shape: self.of(&[Shape::Wheel(2, 3), Shape::Wheel(16, 10), Shape::Wheel(64, 6)]),
+            shape: self.of(&WHEELS),
             look_every: self.of(&[1, 1, 4, 128]),
             start: self.of(starts),
             refused: self.one_in(4).then(|| (self.source(), self.of(&interests))),
@@ -70,7 +79,8 @@ impl Dice {
 
     fn op(&mut self) -> Op {
         match self.below(64) {
-            0..=14 => Op::Turns(self.of(&[1, 1, 1, 1, 1, 1, 1, 1, 2, 3, 40])),
+            0..=10 => Op::Turns(1),
+            11..=14 => Op::Turns(self.of(&[2, 3, 40])),
             15..=16 => Op::Poll,
             17..=18 => Op::Push(self.source_or_unknown(), self.readiness()),
             19 => Op::Ask(self.source_or_unknown(), self.readiness()),

@@ -116,5 +116,6 @@ pub mod scenario;
 pub mod sys;
 pub mod tasks;
 pub mod time;
+pub mod waiting;
 pub mod wall_clock;
 pub mod wrapper;

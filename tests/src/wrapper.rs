@@ -6,7 +6,9 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use kpt_core::{Instant, Interest, Poller, Readiness, Ready, Source, Unwatchable, Waiting};
+use kpt_core::{Instant, Interest, Poller, Readiness, Ready, Source, Unwatchable};
+
+use crate::waiting::Threads;
 
 /// How often a wrapper is asked for what it must pass on, sooner or later.
 const PATIENCE: usize = 64;
@@ -91,34 +93,13 @@ impl Poller for Inner {
     }
 }
 
-/// The threads of a loop, and what was found for each.
-struct Threads<'t> {
-    threads: &'t [(Source, Interest)],
-    found: Vec<(Source, Readiness)>,
-}
-
-impl Waiting for Threads<'_> {
-    fn push(&mut self, source: Source, readiness: Readiness) {
-        self.found.push((source, readiness));
-    }
-
-    fn ask(&mut self, answer: &mut dyn FnMut(Source, Interest) -> Readiness) -> bool {
-        let before = self.found.len();
-        for &(source, interest) in self.threads {
-            let seen = answer(source, interest).seen_by(interest);
-            self.found.extend((!seen.is_none()).then_some((source, seen)));
-        }
-        self.found.len() > before
-    }
-}
-
 /// One wait without an error, and what it found.
 fn wait(
     wrapper: &mut impl Poller<Error = Failed>,
     until: Instant,
     threads: &[(Source, Interest)],
 ) -> (Vec<(Source, Readiness)>, Instant) {
-    let mut threads = Threads { threads, found: Vec::new() };
+    let mut threads = Threads::new(threads);
     let time = wrapper.wait(until, &mut Ready::new(&mut threads)).expect("the wait works");
     (threads.found, time)
 }
@@ -197,7 +178,7 @@ fn questions_reach_the_threads_and_their_answers_the_poller(
 
 fn a_failed_wait_fails(told: &Told, wrapper: &mut impl Poller<Error = Failed>) {
     told.fails.set(true);
-    let mut nobody = Threads { threads: &[], found: Vec::new() };
+    let mut nobody = Threads::new(&[]);
     let fails = (0..PATIENCE)
         .any(|_| wrapper.wait(Instant::ZERO, &mut Ready::new(&mut nobody)) == Err(Failed));
     assert!(fails, "an error is lost");

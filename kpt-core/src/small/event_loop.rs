@@ -171,7 +171,7 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
     }
 
     fn is_over(&mut self) -> bool {
-        self.table.is_stopping || self.table().len() == 0
+        self.table.is_stopping || self.table().is_empty()
     }
 
     /// Whether the turn can end without asking the poller.

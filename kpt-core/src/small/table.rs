@@ -51,6 +51,10 @@ impl<S, A> Table<[Slot<S, A>]> {
         self.slots.iter().fold(0, add)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.slots.iter().any(Slot::is_used)
+    }
+
     /// The number of one more move.
     pub(crate) fn next_stamp(&mut self) -> u64 {
         self.stamp = self.stamp.wrapping_add(1);
@@ -123,7 +127,7 @@ impl<S, A> Table<[Slot<S, A>]> {
         if core::mem::take(&mut self.is_stopping) {
             return Some(Exit::Stopped);
         }
-        (self.len() == 0).then_some(Exit::Empty)
+        self.is_empty().then_some(Exit::Empty)
     }
 
     /// Walks the slots, and returns what does not hold. Without debug assertions it looks at nothing.

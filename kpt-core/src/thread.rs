@@ -154,6 +154,7 @@ struct Own<'t, S, A> {
 impl<'t, S, A> Own<'t, S, A> {
     /// Lets go of the thread, if it has been re-armed. If not, it ends.
     #[inline]
+    #[allow(clippy::forget_non_drop)] // Without the large loop, nothing is done when it is dropped.
     fn settle(self, again: Result<(), AgainError<A>>) -> Result<(), AgainError<A>> {
         if again.is_ok() {
             core::mem::forget(self);

@@ -92,7 +92,7 @@ macro_rules! tests {
             let again = |_: &mut (), thread: Thread<'_, ()>| thread.again();
             kpt.threads().add("timer", When::At(Instant::ZERO), again, ()).unwrap();
             kpt.turn(&mut ()).unwrap();
-            let refused = "can't go on, ends: it is a timer without a period; use again_when";
+            let refused = "can't be re-armed, ends: it is a timer without a period; use again_when";
             assert_eq!(ERRORS.take(), ["thread timer 0.1: ".to_string() + refused]);
             world.set(SOURCE, Readiness::ERROR).unwrap();
             kpt.threads().add_read("reader", SOURCE, ends, ()).unwrap();

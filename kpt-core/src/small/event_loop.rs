@@ -1,9 +1,9 @@
 //! The small loop: its owner, and what a turn is.
 
 use crate::error::{Exit, Next};
-use crate::id::{Index, MAX_CAPACITY};
+use crate::id::{Generation, Index, MAX_CAPACITY};
 use crate::poller::{Poller, Ready, Waiting};
-use crate::small::slot::{Place, Slot, last, rank};
+use crate::small::slot::{Place, Slot};
 use crate::small::table::Table;
 use crate::small::view::View;
 use crate::source::{Interest, Readiness};
@@ -49,7 +49,7 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
     /// is judged by that time until the next wait ends. An error of that wait is ignored: the next turn waits again.
     pub fn threads(&mut self) -> Threads<'_, S, A> {
         self.end_panicked();
-        if self.table.stamp == 0 {
+        if self.table.slots.first().is_none_or(|slot| slot.generation == Generation::NONE) {
             // Nothing is watched yet, so that nothing can be found.
             let _ = self.wait(false);
         }
@@ -80,6 +80,9 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
     /// 4. Writers that are ready, then readers that are ready, in the order in which the poller found them.
     /// 5. Timers that were due when the wait ended: by deadline, and equal deadlines, as well as all that had passed before
     ///    the wait, in the order of arming.
+    ///
+    /// The order of arming is exact among threads that are armed within 2^32 armings of each other: 49 days, with a
+    /// thousand a second.
     ///
     /// After a `stop` the turn ends without the rest; so does it after step 2 if no thread is left.
     ///
@@ -135,20 +138,20 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
         // Before any hook runs: what is armed from here on waits for the next turn.
         let stamp = self.table.stamp;
         self.run_found(state);
-        self.run_all(state, Place::Pending, rank(Place::Pending, stamp));
+        self.run_all(state, Place::Pending, Place::Pending, stamp);
     }
 
     /// Steps 4 and 5. Only a wait makes threads ready or due, so that hooks can't add to these.
     #[inline(always)]
     fn run_found(&mut self, state: &mut S) {
-        self.run_all(state, Place::ReadyToWrite, last(Place::Due));
+        self.run_all(state, Place::ReadyToWrite, Place::Due, self.table.stamp);
     }
 
-    /// Calls the hooks of all threads from a place up to a rank, in the order of ranks.
+    /// Calls the hooks of the threads in these places that were there at `stamp`.
     #[inline(never)]
-    fn run_all(&mut self, state: &mut S, from: Place, to: u64) {
+    fn run_all(&mut self, state: &mut S, from: Place, to: Place, stamp: u32) {
         while !self.table.is_stopping
-            && let Some(index) = self.table().first(from, to)
+            && let Some(index) = self.table().first(from, to, stamp)
         {
             self.call(state, index);
         }
@@ -178,7 +181,7 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
     fn can_skip_wait(&mut self) -> bool {
         P::LOOK_EVERY > 1
             && self.table.hooks_since_wait < P::LOOK_EVERY
-            && self.table().first(Place::Pending, last(Place::Pending)).is_some()
+            && self.table().has_pending()
     }
 
     /// Step 3: waits, and notes what is ready or due.
@@ -243,6 +246,11 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
 
 #[cfg(test)]
 impl<P, S, const N: usize, A> FixedLoop<P, S, N, A> {
+    /// The next move of a thread has the number after this one.
+    pub(crate) fn start_stamps_at(&mut self, stamp: u32) {
+        self.table.stamp = stamp;
+    }
+
     /// So many more threads in each slot, and it is spent.
     pub(crate) fn age_to(&mut self, left: u32) {
         for slot in &mut self.table.slots {

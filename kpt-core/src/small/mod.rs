@@ -6,5 +6,8 @@ mod slot;
 mod table;
 mod view;
 
+#[cfg(test)]
+mod stamp_tests;
+
 pub use event_loop::FixedLoop;
 pub(crate) use view::View;

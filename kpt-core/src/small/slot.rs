@@ -47,8 +47,8 @@ pub(crate) struct Slot<S, A> {
     pub(crate) readiness: Readiness,
     /// How many threads the slot has had.
     pub(crate) generation: Generation,
-    /// When the thread came to its place: a number that counts up.
-    pub(crate) since: Wide,
+    /// When the thread came to its place: a number that counts up, and wraps.
+    pub(crate) since: u32,
     /// A timer's deadline in microseconds, or the number of a reader's or writer's source.
     pub(crate) key: Wide,
     pub(crate) period: Period,
@@ -63,7 +63,7 @@ impl<S, A> Slot<S, A> {
         kind: Kind::Timer,
         readiness: Readiness::NONE,
         generation: Generation::NONE,
-        since: Wide::ZERO,
+        since: 0,
         key: Wide::ZERO,
         period: Period::NONE,
         name: None,
@@ -92,19 +92,19 @@ impl<S, A> Slot<S, A> {
         is_there.then_some(Source::new(self.key.get() as u32))
     }
 
-    /// Where it stands in the order of places and, within a place, in the order of coming there.
-    pub(crate) fn rank(&self) -> u64 {
-        rank(self.place, self.since.get())
+    /// How many moves ago the thread came to its place, as seen from `stamp`.
+    pub(crate) fn age(&self, stamp: u32) -> u32 {
+        stamp.wrapping_sub(self.since)
     }
 
     /// Moves the thread to another place, behind those that are there.
-    pub(crate) fn go(&mut self, place: Place, stamp: u64) {
+    pub(crate) fn go(&mut self, place: Place, stamp: u32) {
         self.place = place;
-        self.since = Wide::new(stamp);
+        self.since = stamp;
     }
 
     /// Lets the thread wait for what its kind waits for.
-    pub(crate) fn wait(&mut self, stamp: u64) {
+    pub(crate) fn wait(&mut self, stamp: u32) {
         self.readiness = Readiness::NONE;
         let place = match self.kind {
             Kind::Read | Kind::Write => Place::Watched,
@@ -145,16 +145,4 @@ impl<S, A> Slot<S, A> {
             key: self.key.get(),
         })
     }
-}
-
-/// Orders threads by place, and those of a place by stamp.
-///
-/// There are 2^56 stamps, enough for 2,000 years of a million a second.
-pub(crate) const fn rank(place: Place, stamp: u64) -> u64 {
-    (place as u64) << 56 | stamp
-}
-
-/// The last rank of a place.
-pub(crate) const fn last(place: Place) -> u64 {
-    rank(place, u64::MAX >> 8)
 }

@@ -3,14 +3,14 @@
 use crate::error::Exit;
 use crate::id::Index;
 use crate::poller::Waiting;
-use crate::small::slot::{Place, Slot, last};
+use crate::small::slot::{Place, Slot};
 use crate::source::{Interest, Kind, Readiness, Source};
 use crate::time::{Instant, LAST, later};
 
 /// The slots, and a few numbers. `T` is an array of slots, used as a slice. All zero bytes when new.
 pub(crate) struct Table<T: ?Sized> {
-    /// The number of the last move of a thread to a place.
-    pub(crate) stamp: u64,
+    /// The number of the last move of a thread to a place. It wraps: what is 2^32 moves old looks new.
+    pub(crate) stamp: u32,
     /// The time at which the last wait ended: what is due by then is due. It never goes back.
     pub(crate) wait_ended: Instant,
     /// The latest that `Poller::now` returned, which rounds up: where a delay begins. It never goes back either.
@@ -56,18 +56,21 @@ impl<S, A> Table<[Slot<S, A>]> {
     }
 
     /// The number of one more move.
-    pub(crate) fn next_stamp(&mut self) -> u64 {
+    pub(crate) fn next_stamp(&mut self) -> u32 {
         self.stamp = self.stamp.wrapping_add(1);
         self.stamp
     }
 
-    /// The first of the threads from a place on, up to a rank.
+    /// The first of the threads in the places from one to another, of those that were there at `stamp`: in the order of
+    /// places, and in each of them in the order of coming there.
     #[inline(never)]
-    pub(crate) fn first(&self, from: Place, to: u64) -> Option<Index> {
-        let (mut first, mut least) = (None, to);
+    pub(crate) fn first(&self, from: Place, to: Place, stamp: u32) -> Option<Index> {
+        let newest = self.stamp.wrapping_sub(stamp);
+        let (mut first, mut least) = (None, rank(to, 0));
         for (position, slot) in self.slots.iter().enumerate() {
-            if slot.place >= from && slot.rank() <= least {
-                (first, least) = (Index::new(position), slot.rank());
+            let age = slot.age(self.stamp);
+            if slot.place >= from && age >= newest && rank(slot.place, age) <= least {
+                (first, least) = (Index::new(position), rank(slot.place, age));
             }
         }
         first
@@ -75,12 +78,12 @@ impl<S, A> Table<[Slot<S, A>]> {
 
     /// The timer that is due next, of equal ones the one that was armed first. A deadline that has passed counts as now.
     pub(crate) fn next_timer(&mut self) -> Option<&mut Slot<S, A>> {
-        let now = self.wait_ended.as_micros();
+        let (now, stamp) = (self.wait_ended.as_micros(), self.stamp);
         let due = |slot: &Slot<S, A>| now.max(slot.key.get());
         let mut next: Option<&mut Slot<S, A>> = None;
         for slot in self.slots.iter_mut().filter(|slot| slot.place == Place::Timer) {
             let is_next = next.as_ref().is_none_or(|next| {
-                let is_older = slot.since.get() < next.since.get();
+                let is_older = slot.age(stamp) > next.age(stamp);
                 due(slot) < due(next) || due(slot) == due(next) && is_older
             });
             if is_next {
@@ -90,9 +93,13 @@ impl<S, A> Table<[Slot<S, A>]> {
         next
     }
 
+    pub(crate) fn has_pending(&self) -> bool {
+        self.slots.iter().any(|slot| slot.place == Place::Pending)
+    }
+
     /// Until when the loop can sleep.
     pub(crate) fn until(&mut self) -> Instant {
-        if self.first(Place::ReadyToWrite, last(Place::Pending)).is_some() {
+        if self.first(Place::ReadyToWrite, Place::Pending, self.stamp).is_some() {
             return Instant::ZERO;
         }
         let now = self.wait_ended;
@@ -141,9 +148,6 @@ impl<S, A> Table<[Slot<S, A>]> {
         for (position, slot) in self.slots.iter().enumerate() {
             if slot.call.is_some() != (slot.place >= Place::Timer) {
                 return Err("a thread that waits has no hook, or another one has");
-            }
-            if slot.is_used() && slot.since.get() > self.stamp {
-                return Err("a thread has come to its place in the future");
             }
             let Some(source) = slot.source() else { continue };
             let is_other = |at| at != position;
@@ -196,4 +200,9 @@ impl<S, A> Waiting for &mut Table<[Slot<S, A>]> {
         }
         is_any_ready
     }
+}
+
+/// Orders threads by place, and in a place the older ones first.
+const fn rank(place: Place, age: u32) -> u64 {
+    (place as u64) << 32 | !age as u64
 }

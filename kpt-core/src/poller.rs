@@ -57,8 +57,8 @@ pub trait Poller {
     /// - MAY let go of a source on which it pushes `ERROR`; the loop asks anew when a thread wants it again.
     ///
     /// # Errors
-    /// When it can't wait at all. All registrations stay, and the next call tries again. (What a poller watches that has
-    /// panicked is not defined; the loop's threads are in order.)
+    /// When it can't wait at all. All registrations stay, and the next call tries again. After a panic, too, the loop ends
+    /// the watches that it no longer wants.
     fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> Result<Instant, Self::Error>;
 }
 

@@ -13,6 +13,9 @@ use crate::clock;
 /// [`Parent`](super::Parent) in a task. Such a source is readable when there is something to receive, and writable when a
 /// message of any allowed length finds room. Tasks don't keep a loop alive; only threads do.
 ///
+/// `P` keeps a set of what [`modify`](Poller::modify) has told it, as `SelectPoller` does. One that asks which threads wait
+/// for what would not hear of the tasks' descriptors.
+///
 /// While there is no task, a wait costs what it costs `P`. Each task that has something to read, to write, or has ended
 /// takes one call for it, and what is written is at most what the socket takes, what is read at most 64 KiB: no task keeps
 /// the others waiting.

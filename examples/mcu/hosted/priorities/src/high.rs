@@ -59,6 +59,8 @@ pub fn request() {
 struct Hosted;
 
 impl Board<1> for Hosted {
+    const TICK_MICROS: u32 = 1;
+
     fn lines(&self) -> &'static Lines<1> {
         &LINES
     }

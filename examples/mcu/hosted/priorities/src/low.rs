@@ -78,6 +78,8 @@ fn compute_until(end: u64) {
 struct Sleeping;
 
 impl Board<1> for Sleeping {
+    const TICK_MICROS: u32 = 1;
+
     fn lines(&self) -> &'static Lines<1> {
         &LINES
     }

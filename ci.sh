@@ -31,8 +31,9 @@ fmt() {
 
 lint() {
     cargo clippy --workspace --all-targets -- -D warnings
-    for features in log defmt log,defmt; do
-        cargo clippy -p kpt-core --features "$features" -- -D warnings
+    for features in "" log defmt critical-section log,defmt,critical-section,multicore; do
+        cargo clippy -p kpt-core --all-targets --features "$features" -- -D warnings
+        cargo clippy -p kpt-core --all-targets --features "large,$features" -- -D warnings
     done
     for features in log postcard log,postcard; do
         cargo clippy -p kpt-std --features "$features" -- -D warnings
@@ -46,7 +47,8 @@ doc() {
 run_tests() {
     need strace # Has a call of the system fail.
     cargo test --workspace
-    cargo test -p kpt-core --features log
+    cargo test -p kpt-core
+    cargo test -p kpt-core --features large,log
 }
 
 no_panic() {
@@ -63,7 +65,7 @@ tiny() {
 }
 
 mcu() {
-    examples/cortex-m/mcu.sh
+    examples/mcu/mcu.sh
 }
 
 asan() {

@@ -1,4 +1,4 @@
-//! A sensor node in virtual time or on Linux. `examples/cortex-m/node` has the same hooks on microcontrollers.
+//! A sensor node in virtual time or on Linux. `examples/mcu/node` has the same hooks on microcontrollers.
 
 #![forbid(unsafe_code)]
 

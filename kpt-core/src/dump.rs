@@ -3,11 +3,9 @@
 use core::fmt;
 
 use crate::decimal::Decimal;
-use crate::head::Head;
 use crate::id::Index;
-use crate::link::{Link, Links, Place};
-use crate::source::Kind;
-use crate::storage::Body;
+use crate::row::Row;
+use crate::tables::Tables;
 use crate::time::Instant;
 
 /// One line for each thread with id, kind, name, source, state and the time until it is due, or how late it is; then
@@ -21,18 +19,8 @@ use crate::time::Instant;
 /// 3 of 64 threads, at most 4 so far
 /// ```
 pub struct Dump<'d, S, A> {
-    pub(crate) head: &'d Head,
-    pub(crate) links: &'d [Link],
-    pub(crate) bodies: &'d [Body<S, A>],
+    pub(crate) tables: Tables<'d, S, A>,
     pub(crate) now: Instant,
-}
-
-/// The columns of one thread.
-struct Row<'d> {
-    index: Index,
-    link: &'d Link,
-    name: &'d str,
-    is_running: bool,
 }
 
 /// When a thread is due, in microseconds from now.
@@ -44,28 +32,10 @@ enum Due {
     Late(u64),
 }
 
-impl Row<'_> {
-    fn state(&self) -> &'static str {
-        if self.is_running {
-            return "running";
-        }
-        match self.link.place {
-            Place::Vacant | Place::Retired => "vacant",
-            Place::GivenUp | Place::Timers | Place::Untold | Place::Watched => "waiting",
-            Place::ReadyToWrite | Place::ReadyToRead | Place::Due | Place::Pending => "ready",
-        }
-    }
-
-    /// A reader's or writer's source.
-    fn source(&self) -> Option<u32> {
-        self.link.kind.has_source().then(|| self.link.source().number())
-    }
-
-    fn due(&self, now: Instant) -> Due {
-        let deadline = self.link.deadline();
-        if self.link.kind != Kind::Timer {
-            Due::No
-        } else if deadline == Instant::NEVER {
+impl Due {
+    fn of(row: &Row, now: Instant) -> Self {
+        let Some(deadline) = row.deadline() else { return Self::No };
+        if deadline == Instant::NEVER {
             Due::Never
         } else if deadline < now {
             Due::Late(now.as_micros().saturating_sub(deadline.as_micros()))
@@ -76,26 +46,22 @@ impl Row<'_> {
 }
 
 impl<S, A> Dump<'_, S, A> {
-    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        (0..self.links.len()).filter_map(Index::new).filter_map(|index| {
-            let link = self.links.at(index);
-            let name = self.bodies.get(index.position()).and_then(|body| body.name).unwrap_or("");
-            let is_used = !matches!(link.place, Place::Vacant | Place::Retired);
-            is_used.then_some(Row { index, link, name, is_running: self.head.is_running(index) })
-        })
+    fn rows(&self) -> impl Iterator<Item = Row> {
+        let slots = (0..self.tables.slots()).filter_map(Index::new);
+        slots.filter_map(|index| self.tables.row(index))
     }
 
-    fn write_row(&self, f: &mut fmt::Formatter<'_>, row: &Row<'_>) -> fmt::Result {
-        let position = Decimal::new(row.index.position() as u64);
-        let generation = Decimal::new(row.link.generation().number());
+    fn write_row(&self, f: &mut fmt::Formatter<'_>, row: &Row) -> fmt::Result {
+        let position = Decimal::new(row.id.position() as u64);
+        let generation = Decimal::new(row.id.generation());
         let id = [position.as_str(), ".", generation.as_str()];
         write_column(f, &id, 12)?;
-        write_column(f, &[row.link.kind.as_str()], 9)?;
+        write_column(f, &[row.kind.as_str()], 9)?;
         write_column(f, &[row.name], 17)?;
-        let source = row.source().map(|number| Decimal::new(u64::from(number)));
+        let source = row.source().map(|source| Decimal::new(u64::from(source.number())));
         write_column(f, &[source.as_ref().map_or("-", Decimal::as_str)], 8)?;
-        write_column(f, &[row.state()], 9)?;
-        match row.due(self.now) {
+        write_column(f, &[row.state.as_str()], 9)?;
+        match Due::of(row, self.now) {
             Due::No => f.write_str("-\n"),
             Due::Never => f.write_str("never\n"),
             Due::In(micros) => write_seconds(f, micros),
@@ -139,15 +105,15 @@ impl<S, A> fmt::Display for Dump<'_, S, A> {
         for row in self.rows() {
             self.write_row(f, &row)?;
         }
-        f.write_str(Decimal::new(u64::from(self.head.used)).as_str())?;
+        f.write_str(Decimal::new(self.tables.len() as u64).as_str())?;
         f.write_str(" of ")?;
-        f.write_str(Decimal::new(self.head.capacity(self.links) as u64).as_str())?;
+        f.write_str(Decimal::new(self.tables.capacity() as u64).as_str())?;
         f.write_str(" threads, at most ")?;
-        f.write_str(Decimal::new(u64::from(self.head.most_used)).as_str())?;
+        f.write_str(Decimal::new(u64::from(self.tables.most_used())).as_str())?;
         f.write_str(" so far")?;
-        if self.head.strays > 0 {
+        if self.tables.strays() > 0 {
             f.write_str("; ")?;
-            f.write_str(Decimal::new(u64::from(self.head.strays)).as_str())?;
+            f.write_str(Decimal::new(u64::from(self.tables.strays())).as_str())?;
             f.write_str(" events for sources without threads")?;
         }
         Ok(())
@@ -158,34 +124,29 @@ impl<S, A> fmt::Display for Dump<'_, S, A> {
 impl<S, A> defmt::Format for Dump<'_, S, A> {
     fn format(&self, f: defmt::Formatter<'_>) {
         for row in self.rows() {
-            let position = row.index.position();
-            let generation = row.link.generation().number();
-            let (kind, state) = (row.link.kind.as_str(), row.state());
             defmt::write!(
                 f,
-                "{=usize}.{=u64} {=str} {=str} source {} {=str} ",
-                position,
-                generation,
-                kind,
+                "{} {=str} {=str} source {} {=str} ",
+                row.id,
+                row.kind.as_str(),
                 row.name,
-                row.source(),
-                state
+                row.source().map(|source| source.number()),
+                row.state.as_str()
             );
-            match row.due(self.now) {
+            match Due::of(&row, self.now) {
                 Due::No => defmt::write!(f, "-\n"),
                 Due::Never => defmt::write!(f, "never\n"),
                 Due::In(micros) => defmt::write!(f, "due in {=u64} us\n", micros),
                 Due::Late(micros) => defmt::write!(f, "late {=u64} us\n", micros),
             }
         }
-        let capacity = self.head.capacity(self.links);
         defmt::write!(
             f,
-            "{=u32} of {=usize} threads, at most {=u32} so far, {=u32} strays",
-            self.head.used,
-            capacity,
-            self.head.most_used,
-            self.head.strays
+            "{=usize} of {=usize} threads, at most {=u32} so far, {=u32} strays",
+            self.tables.len(),
+            self.tables.capacity(),
+            self.tables.most_used(),
+            self.tables.strays()
         );
     }
 }

@@ -3,9 +3,11 @@
 use core::error::Error;
 use core::fmt;
 
+use crate::time::Instant;
+
 /// Why no thread was added. Nothing has changed, and the argument is in here.
 pub enum AddError<A> {
-    /// As many threads as the tables hold are there already.
+    /// The loop has as many threads as it can have.
     Full(A),
     /// A thread of that kind is registered for that source; there is room for one reader and one writer.
     Taken(A),
@@ -15,7 +17,7 @@ pub enum AddError<A> {
 pub enum AgainError<A> {
     /// The hook itself has given the thread up, with `cancel_source`.
     Ended(A),
-    /// The timer was given a moment and no period, so nobody knows when it should run again.
+    /// It is a timer without a period: it was only ever given moments.
     NoPeriod(A),
     /// Another thread of that kind is registered for that source.
     Taken(A),
@@ -32,8 +34,29 @@ pub struct Stale;
 pub enum Exit {
     /// No thread is left.
     Empty,
-    /// Somebody said `stop`.
+    /// `stop` was called.
     Stopped,
+}
+
+/// What a loop wants of its host after [`poll`](crate::FixedLoop::poll).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Next {
+    /// Another `poll`, at once or after other work: a thread is ready, or hooks have run that may have made one so.
+    Again,
+    /// Another `poll` when a source becomes ready, at the latest at this moment ([`Instant::NEVER`] for no moment), which is
+    /// to be rounded up to the host's clock: a `poll` that comes too early says the same again.
+    Wait(Instant),
+    /// The loop has come to its end. One more `poll` goes on, also with what a `stop` has left: a host that should not is
+    /// to remember this.
+    Exit(Exit),
+}
+
+impl Next {
+    /// What to do if the loop can sleep until then.
+    pub(crate) fn after(until: Instant) -> Self {
+        if until == Instant::ZERO { Self::Again } else { Self::Wait(until) }
+    }
 }
 
 impl<A> AddError<A> {

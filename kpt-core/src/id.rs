@@ -37,6 +37,7 @@ impl Index {
         (self.0.get() as usize).wrapping_sub(1)
     }
 
+    #[cfg(feature = "large")]
     #[allow(clippy::unnecessary_cast)] // Where indices are 16 bits wide, it is none.
     #[inline]
     pub(crate) fn to_word(index: Option<Self>) -> u32 {
@@ -106,8 +107,11 @@ impl Generation {
 /// The handle of a thread, good for [`Threads::cancel`](crate::Threads::cancel) at any time: once the thread has
 /// ended, its id is stale and never means another thread.
 ///
+/// An id is valid in the loop that returned it: another loop may have a thread of the same id.
+///
 /// One word: the slot of the tables (24 bits on 64-bit targets, 16 elsewhere) and how often that slot has been given
-/// out (40 bits and 32). A slot that has been given out 2^40 (2^32) times is retired, so no id comes back: adding and
+/// out (40 bits and 32). A slot that has been given out 2^40 - 1 (2^32 - 1) times is retired, and the
+/// loop's capacity is one less, so that no id comes back: adding and
 /// ending a million threads a second, that takes 12 days for each slot, and 35 years for the 1,024 of a usual table; on
 /// a small machine that adds a thousand a second, 49 days for each slot.
 /// [`again`](crate::Thread::again) keeps the id and counts for nothing.
@@ -115,17 +119,21 @@ impl Generation {
 pub struct ThreadId(NonZeroU64);
 
 impl ThreadId {
+    /// The id of no thread: slot 0 before it was given out.
+    pub(crate) const NONE: Self = Self(NonZeroU64::MIN);
+
     #[inline]
     pub(crate) fn new(index: Index, generation: Generation) -> Self {
         Self(NonZeroU64::from(index.0) | generation.number() << INDEX_BITS)
     }
 
-    /// The word that the id is, for storage that only takes numbers.
+    /// Returns the word that the id is, for storage that only takes numbers.
     pub const fn to_raw(self) -> u64 {
         self.0.get()
     }
 
-    /// The id that [`to_raw`](Self::to_raw) came from. Any other word is an id as well, a stale one; zero is none.
+    /// Returns the id for a word of [`to_raw`](Self::to_raw); `None` for 0. The word is not checked: one that did not come
+    /// from there may name any thread, also a later one.
     pub const fn from_raw(raw: u64) -> Option<Self> {
         match NonZeroU64::new(raw) {
             Some(word) => Some(Self(word)),

@@ -21,54 +21,45 @@ mod source;
 mod time;
 mod when;
 
-// Queues: which threads wait for what, in order; short lists, or long ones with a table of sources and a wheel of timers.
-mod large_queues;
-mod link;
-mod list;
-mod queues;
-mod small_queues;
-mod sources;
-mod timers;
-mod wheel;
-
-// Tables: every operation on threads that does not depend on the application's types.
-mod head;
-mod tables;
-mod verify;
-
-// The loop: of what its tables are made, what hooks see, what a turn is.
-mod event_loop;
-mod lines;
+// The interface to the platform.
 mod poller;
-mod storage;
+
+// What hooks see.
+mod row;
+mod tables;
 mod thread;
 mod threads;
 
-// Telling people.
+// The loops: a small one, which is the specification, and a large one, which is fast.
+#[cfg(feature = "large")]
+mod large;
+mod small;
+
+// Output.
 mod decimal;
 mod dump;
 mod log;
 
-pub mod sim;
-
+#[cfg(all(test, feature = "log"))]
+mod log_tests;
 #[cfg(test)]
 mod retired_tests;
 
+pub mod board;
+pub mod sim;
+
+pub use board::{Board, LinePoller, Lines};
 pub use dump::Dump;
-pub use error::{AddError, AgainError, Exit, Stale};
-pub use event_loop::{EventLoop, FixedLoop};
+pub use error::{AddError, AgainError, Exit, Next, Stale};
 pub use id::{Index, ThreadId};
-pub use large_queues::LargeQueues;
-pub use lines::{Board, LinePoller, Lines};
-pub use link::{Link, Place};
-pub use poller::{Poller, Ready, Unwatchable};
-pub use queues::Queues;
-pub use small_queues::SmallQueues;
+#[cfg(feature = "large")]
+pub use large::{
+    Allocate, Body, EventLoop, FixedStorage, LargeLoop, Link, Parts, Storage, Timers, Wheel,
+};
+pub use poller::{Filtered, Poller, Ready, Unwatchable, Waiting};
+pub use small::FixedLoop;
 pub use source::{Interest, Kind, Readiness, Source};
-pub use storage::{Allocate, Body, FixedStorage, Parts, Storage};
 pub use thread::Thread;
 pub use threads::{CancelledSource, Hook, Threads};
 pub use time::Instant;
-pub use timers::Timers;
-pub use wheel::Wheel;
 pub use when::When;

@@ -1,6 +1,9 @@
-//! Logging to `log`, to `defmt`, to both or to nobody, as the features say.
+//! Logging to `log`, to `defmt`, to both or to neither, as the features say.
 //!
 //! What is wrong is an error, the steps of every thread are traced. The target of `log` is `kpt`, also from kpt-std.
+
+/// Whether a logging feature is on.
+pub(crate) const IS_ON: bool = cfg!(any(feature = "log", feature = "defmt"));
 
 macro_rules! error {
     ($($arg:expr),+) => {{

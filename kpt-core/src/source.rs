@@ -22,7 +22,7 @@ impl Source {
 }
 
 /// What a thread waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
 pub enum Kind {
@@ -155,7 +155,7 @@ impl Readiness {
         Self(self.0 & !other.0)
     }
 
-    /// What of this matters to somebody with that interest: its own bits, hang-up and error.
+    /// Returns the bits by which a thread with that interest is woken: its own, hang-up and error.
     pub fn seen_by(self, interest: Interest) -> Self {
         if interest.is_none() { Self::NONE } else { Self(self.0 & (interest.0 | 0b1100)) }
     }

@@ -1,375 +1,146 @@
-//! The loop without the application's types: every operation on threads but calling them.
+//! Whose threads hooks see: those of a small loop, or of a large one.
+//!
+//! Without the feature `large`, there are only small loops, and nothing stands between a hook and its table.
 
-use crate::head::Head;
-use crate::id::{Index, ThreadId};
-use crate::link::{Link, Links, Place};
-use crate::poller::{Poller, Ready};
-use crate::queues::Queues;
-use crate::source::{Interest, Kind, Readiness, Source};
-use crate::time::{Instant, Period, after, later};
-use crate::when::Request;
+#[cfg(not(feature = "large"))]
+pub(crate) use crate::small::View as Tables;
+#[cfg(feature = "large")]
+pub(crate) use either::Tables;
 
-/// Why a registration is refused.
-#[derive(Clone, Copy)]
-pub(crate) enum Refusal {
-    Full,
-    Taken,
-}
+#[cfg(feature = "large")]
+mod either {
+    use crate::error::{AddError, AgainError, Stale};
+    use crate::id::{Index, ThreadId};
+    use crate::row::Row;
+    use crate::source::Source;
+    use crate::threads::{CancelledSource, Hook};
+    use crate::time::Instant;
+    use crate::when::Request;
+    use crate::{large, small};
 
-/// What became of the running thread.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Again {
-    Done,
-    /// It has given up its source.
-    Ended,
-    /// It is a timer without a period.
-    NoPeriod,
-}
-
-/// What there is of a loop but its hooks. All operations on threads are here, and compiled once for a loop, whatever
-/// its application.
-pub(crate) struct Tables<P, L, Q> {
-    pub(crate) head: Head,
-    pub(crate) queues: Q,
-    pub(crate) poller: P,
-    pub(crate) links: L,
-}
-
-/// The tables as hooks and the application see them, who don't know the poller, the capacity, or the queues.
-pub(crate) trait Registry {
-    fn head(&self) -> &Head;
-
-    fn stop(&mut self);
-
-    fn links(&self) -> &[Link];
-
-    /// The time, not before what it was.
-    fn now(&mut self) -> Instant;
-
-    /// Adds a thread, or registers the one that runs for something else.
-    fn register(
-        &mut self,
-        running: Option<Index>,
-        request: Request,
-        value: u64,
-    ) -> Result<ThreadId, Refusal>;
-
-    /// Registers the running thread once more as it was.
-    fn again(&mut self, index: Index, period: Period) -> Again;
-
-    /// Ends a thread, wherever it is, and tells the poller at once.
-    fn release(&mut self, index: Index);
-
-    /// The same for the thread that has the slot now, or had it last, if it is the one that `id` means.
-    fn release_tenant(&mut self, index: Index, id: ThreadId) -> bool;
-
-    /// Ends the writer and the reader of a source, and says which slots they had. The one that runs keeps its slot.
-    fn release_source(&mut self, source: Source) -> [Option<Index>; 2];
-
-    /// Walks all tables and checks that they agree.
-    fn verify(&self) -> Result<(), &'static str>;
-}
-
-impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, Q: Queues> Registry for Tables<P, L, Q> {
-    fn head(&self) -> &Head {
-        &self.head
+    /// The threads of a loop of either kind.
+    pub(crate) enum Tables<'t, S, A> {
+        Small(small::View<'t, S, A>),
+        Large(large::View<'t, S, A>),
     }
 
-    fn stop(&mut self) {
-        self.head.is_stopping = true;
-    }
-
-    fn links(&self) -> &[Link] {
-        self.links.as_ref()
-    }
-
-    fn now(&mut self) -> Instant {
-        // Not before what a wait has returned either: were the clock to go back, timers would begin in the past.
-        let now = later(later(self.head.read_at, self.queues.position()), self.poller.now());
-        self.head.read_at = now;
-        now
-    }
-
-    fn register(
-        &mut self,
-        running: Option<Index>,
-        request: Request,
-        value: u64,
-    ) -> Result<ThreadId, Refusal> {
-        let kind = request.kind();
-        if kind.has_source() {
-            let taken = self.find(Source::new(value as u32), kind);
-            if taken.is_some() && taken != running {
-                return Err(Refusal::Taken);
-            }
-        }
-        // Asked for before anything changes, since a poller may panic.
-        let key = match request {
-            Request::Readable | Request::Writable | Request::At => value,
-            Request::After => after(self.now(), value).as_micros(),
-            Request::Now => u64::from(self.head.turn),
-        };
-        let index = match running {
-            Some(index) => index,
-            None => {
-                let index = self.first(Place::Vacant).ok_or(Refusal::Full)?;
-                self.head.count_added();
-                self.edit(index, Link::count_tenant);
-                index
+    /// What the view that is there answers.
+    macro_rules! ask {
+        ($tables:expr, $view:ident => $answer:expr) => {
+            match $tables {
+                Tables::Small($view) => $answer,
+                Tables::Large($view) => $answer,
             }
         };
-        let left = running.and_then(|index| self.source_of(index));
-        if running.is_some() {
-            self.move_to(index, Place::GivenUp);
+    }
+
+    impl<S, A> Tables<'_, S, A> {
+        pub(crate) fn reborrow(&mut self) -> Tables<'_, S, A> {
+            ask!(self, view => view.reborrow().into())
         }
-        self.arm(index, kind, key);
-        if let Some(left) = left.filter(|_| self.source_of(index) != left) {
-            self.tell(left);
+
+        #[inline]
+        pub(crate) fn add(
+            &mut self,
+            name: &'static str,
+            request: Request,
+            value: u64,
+            hook: Hook<S, A>,
+            arg: A,
+        ) -> Result<ThreadId, AddError<A>> {
+            ask!(self, view => view.add(name, request, value, hook, arg))
         }
-        if running.is_some() {
-            // Not before: should the poller panic, the thread has ended, as it has no hook.
-            self.head.running = None;
+
+        #[inline]
+        pub(crate) fn cancel(&mut self, id: ThreadId) -> Result<A, Stale> {
+            ask!(self, view => view.cancel(id))
         }
-        Ok(self.at(index).id(index))
-    }
 
-    fn again(&mut self, index: Index, period: Period) -> Again {
-        let is_execute = self.at(index).kind == Kind::Execute;
-        if is_execute {
-            // Not by `arm`: where all is known, a turn of execute threads is a few instructions.
-            let turn = u64::from(self.head.turn);
-            self.edit(index, |link| link.wait_for(Kind::Execute, turn));
-            self.move_to(index, Place::Pending);
-            self.head.running = None;
-            return Again::Done;
+        pub(crate) fn cancel_source(&mut self, source: Source) -> CancelledSource<A> {
+            ask!(self, view => view.cancel_source(source))
         }
-        self.wait_again(index, period)
-    }
 
-    fn release(&mut self, index: Index) {
-        let source = self.source_of(index);
-        self.vacate(index);
-        if let Some(source) = source {
-            self.tell(source);
+        #[inline]
+        pub(crate) fn again(
+            &mut self,
+            index: Index,
+            hook: Hook<S, A>,
+            arg: A,
+        ) -> Result<(), AgainError<A>> {
+            ask!(self, view => view.again(index, hook, arg))
         }
-    }
 
-    fn release_tenant(&mut self, index: Index, id: ThreadId) -> bool {
-        // A vacant slot's body has a hook if a poller has panicked in the midst of a release.
-        let link = self.at(index);
-        let is_meant = link.is_tenant(id) && link.place > Place::Retired;
-        if is_meant {
-            self.release(index);
+        pub(crate) fn again_when(
+            &mut self,
+            index: Index,
+            request: Request,
+            value: u64,
+            hook: Hook<S, A>,
+            arg: A,
+        ) -> Result<(), AgainError<A>> {
+            ask!(self, view => view.again_when(index, request, value, hook, arg))
         }
-        is_meant
-    }
 
-    fn release_source(&mut self, source: Source) -> [Option<Index>; 2] {
-        let found = [Kind::Write, Kind::Read].map(|kind| self.find(source, kind));
-        for index in found.into_iter().flatten() {
-            if self.head.is_running(index) {
-                self.move_to(index, Place::GivenUp);
-            } else {
-                self.vacate(index);
-            }
+        #[inline]
+        pub(crate) fn end(&mut self, index: Index) {
+            ask!(self, view => view.end(index));
         }
-        if found != [None; 2] {
-            self.tell(source);
+
+        pub(crate) fn stop(&mut self) {
+            ask!(self, view => view.stop());
         }
-        found
-    }
 
-    fn verify(&self) -> Result<(), &'static str> {
-        crate::verify::verify(&self.head, self.links.as_ref(), &self.queues)
-    }
-}
-
-/// What these consist of.
-impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, Q: Queues> Tables<P, L, Q> {
-    #[inline]
-    fn at(&self, index: Index) -> &Link {
-        self.links.as_ref().at(index)
-    }
-
-    #[inline]
-    fn edit(&mut self, index: Index, change: impl FnOnce(&mut Link)) {
-        self.links.as_mut().edit(index, change);
-    }
-
-    #[inline]
-    fn move_to(&mut self, index: Index, place: Place) {
-        self.queues.move_to(self.links.as_mut(), index, place);
-    }
-
-    #[inline]
-    fn first(&self, place: Place) -> Option<Index> {
-        self.queues.first(self.links.as_ref(), place)
-    }
-
-    #[inline]
-    fn next_of(&self, source: Source, after: Option<Index>) -> Option<Index> {
-        self.queues.next_of(self.links.as_ref(), source, after)
-    }
-
-    /// The source's reader or writer.
-    fn find(&self, source: Source, kind: Kind) -> Option<Index> {
-        let mut at = self.next_of(source, None);
-        while let Some(index) = at.filter(|&index| self.at(index).kind != kind) {
-            at = self.next_of(source, Some(index));
+        pub(crate) fn now(&mut self) -> Instant {
+            ask!(self, view => view.now())
         }
-        at
-    }
 
-    #[inline]
-    fn source_of(&self, index: Index) -> Option<Source> {
-        let link = self.at(index);
-        link.place.has_source().then(|| link.source())
-    }
-
-    /// Puts a thread that is where its source and its deadline don't matter among those that wait for the same.
-    #[inline]
-    fn arm(&mut self, index: Index, kind: Kind, key: u64) {
-        self.edit(index, |link| link.wait_for(kind, key));
-        let place = match kind {
-            Kind::Read | Kind::Write => Place::Untold,
-            Kind::Timer => Place::Timers,
-            Kind::Execute => Place::Pending,
-        };
-        self.move_to(index, place);
-    }
-
-    /// Registers the running thread once more as it was; not an execute thread.
-    ///
-    /// A function of its own, so that execute threads don't pay for what it needs.
-    #[cfg_attr(target_pointer_width = "64", inline(never))]
-    fn wait_again(&mut self, index: Index, period: Period) -> Again {
-        let link = self.at(index);
-        if link.place == Place::GivenUp {
-            return Again::Ended;
+        pub(crate) fn len(&self) -> usize {
+            ask!(self, view => view.len())
         }
-        if link.kind.has_source() {
-            // The poller still watches the source, unless it found an error and may have let go of it.
-            let is_broken = link.readiness.is_error();
-            self.edit(index, |link| link.readiness = Readiness::NONE);
-            self.move_to(index, if is_broken { Place::Untold } else { Place::Watched });
-        } else if period.is_none() {
-            return Again::NoPeriod;
-        } else {
-            let deadline = period.next(link.deadline(), self.queues.position());
-            self.arm(index, Kind::Timer, deadline.as_micros());
-        }
-        self.head.running = None;
-        Again::Done
-    }
 
-    /// Gives the thread's slot back.
-    #[inline]
-    fn vacate(&mut self, index: Index) {
-        if self.at(index).is_spent() {
-            self.move_to(index, Place::Retired);
-            self.head.retired = self.head.retired.wrapping_add(1);
-        } else {
-            self.move_to(index, Place::Vacant);
+        pub(crate) fn most_used(&self) -> u32 {
+            ask!(self, view => view.most_used())
         }
-        self.head.used = self.head.used.wrapping_sub(1);
-        if self.head.is_running(index) {
-            self.head.running = None;
+
+        pub(crate) fn strays(&self) -> u32 {
+            ask!(self, view => view.strays())
+        }
+
+        pub(crate) fn capacity(&self) -> usize {
+            ask!(self, view => view.capacity())
+        }
+
+        pub(crate) fn slots(&self) -> usize {
+            ask!(self, view => view.slots())
+        }
+
+        pub(crate) fn row(&self, index: Index) -> Option<Row> {
+            ask!(self, view => view.row(index))
+        }
+
+        pub(crate) fn name(&self, index: Index) -> &'static str {
+            ask!(self, view => view.name(index))
+        }
+
+        pub(crate) fn verify(&self) -> Result<(), &'static str> {
+            ask!(self, view => view.verify())
+        }
+
+        /// Takes the tables, and leaves those of no loop.
+        pub(crate) fn take(&mut self) -> Self {
+            core::mem::replace(self, Self::Large(large::View::of_nothing()))
         }
     }
 
-    /// Asks the poller to watch a source for all that its threads want. Whether it refuses; then it is to be told again,
-    /// before the next wait.
-    fn tell(&mut self, source: Source) -> bool {
-        let (mut interest, mut at) = (Interest::NONE, None);
-        while let Some(index) = self.next_of(source, at) {
-            at = Some(index);
-            interest = interest | self.at(index).kind.interest();
-        }
-        let is_refused = self.poller.modify(source, interest).is_err();
-        // Noted after the answer: should the poller panic, it is asked again.
-        at = None;
-        while let Some(index) = self.next_of(source, at) {
-            at = Some(index);
-            if !self.at(index).place.is_ready() {
-                self.move_to(index, if is_refused { Place::Untold } else { Place::Watched });
-            } else if is_refused {
-                // So that it is told again if it is re-armed.
-                self.edit(index, |link| link.readiness = link.readiness | Readiness::ERROR);
-            }
-        }
-        is_refused
-    }
-
-    /// The poller found something.
-    fn found(&mut self, source: Source, readiness: Readiness) {
-        self.head.found(self.links.as_mut(), &mut self.queues, source, readiness);
-    }
-}
-
-/// What the loop does with them.
-impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, Q: Queues> Tables<P, L, Q> {
-    /// Slots from this position on have no body. Only of new tables.
-    pub(crate) fn retire_from(&mut self, position: usize) {
-        for link in self.links.as_mut().get_mut(position..).unwrap_or_default() {
-            link.place = Place::Retired;
-            self.head.retired = self.head.retired.wrapping_add(1);
+    impl<'t, S, A> From<small::View<'t, S, A>> for Tables<'t, S, A> {
+        fn from(view: small::View<'t, S, A>) -> Self {
+            Self::Small(view)
         }
     }
 
-    /// The next thread of those found ready or due: writers, readers, timers.
-    #[inline]
-    pub(crate) fn next_found(&self) -> Option<Index> {
-        let found = self.first(Place::ReadyToWrite).or_else(|| self.first(Place::ReadyToRead));
-        found.or_else(|| self.first(Place::Due)).filter(|_| !self.head.is_stopping)
-    }
-
-    /// The next execute thread that was there when the turn began.
-    #[inline]
-    pub(crate) fn next_pending(&self) -> Option<Index> {
-        let first = self.first(Place::Pending)?;
-        let is_next = !self.head.is_stopping && self.at(first).turn() != self.head.turn;
-        is_next.then_some(first)
-    }
-
-    /// Ends the thread whose hook was called last, if it has not re-armed it. Whether it has ended.
-    #[inline]
-    pub(crate) fn settle(&mut self) -> bool {
-        let Some(index) = self.head.running else { return false };
-        self.release(index);
-        true
-    }
-
-    /// Whether the turn can end without asking the poller.
-    #[inline]
-    pub(crate) fn can_skip_wait(&self) -> bool {
-        // Where that is 1, a hook has run since, if any thread is pending.
-        P::LOOK_EVERY > 1
-            && self.head.hooks_since_wait < P::LOOK_EVERY
-            && self.first(Place::Pending).is_some()
-    }
-
-    /// Tells the poller what is new, waits, and notes what is ready or due.
-    ///
-    /// Never inlined, so that it needs no stack while hooks run.
-    #[inline(never)]
-    pub(crate) fn wait(&mut self) -> Result<(), P::Error> {
-        while let Some(index) = self.first(Place::Untold) {
-            // Not when a hook has it told: nobody becomes ready in the midst of a step.
-            let source = self.at(index).source();
-            if self.tell(source) {
-                self.found(source, Readiness::ERROR);
-            }
+    impl<'t, S, A> From<large::View<'t, S, A>> for Tables<'t, S, A> {
+        fn from(view: large::View<'t, S, A>) -> Self {
+            Self::Large(view)
         }
-        self.head.hooks_since_wait = 0;
-        let is_busy = self.first(Place::Pending).is_some() || self.next_found().is_some();
-        let deadline = self.queues.next_deadline(self.links.as_ref());
-        let until = if is_busy { Instant::ZERO } else { deadline };
-        let Self { head, queues, poller, links, .. } = self;
-        let links = links.as_mut();
-        let mut found = |source, readiness| head.found(links, queues, source, readiness);
-        let until = (until != Instant::NEVER).then_some(until);
-        let now = poller.wait(until, &mut Ready::new(&mut found))?;
-        queues.advance(links, now);
-        Ok(())
     }
 }

@@ -1,146 +1,195 @@
-//! The thread that runs, as its hook sees it.
+//! The thread whose hook runs, as the hook sees it.
 
 use crate::error::AgainError;
 use crate::id::{Index, ThreadId};
-use crate::link::{Link, Links, Place};
+use crate::row::Row;
 use crate::source::{Kind, Readiness, Source};
-use crate::tables::Again;
 use crate::threads::{Hook, Threads};
 use crate::time::Instant;
 use crate::when::{Request, When};
 
-/// The thread that runs. When its hook returns, it has ended, unless the hook has said [`again`](Self::again).
+/// The thread whose hook runs. When the hook returns, the thread has ended, unless the hook has re-armed it, as with
+/// [`again`](Self::again).
 ///
-/// While the hook runs, the thread still owns its slot and its source: it counts in `len`, and another thread of its
-/// kind for its source is refused. It can't be kept beyond the hook.
+/// While the hook runs, the thread has its slot and its source: it counts in `len`, and another thread of its kind for
+/// its source is refused. However it ends, the poller has let go of the source before the argument is dropped, so that
+/// the argument may own a socket. (A hook that moves the argument out and drops it itself calls [`end`](Self::end) first.)
+/// It can't be kept beyond the hook.
 pub struct Thread<'t, S, A = ()> {
-    pub(crate) threads: Threads<'t, S, A>,
-    pub(crate) index: Index,
-    pub(crate) hook: Hook<S, A>,
-    /// The argument. A hook that takes it out can't say `again`.
+    // Dropped before the argument, which may own the source.
+    own: Own<'t, S, A>,
+    hook: Hook<S, A>,
+    /// The argument. A hook that has moved it out can't re-arm the thread: that does not compile.
     pub arg: A,
 }
 
 impl<'t, S, A> Thread<'t, S, A> {
-    /// The same id that adding it returned.
+    /// The thread whose hook is to be called.
+    #[inline]
+    pub(crate) fn new(threads: Threads<'t, S, A>, index: Index, hook: Hook<S, A>, arg: A) -> Self {
+        if crate::log::IS_ON {
+            threads.log_error_of(index);
+        }
+        Self { own: Own { threads, index }, hook, arg }
+    }
+
+    /// Returns the id that adding it returned.
     pub fn id(&self) -> ThreadId {
-        self.threads.id(self.index)
+        self.own.threads.id(self.own.index)
     }
 
-    /// The name that it was added under.
+    /// Returns the name that it was added with.
     pub fn name(&self) -> &'static str {
-        self.threads.name(self.index)
+        self.own.threads.name(self.own.index)
     }
 
-    /// What it waited for.
+    /// Returns what it waited for.
     pub fn kind(&self) -> Kind {
-        self.link().kind
+        self.row().map_or(Kind::Execute, |row| row.kind)
     }
 
-    /// A reader's or writer's source.
+    /// Returns a reader's or writer's source.
     pub fn source(&self) -> Option<Source> {
-        self.kind().has_source().then(|| self.link().source())
+        self.row()?.source()
     }
 
-    /// What was found on a reader's or writer's source; nothing for other kinds.
+    /// Returns what was found on a reader's or writer's source; [`Readiness::NONE`] for other kinds.
     pub fn readiness(&self) -> Readiness {
-        if self.kind().has_source() { self.link().readiness } else { Readiness::NONE }
+        self.row().map_or(Readiness::NONE, |row| row.readiness)
     }
 
-    /// A timer's deadline. How late it runs is `thread.threads().now()` less this.
+    /// Returns a timer's deadline. How late it runs is the time from this to `thread.threads().now()`.
     pub fn deadline(&self) -> Option<Instant> {
-        (self.kind() == Kind::Timer).then(|| self.link().deadline())
+        self.row()?.deadline()
     }
 
-    /// The threads, to add to and to take from.
+    /// Returns the threads of the loop, to add to and to take from.
     pub fn threads(&mut self) -> Threads<'_, S, A> {
-        self.threads.reborrow()
+        self.own.threads.reborrow()
     }
 
-    /// Registers the thread once more as it is: same id, same argument, and for a reader or writer no system call.
+    /// Re-arms the thread as it was: same id, same argument, and in a large loop no call of the poller, unless an
+    /// [`ERROR`](Readiness::ERROR) was found.
     ///
     /// A timer's next deadline is its last one plus its period; periods that have passed by the turn's wait are
-    /// skipped. So it does not drift, and does not catch up in a storm. With a period of zero it is due again at once,
-    /// and runs after the next wait.
+    /// skipped. So it does not drift, and does not catch up in a storm. With a period of zero it is due again in the next
+    /// wait, which does not sleep.
     ///
-    /// What [`try_again`](Self::try_again) refuses, this logs, and the thread ends. It is never refused for want of
-    /// room: the slot is the thread's own until the hook returns. A reader that goes on without having read, or without
-    /// looking for [`ERROR`](Readiness::ERROR), is called in each turn.
-    pub fn again(self) {
-        let _ = self.try_again();
-    }
-
-    /// The same for a hook that wants to know.
-    ///
-    /// # Errors
-    /// With the argument: [`AgainError::Ended`] if the hook has given the thread up with `cancel_source`,
-    /// [`AgainError::NoPeriod`] if it is a timer that only ever was given moments. It ends when the hook returns.
-    pub fn try_again(self) -> Result<(), AgainError<A>> {
-        let Some(body) = self.threads.bodies.get_mut(self.index.position()) else { return Ok(()) };
-        match self.threads.tables.again(self.index, body.period) {
-            Again::Done => body.call = Some((self.hook, self.arg)),
-            Again::Ended => return Err(self.refuse(AgainError::Ended)),
-            Again::NoPeriod => return Err(self.refuse(AgainError::NoPeriod)),
+    /// What [`try_again`](Self::try_again) refuses, this logs as an error, and the thread ends. It is never refused for
+    /// want of room: the slot is the thread's own until the hook returns. A reader that is re-armed without having read,
+    /// or in spite of an `ERROR`, is called again after each wait.
+    pub fn again(mut self) {
+        // Not by `try_again`, to which all of the thread would be moved.
+        let tables = &mut self.own.threads.tables;
+        let again = tables.again(self.own.index, self.hook, self.arg);
+        if let Err(error) = &again {
+            crate::log::error!(
+                "thread {} {}: can't be re-armed, ends: {}",
+                self.own.threads.name(self.own.index),
+                self.own.threads.id(self.own.index),
+                error.message()
+            );
         }
-        Ok(())
+        let _ = self.own.settle(again);
     }
 
-    /// Registers the thread for something else: another delay (which becomes its period), a moment, another source, or
-    /// writing in place of reading. It keeps id, name, hook and argument. As expensive as adding it.
-    ///
-    /// Only `After` sets the period. So a timer that should make up for what it missed says
-    /// `thread.again_when(When::At(deadline + period))`, and may say `again` afterwards.
+    /// Re-arms the thread as [`again`](Self::again) does, and returns whether that was possible.
     ///
     /// # Errors
-    /// With the argument: [`AgainError::Ended`] as of `try_again`; [`AgainError::Taken`] if another thread of that kind
-    /// has that source. It ends when the hook returns.
+    /// With the argument, and the thread has ended: [`AgainError::Ended`] if the hook has given it up with
+    /// `cancel_source`, [`AgainError::NoPeriod`] if it is a timer that was only ever given moments.
+    pub fn try_again(mut self) -> Result<(), AgainError<A>> {
+        let tables = &mut self.own.threads.tables;
+        let again = tables.again(self.own.index, self.hook, self.arg);
+        self.own.settle(again)
+    }
+
+    /// Re-arms the thread as [`again`](Self::again) does, with another hook: the next state of a state machine.
+    ///
+    /// What [`try_again`](Self::try_again) refuses, this logs, and the thread ends.
+    pub fn again_as(self, hook: Hook<S, A>) {
+        Self { hook, ..self }.again();
+    }
+
+    /// Re-arms the thread for something else: another delay (which becomes its period), a moment, another source, or
+    /// writing in place of reading. It keeps id, name, hook and argument. It costs what adding a thread costs.
+    ///
+    /// Only `After` sets the period. So a timer that should make up for what it missed calls
+    /// `thread.again_when(When::At(deadline + period))`, and may call `again` in a later run.
+    ///
+    /// # Errors
+    /// With the argument, and the thread has ended: [`AgainError::Ended`] if the hook has given it up with
+    /// `cancel_source`, [`AgainError::Taken`] if another thread of that kind has that source.
+    #[inline(always)]
     pub fn again_when(self, when: When) -> Result<(), AgainError<A>> {
         let (request, value) = Request::new(when);
-        if !self.can_rearm() {
-            return Err(self.refuse(AgainError::Ended));
-        }
-        if self.threads.tables.register(Some(self.index), request, value).is_err() {
-            return Err(self.refuse(AgainError::Taken));
-        }
-        if let Some(body) = self.threads.bodies.get_mut(self.index.position()) {
-            if request == Request::After {
-                body.period = request.period(value);
-            }
-            body.call = Some((self.hook, self.arg));
-        }
-        Ok(())
+        self.again_request(request, value)
+    }
+
+    fn again_request(mut self, request: Request, value: u64) -> Result<(), AgainError<A>> {
+        let tables = &mut self.own.threads.tables;
+        let again = tables.again_when(self.own.index, request, value, self.hook, self.arg);
+        self.own.settle(again)
     }
 
     /// Ends the thread now and not when the hook returns: its slot is free, and its source can be registered again, or
-    /// closed, since the poller has let go of it. Returns the argument, and the threads, to go on with.
+    /// closed, since the poller has let go of it. Returns the argument, and the threads of the loop, to go on with.
     pub fn end(self) -> (A, Threads<'t, S, A>) {
-        let Self { threads, index, arg, .. } = self;
-        threads.tables.release(index);
-        threads.log_end_of(index);
-        (arg, threads)
+        let Self { own, arg, .. } = self;
+        (arg, own.end())
+    }
+
+    #[inline(always)]
+    fn row(&self) -> Option<Row> {
+        self.own.threads.row(self.own.index)
     }
 }
 
-/// Helpers.
-impl<S, A> Thread<'_, S, A> {
-    fn link(&self) -> &Link {
-        self.threads.tables.links().at(self.index)
+/// A running thread's hold on its loop. When this is dropped, the thread ends.
+struct Own<'t, S, A> {
+    threads: Threads<'t, S, A>,
+    index: Index,
+}
+
+impl<'t, S, A> Own<'t, S, A> {
+    /// Lets go of the thread, if it has been re-armed. If not, it ends.
+    #[inline]
+    #[allow(clippy::forget_non_drop)] // Without the large loop, nothing is done when it is dropped.
+    fn settle(self, again: Result<(), AgainError<A>>) -> Result<(), AgainError<A>> {
+        if again.is_ok() {
+            core::mem::forget(self);
+        }
+        again
     }
 
-    /// Whether the hook has not given the thread's source up.
-    fn can_rearm(&self) -> bool {
-        self.link().place != Place::GivenUp
+    /// Ends the thread.
+    fn end(self) -> Threads<'t, S, A> {
+        let index = self.index;
+        // Not after: were the poller to panic, the thread would end a second time.
+        let mut threads = self.into_threads();
+        threads.end(index);
+        threads
     }
 
-    fn refuse(self, error: impl FnOnce(A) -> AgainError<A>) -> AgainError<A> {
-        let Self { threads, index, arg, .. } = self;
-        let error = error(arg);
-        crate::log::error!(
-            "thread {} {}: can't go on, ends: {}",
-            threads.name(index),
-            threads.id(index),
-            error.message()
-        );
-        error
+    #[cfg(not(feature = "large"))]
+    fn into_threads(self) -> Threads<'t, S, A> {
+        self.threads
+    }
+
+    /// A value with a destructor can't be taken apart, so that its threads are taken out of it.
+    #[cfg(feature = "large")]
+    fn into_threads(mut self) -> Threads<'t, S, A> {
+        let tables = self.threads.tables.take();
+        core::mem::forget(self);
+        Threads::new(tables)
+    }
+}
+
+// A small loop's poller watches nothing while hooks run; there, the loop ends the thread when its hook has returned.
+#[cfg(feature = "large")]
+impl<S, A> Drop for Own<'_, S, A> {
+    #[inline]
+    fn drop(&mut self) {
+        self.threads.end(self.index);
     }
 }

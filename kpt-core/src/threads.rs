@@ -5,40 +5,43 @@ use core::time::Duration;
 use crate::dump::Dump;
 use crate::error::{AddError, Stale};
 use crate::id::{Index, ThreadId};
-use crate::link::Links;
+use crate::row::Row;
 use crate::source::Source;
-use crate::storage::Body;
-use crate::tables::{Refusal, Registry};
+use crate::tables::Tables;
 use crate::thread::Thread;
 use crate::time::Instant;
 use crate::when::{Request, When};
 
-/// What a thread does: a function of the application's state `S` and of the thread, which has the argument.
+/// What a thread does: a function of the application's state `S` and of the thread, which holds the argument.
 ///
 /// A method `fn on_tick(&mut self, thread: Thread<Self>)` is a hook, and so is a closure that captures nothing. It is
-/// called once for each registration. It runs to its end before anything else does, so it should not block.
+/// called once each time the thread is added or re-armed. It runs to its end before any other hook does, so it should not block.
 pub type Hook<S, A = ()> = fn(&mut S, Thread<'_, S, A>);
 
 /// The threads of a loop, with an argument of type `A` each.
 ///
-/// From [`EventLoop::threads`](crate::EventLoop::threads), and inside hooks from [`Thread::threads`]. Where a function
-/// takes it by value and is called more than once, [`reborrow`](Self::reborrow) lends it.
+/// From a loop's [`threads`](crate::FixedLoop::threads), and inside hooks from [`Thread::threads`]. Where a function takes
+/// it by value and is called more than once, [`reborrow`](Self::reborrow) lends it.
 ///
-/// All that is done to one thread is O(1) on average with [`LargeQueues`](crate::LargeQueues), which loops on a host have,
-/// and O(capacity) with [`SmallQueues`](crate::SmallQueues).
+/// An operation costs O(1) on average in a large loop, and O(capacity) in a small one; `dump` and `verify` look at all
+/// threads.
 pub struct Threads<'t, S, A = ()> {
-    pub(crate) tables: &'t mut (dyn Registry + 't),
-    pub(crate) bodies: &'t mut [Body<S, A>],
+    pub(crate) tables: Tables<'t, S, A>,
 }
 
-impl<S, A> Threads<'_, S, A> {
-    /// Adds a thread; its hook is called once, when `when` says, and never before the hook that adds it has returned.
+impl<'t, S, A> Threads<'t, S, A> {
+    pub(crate) fn new(tables: Tables<'t, S, A>) -> Self {
+        Self { tables }
+    }
+
+    /// Adds a thread. Its hook is called once, when `when` says, and never before the hook that adds it has returned.
     ///
     /// `name` is for logs and `dump`. Threads for the same moment run in the order of adding.
     ///
     /// # Errors
-    /// [`AddError`] with the argument: the tables are full, or the source has a thread of that kind. The thread that
-    /// runs still counts for both, until it calls [`end`](Thread::end) or returns.
+    /// [`AddError`] with the argument: the source has a thread of that kind, or the loop is full. The thread that runs
+    /// keeps its slot until it calls [`end`](Thread::end) or returns, and its source until then or until
+    /// [`cancel_source`](Self::cancel_source). Nothing has changed.
     #[inline(always)]
     pub fn add(
         &mut self,
@@ -59,49 +62,36 @@ impl<S, A> Threads<'_, S, A> {
         hook: Hook<S, A>,
         arg: A,
     ) -> Result<ThreadId, AddError<A>> {
-        let id = match self.tables.register(None, request, value) {
-            Ok(id) => id,
-            Err(refusal) => return Err(self.refuse(name, request, value, refusal, arg)),
-        };
-        let Some(body) = self.bodies.get_mut(id.position()) else {
-            debug_assert!(false, "slot {} has no body", id.position());
-            return Err(AddError::Full(arg));
-        };
-        *body = Body { name: Some(name), call: Some((hook, arg)), period: request.period(value) };
-        crate::log::trace!("thread {} {}: added, {} {}", name, id, request.kind().as_str(), value);
-        Ok(id)
-    }
-
-    fn refuse(
-        &self,
-        name: &'static str,
-        request: Request,
-        value: u64,
-        refusal: Refusal,
-        arg: A,
-    ) -> AddError<A> {
-        let error = match refusal {
-            Refusal::Full => AddError::Full(arg),
-            Refusal::Taken => AddError::Taken(arg),
-        };
-        crate::log::error!(
-            "thread {}: not added, {} {} {}, {} are there: {}",
-            name,
-            request.kind().as_str(),
-            request.what(),
-            value,
-            self.len(),
-            error
-        );
-        error
+        let added = self.tables.add(name, request, value, hook, arg);
+        match &added {
+            Ok(id) => crate::log::trace!(
+                "thread {} {}: added, {} {} {}",
+                name,
+                *id,
+                request.kind().as_str(),
+                request.what(),
+                value
+            ),
+            // The caller decides what that means.
+            Err(error) => crate::log::trace!(
+                "thread {}: not added, {} {} {}, {} are there: {}",
+                name,
+                request.kind().as_str(),
+                request.what(),
+                value,
+                self.len(),
+                error
+            ),
+        }
+        added
     }
 
     /// Adds a read thread: the hook is called when `source` is readable, its other side has gone, or it has an error.
-    /// It may be called for nothing, so it reads without blocking; and where [`readiness`](Thread::readiness) says
-    /// [`ERROR`](crate::Readiness::ERROR), going on makes it spin.
+    /// It may be called for nothing, so it reads without blocking. Where [`readiness`](Thread::readiness) has
+    /// [`ERROR`](crate::Readiness::ERROR), a thread that is re-armed is called again at once.
     ///
     /// # Errors
-    /// As of [`add`](Self::add).
+    /// The same as [`add`](Self::add).
     #[inline(always)]
     pub fn add_read(
         &mut self,
@@ -116,7 +106,7 @@ impl<S, A> Threads<'_, S, A> {
     /// Adds a write thread: the hook is called when `source` is writable, its other side has gone, or it has an error.
     ///
     /// # Errors
-    /// As of [`add`](Self::add).
+    /// The same as [`add`](Self::add).
     #[inline(always)]
     pub fn add_write(
         &mut self,
@@ -132,7 +122,7 @@ impl<S, A> Threads<'_, S, A> {
     /// never before. `delay` is its period, too, should the hook call [`again`](Thread::again).
     ///
     /// # Errors
-    /// As of [`add`](Self::add).
+    /// The same as [`add`](Self::add).
     #[inline(always)]
     pub fn add_timer(
         &mut self,
@@ -144,10 +134,11 @@ impl<S, A> Threads<'_, S, A> {
         self.add(name, When::After(delay), hook, arg)
     }
 
-    /// Adds an execute thread: the hook is called in the next turn, before the loop waits.
+    /// Adds an execute thread: the hook is called in the next turn, before the loop waits. It is what asyncio calls
+    /// `call_soon`, and FRR an event.
     ///
     /// # Errors
-    /// As of [`add`](Self::add).
+    /// The same as [`add`](Self::add).
     #[inline(always)]
     pub fn add_execute(
         &mut self,
@@ -158,77 +149,73 @@ impl<S, A> Threads<'_, S, A> {
         self.add(name, When::Now, hook, arg)
     }
 
-    /// Ends a thread before its hook is called, and gives back its argument. Found ready or due already, it does not
-    /// run. Any id may be given at any time. For a reader or writer it is one call of the poller.
+    /// Ends a thread before its hook is called, and returns its argument. A thread that was found ready or due does not
+    /// run any more. Any id of this loop may be given at any time.
     ///
     /// If it was the reader or writer of a source, the poller has let go of that interest when this returns.
     ///
     /// # Errors
     /// [`Stale`] if the thread has ended, or is the one that runs; that one has [`end`](Thread::end).
     pub fn cancel(&mut self, id: ThreadId) -> Result<A, Stale> {
-        let index = id.index().ok_or(Stale)?;
-        let body = self.bodies.get_mut(index.position()).ok_or(Stale)?;
-        // No hook in the body: the slot is vacant, or its thread runs. Asked before the link is looked at, so that both
-        // come from memory at the same time.
-        if body.call.is_none() || !self.tables.release_tenant(index, id) {
-            return Err(Stale);
-        }
-        let (_, arg) = body.call.take().ok_or(Stale)?;
-        crate::log::trace!("thread {} {}: cancelled", self.name(index), id);
+        let arg = self.tables.cancel(id)?;
+        crate::log::trace!("thread {} {}: cancelled", self.name_of(id), id);
         Ok(arg)
     }
 
-    /// Ends both threads of a source, also the one that runs, and gives back the arguments. When this returns, the
-    /// poller does not watch the source, so that it may be closed, or registered anew. The one that runs has its slot
-    /// until its hook returns. It is one call of the poller, if there was a thread.
+    /// Ends the threads that wait for a source, and returns their arguments. When this returns, the poller does not watch
+    /// the source, so that it may be closed, or registered anew.
+    ///
+    /// If the thread that runs is one of them, it loses its source and can't be re-armed. It keeps its slot and its argument
+    /// until its hook returns.
     pub fn cancel_source(&mut self, source: Source) -> CancelledSource<A> {
-        let [writer, reader] = self.tables.release_source(source);
-        for index in [writer, reader].into_iter().flatten() {
-            crate::log::trace!("thread {} {}: cancelled", self.name(index), self.id(index));
-        }
-        let mut take_arg = |index: Option<Index>| {
-            let (_, arg) = self.bodies.get_mut(index?.position())?.call.take()?;
-            Some(arg)
-        };
-        CancelledSource { reader: take_arg(reader), writer: take_arg(writer) }
+        let cancelled = self.tables.cancel_source(source);
+        crate::log::trace!("source {}: its threads are cancelled", source.number());
+        cancelled
     }
 
-    /// Ends the loop before the next hook is called; it does not wait first. What was found ready or due stays so and
-    /// runs first in the next turn. Called before `run`, it makes `run` return at once.
+    /// Makes `run`, `turn` or `poll` return [`Exit::Stopped`](crate::Exit::Stopped) when the hook that runs has returned,
+    /// without a wait. What was found ready or due stays so and runs first in the next turn. Called before `run`, it makes
+    /// `run` return at once.
     pub fn stop(&mut self) {
         self.tables.stop();
     }
 
-    /// The time, read from the poller's clock and rounded up to a whole microsecond. Never less than before.
+    /// Returns the time, read from the poller's clock and rounded up to a whole microsecond. Never less than before.
     pub fn now(&mut self) -> Instant {
         self.tables.now()
     }
 
-    /// How many threads there are, the one that runs included.
+    /// Returns the number of threads, the one that runs included.
     pub fn len(&self) -> usize {
-        self.tables.head().used as usize
+        self.tables.len()
     }
 
-    /// Whether there is no thread.
+    /// Returns whether there is no thread.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many threads there can be.
+    /// Returns the number of threads that there can be.
     pub fn capacity(&self) -> usize {
-        self.tables.head().capacity(self.tables.links())
+        self.tables.capacity()
     }
 
-    /// The state of every thread, as a value to print.
+    /// Returns the state of every thread, as a value to print.
     pub fn dump(&mut self) -> Dump<'_, S, A> {
         let now = self.now();
-        Dump { head: self.tables.head(), links: self.tables.links(), bodies: self.bodies, now }
+        Dump { tables: self.tables.reborrow(), now }
     }
 
-    /// Walks all tables and checks that they agree with each other. For tests: O(capacity).
+    /// Returns the same threads, for a function that takes them by value.
+    pub fn reborrow(&mut self) -> Threads<'_, S, A> {
+        Threads { tables: self.tables.reborrow() }
+    }
+
+    /// Checks that the loop's tables agree with each other. For tests: O(capacity), and without debug assertions it looks
+    /// at nothing.
     ///
     /// # Errors
-    /// What does not hold. That is a bug in kpt.
+    /// Returns what does not hold. That is a bug in kpt.
     pub fn verify(&self) -> Result<(), &'static str> {
         self.tables.verify()
     }
@@ -236,34 +223,42 @@ impl<S, A> Threads<'_, S, A> {
 
 /// For the loop and for `Thread`.
 impl<S, A> Threads<'_, S, A> {
+    /// What can be seen of a thread.
+    #[inline(always)]
+    pub(crate) fn row(&self, index: Index) -> Option<Row> {
+        self.tables.row(index)
+    }
+
+    /// The name of the thread that has the slot, or had it last.
     pub(crate) fn name(&self, index: Index) -> &'static str {
-        self.bodies.get(index.position()).and_then(|body| body.name).unwrap_or("")
+        self.tables.name(index)
     }
 
+    fn name_of(&self, id: ThreadId) -> &'static str {
+        id.index().map_or("", |index| self.name(index))
+    }
+
+    /// The id of the thread that runs.
     pub(crate) fn id(&self, index: Index) -> ThreadId {
-        self.tables.links().at(index).id(index)
+        self.row(index).map_or(ThreadId::NONE, |row| row.id)
     }
 
-    pub(crate) fn log_end_of(&self, index: Index) {
-        crate::log::trace!("thread {} {}: ended", self.name(index), self.id(index));
-    }
-
-    /// Logs that the thread's source is broken, if it is: its hook need not look for that.
+    /// Logs an error if the thread's source has one.
     pub(crate) fn log_error_of(&self, index: Index) {
-        let link = self.tables.links().at(index);
-        if link.kind.has_source() && link.readiness.is_error() {
+        if let Some(row) = self.row(index).filter(|row| row.readiness.is_error()) {
             crate::log::error!(
                 "thread {} {}: source {} is broken or can't be watched",
-                self.name(index),
-                self.id(index),
-                link.source().number()
+                row.name,
+                row.id,
+                row.key
             );
         }
     }
 
-    /// The same threads, for a function that takes them by value.
-    pub fn reborrow(&mut self) -> Threads<'_, S, A> {
-        Threads { tables: self.tables, bodies: self.bodies }
+    /// Ends the thread that runs.
+    pub(crate) fn end(&mut self, index: Index) {
+        crate::log::trace!("thread {} {}: ended", self.name(index), self.id(index));
+        self.tables.end(index);
     }
 }
 

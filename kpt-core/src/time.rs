@@ -63,6 +63,10 @@ pub(crate) fn after(start: Instant, micros: u64) -> Instant {
     Instant(start.0.saturating_add(micros))
 }
 
+/// The last moment that a loop's position may take, so that a timer at [`Instant::NEVER`] is not due in the last
+/// microsecond.
+pub(crate) const LAST: Instant = Instant(u64::MAX - 1);
+
 /// Whole microseconds, rounded up; `u64::MAX` for what does not fit.
 pub(crate) const fn micros(duration: Duration) -> u64 {
     const MOST_SECONDS: u64 = u64::MAX / 1_000_000;
@@ -96,8 +100,8 @@ impl Wide {
 
 /// The time between two runs of a timer that re-arms itself, or none; none is all zero bytes.
 ///
-/// Stored as microseconds + 1, so that a body is no larger than it need be. A period of `u64::MAX` microseconds is none
-/// as well, which nobody will know: such a timer is never due.
+/// Stored as microseconds + 1, so that none is all zero bits. A period of `u64::MAX` microseconds is none as well, which
+/// can't be observed: such a timer is never due.
 #[derive(Clone, Copy)]
 pub(crate) struct Period(Wide);
 
@@ -119,31 +123,23 @@ impl Period {
 
     /// The first moment of the grid `last`, `last` + period, `last` + 2 periods, ... that is after `last` and not
     /// before `now`.
-    pub(crate) fn next(self, last: Instant, now: Instant) -> Instant {
-        let next = after(last, self.micros());
-        if next >= now { next } else { self.skip(last, now) }
-    }
-
-    /// The same where that is not the first after `last`.
     ///
-    /// By shifting and subtracting, and not with a division, which a 32-bit machine would have to call a large function
-    /// for.
-    fn skip(self, last: Instant, now: Instant) -> Instant {
-        let (period, mut since) = (self.micros(), now.0.wrapping_sub(last.0));
+    /// It goes there in steps that double as long as they fit, and begin anew when they don't: on a 32-bit machine a
+    /// division is a call of a large function.
+    pub(crate) fn next(self, last: Instant, now: Instant) -> Instant {
+        let period = self.micros();
         if period == 0 {
-            return now;
+            return later(last, now);
         }
-        let mut step = period;
-        while step <= since >> 1 {
-            step <<= 1;
-        }
-        while step >= period {
-            if since >= step {
-                since = since.wrapping_sub(step);
+        let (mut next, mut step) = (last, period);
+        loop {
+            next = after(next, step);
+            if next >= now {
+                return next;
             }
-            step >>= 1;
+            let left = now.0.wrapping_sub(next.0);
+            step = if left >> 1 >= step { step << 1 } else { period };
         }
-        if since == 0 { now } else { after(now, period.wrapping_sub(since)) }
     }
 }
 

@@ -13,12 +13,14 @@ pub enum When {
     Readable(Source),
     /// The source is writable, its other side has gone, or it has an error.
     Writable(Source),
-    /// This moment has come. One that has passed counts as now, behind what is due already.
+    /// This moment has come. One before the end of the last wait (before the first wait: before the first call of
+    /// `threads`) counts as that end: it comes behind timers that are due already, in the order of arming.
     At(Instant),
-    /// So long has passed since `add` or `again_when`; this is also the timer's period. `Duration::ZERO` is the next
-    /// wait, `Duration::MAX` is never.
+    /// This much time, rounded up to whole microseconds, has passed since the call of `add` or `again_when`. It is also
+    /// the timer's period. `Duration::ZERO` is due in
+    /// the next wait, which then does not sleep; `Duration::MAX` is never.
     After(#[cfg_attr(feature = "defmt", defmt(Debug2Format))] Duration),
-    /// Its turn has come: once in the next turn.
+    /// The next turn has come: what asyncio calls `call_soon`, and FRR an event.
     Now,
 }
 
@@ -42,8 +44,8 @@ impl When {
     }
 }
 
-/// The same without the number that goes with it: a source's, or microseconds. Where a `When` is known when a program
-/// is compiled, nothing of it is left there.
+/// A `When` without its number: a source's, or microseconds. Where a `When` is known when a program is compiled, nothing
+/// of it is left in the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
     Readable,
@@ -54,7 +56,7 @@ pub(crate) enum Request {
 }
 
 impl Request {
-    /// With its number.
+    /// Returns the request and its number.
     #[inline(always)]
     pub(crate) const fn new(when: When) -> (Self, u64) {
         match when {

@@ -1,10 +1,10 @@
 //! Tables on the heap.
 
-use kpt_core::{Allocate, Body, LargeQueues, Link, Parts, Storage, Wheel};
+use kpt_core::{Allocate, Body, Link, Parts, Storage, Wheel};
 
-/// The queues of a loop on a host: timers on a wheel of 6 levels with 64 slots, which span 19 hours before timers are
-/// kept in the far list.
-pub type HostQueues = LargeQueues<Wheel<64, 6>>;
+/// The timers of a loop on a host: a wheel of 6 levels with 64 slots, which span 19 hours before timers are kept in the
+/// far list.
+pub type HostTimers = Wheel<64, 6>;
 
 /// Memory for a number of threads that is known when the program runs: allocated once, 64 bytes and an argument each on
 /// a 64-bit machine.
@@ -23,9 +23,9 @@ impl<S, A> Allocate for HeapStorage<S, A> {
 impl<S, A> Storage<S, A> for HeapStorage<S, A> {
     type Links = Box<[Link]>;
     type Bodies = Box<[Body<S, A>]>;
-    type Queues = HostQueues;
+    type Timers = HostTimers;
 
-    fn into_parts(self) -> Parts<Self::Links, Self::Bodies, HostQueues> {
-        Parts { links: self.links, bodies: self.bodies, queues: HostQueues::default() }
+    fn into_parts(self) -> Parts<Self::Links, Self::Bodies, HostTimers> {
+        Parts { links: self.links, bodies: self.bodies, timers: HostTimers::new() }
     }
 }

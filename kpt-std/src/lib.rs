@@ -8,7 +8,7 @@ mod select;
 mod sys;
 mod task;
 
-pub use heap::{HeapStorage, HostQueues};
+pub use heap::{HeapStorage, HostTimers};
 pub use kpt_core;
 pub use kpt_core::*;
 pub use select::SelectPoller;

@@ -160,10 +160,11 @@ impl Poller for SelectPoller {
         Ok(())
     }
 
-    fn wait(&mut self, mut until: Option<Instant>, ready: &mut Ready<'_>) -> io::Result<Instant> {
+    fn wait(&mut self, mut until: Instant, ready: &mut Ready<'_>) -> io::Result<Instant> {
         loop {
-            let timeout = until.map_or(LONGEST_WAIT, |until| timeout(clock::remaining(until)));
-            match self.select(Some(timeout)) {
+            // What is left below a microsecond is no sleep, but another look.
+            let left = until.saturating_duration_since(clock::now_or_later());
+            match self.select(Some(timeout(left))) {
                 Ok(0) => {}
                 Ok(count) => {
                     self.push_found(count, ready);
@@ -171,7 +172,7 @@ impl Poller for SelectPoller {
                 }
                 Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
                     // Something has been found, so there is nothing to wait for; the others are served all the same.
-                    until = Some(Instant::ZERO);
+                    until = Instant::ZERO;
                     if self.push_closed(ready) {
                         continue;
                     }
@@ -180,7 +181,7 @@ impl Poller for SelectPoller {
                 Err(error) => return Err(error),
             }
             let now = clock::now_or_earlier();
-            if until.is_some_and(|until| until <= now) {
+            if until <= now {
                 return Ok(now);
             }
         }

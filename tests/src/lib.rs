@@ -1,5 +1,5 @@
 //! Tests of kpt that cross crates or processes: ported programs, the faults of the original and of the field, the
-//! contract of pollers, the loop against a model of it, and benchmarks.
+//! contract of pollers, the large loop against the small one, and benchmarks.
 //!
 //! What is in here is for the tests in `tests/`; [`contract`] is for pollers of others as well.
 //!
@@ -104,8 +104,10 @@
 //! }
 //! ```
 
+pub mod bench;
 pub mod chance;
 pub mod contract;
+pub mod counter;
 pub mod loops;
 pub mod pollers;
 pub mod process;
@@ -114,4 +116,6 @@ pub mod scenario;
 pub mod sys;
 pub mod tasks;
 pub mod time;
+pub mod waiting;
 pub mod wall_clock;
+pub mod wrapper;

@@ -1,11 +1,13 @@
 //! Loops as tests want them: in virtual time, and checked after every turn.
 
-use kpt_core::sim::{SimPoller, World};
+use std::io::Error;
+
+use kpt_core::sim::{Idle, SimPoller, World};
 use kpt_core::{
-    Allocate, Body, EventLoop, Exit, Index, Instant, LargeQueues, Link, Parts, Place, Poller,
-    Queues, Readiness, SmallQueues, Source, Storage, Thread, Wheel,
+    Body, EventLoop, Exit, FixedLoop, Index, Instant, Link, Next, Parts, Poller, Readiness,
+    Storage, Thread, Threads, Timers, Wheel,
 };
-use kpt_std::{HeapStorage, HostQueues};
+use kpt_std::{SelectPoller, Tasks};
 
 /// What happened, in order.
 pub type Trace = Vec<&'static str>;
@@ -22,68 +24,199 @@ pub fn record(ran: &mut Ran, thread: Thread<Ran>) {
     ran.push((source.number(), thread.readiness()));
 }
 
-/// A loop in virtual time, with tables and queues as a host has them.
-pub type SimLoop<'w, S, A = ()> = EventLoop<SimPoller<'w>, S, A, HeapStorage<S, A>>;
+/// A loop of either kind, on any poller: what tests that hold for all of them need.
+pub trait AnyLoop<S, A> {
+    /// The error of the poller's wait.
+    type Error: core::fmt::Debug;
 
-/// A loop for so many threads in that world.
-pub fn sim_loop<S, A>(world: &World, threads: usize) -> SimLoop<'_, S, A> {
-    EventLoop::with_storage(SimPoller::new(world), HeapStorage::with_capacity(threads))
+    /// The threads.
+    fn threads(&mut self) -> Threads<'_, S, A>;
+
+    /// Runs turns until the loop ends.
+    ///
+    /// # Errors
+    /// Returns the error of the wait.
+    fn run(&mut self, state: &mut S) -> Result<Exit, Self::Error>;
+
+    /// Runs a turn.
+    ///
+    /// # Errors
+    /// Returns the error of the wait.
+    fn turn(&mut self, state: &mut S) -> Result<Option<Exit>, Self::Error>;
+
+    /// Runs a turn that does not sleep.
+    ///
+    /// # Errors
+    /// Returns the error of the wait.
+    fn poll(&mut self, state: &mut S) -> Result<Next, Self::Error>;
+
+    /// Runs turns until the loop ends, and verifies its tables after each turn.
+    ///
+    /// # Errors
+    /// Returns the error of the wait.
+    ///
+    /// # Panics
+    /// If the tables are not in order, or if the loop runs 100,000 turns.
+    fn run_verified(&mut self, state: &mut S) -> Result<Exit, Self::Error> {
+        for _ in 0..100_000 {
+            let exit = self.turn(state);
+            self.threads().verify().expect("the tables are in order");
+            if let Some(exit) = exit? {
+                return Ok(exit);
+            }
+        }
+        panic!("does not end");
+    }
+
+    /// Turns until `is_done` says so.
+    ///
+    /// # Panics
+    /// If that takes 100,000 turns, if the wait fails, or if the loop ends before.
+    fn turn_until(&mut self, state: &mut S, is_done: &mut dyn FnMut(&S) -> bool) {
+        for _ in 0..100_000 {
+            if is_done(state) {
+                return;
+            }
+            let exit = self.turn(state).expect("the wait works");
+            assert!(exit.is_none() || is_done(state), "the loop has ended: {exit:?}");
+        }
+        panic!("does not happen");
+    }
 }
 
-/// Runs the loop as `run` does, and verifies its tables after each turn.
-///
-/// # Errors
-/// What the wait says.
+impl<P: Poller<Error: core::fmt::Debug>, S, A, const N: usize> AnyLoop<S, A>
+    for FixedLoop<P, S, N, A>
+{
+    type Error = P::Error;
+
+    fn threads(&mut self) -> Threads<'_, S, A> {
+        self.threads()
+    }
+
+    fn run(&mut self, state: &mut S) -> Result<Exit, P::Error> {
+        self.run(state)
+    }
+
+    fn turn(&mut self, state: &mut S) -> Result<Option<Exit>, P::Error> {
+        self.turn(state)
+    }
+
+    fn poll(&mut self, state: &mut S) -> Result<Next, P::Error> {
+        self.poll(state)
+    }
+}
+
+impl<P: Poller<Error: core::fmt::Debug>, S, A, T: Storage<S, A>> AnyLoop<S, A>
+    for EventLoop<P, S, A, T>
+{
+    type Error = P::Error;
+
+    fn threads(&mut self) -> Threads<'_, S, A> {
+        self.threads()
+    }
+
+    fn run(&mut self, state: &mut S) -> Result<Exit, P::Error> {
+        self.run(state)
+    }
+
+    fn turn(&mut self, state: &mut S) -> Result<Option<Exit>, P::Error> {
+        self.turn(state)
+    }
+
+    fn poll(&mut self, state: &mut S) -> Result<Next, P::Error> {
+        self.poll(state)
+    }
+}
+
+/// A kind of loop, and the shape of its timer wheel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// The small loop.
+    Small,
+    /// The large loop with that many slots in each of so many levels.
+    Wheel(u32, u32),
+}
+
+impl Shape {
+    /// The loops that ship, and large ones whose wheels overflow soon.
+    pub const ALL: [Self; 6] = [
+        Self::Small,
+        Self::Wheel(64, 6),
+        Self::Wheel(16, 8),
+        Self::Wheel(4, 3),
+        Self::Wheel(2, 1),
+        Self::Wheel(2, 64),
+    ];
+
+    /// The loops that ship: one of each kind. Prints which one is tried, which is shown if the test fails.
+    pub fn both() -> impl Iterator<Item = Self> {
+        [Self::Small, Self::Wheel(64, 6)].into_iter().inspect(|shape| println!("on {shape:?}"))
+    }
+
+    /// All of [`ALL`](Self::ALL), printed as well.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().inspect(|shape| println!("on {shape:?}"))
+    }
+}
+
+/// A loop of either kind with an error of its poller.
+pub type BoxedLoop<'p, S, A, E> = Box<dyn AnyLoop<S, A, Error = E> + 'p>;
+
+/// A loop of that shape for `threads` threads in that world, in virtual time.
+pub fn sim_loop<'w, S: 'w, A: 'w>(
+    world: &'w World,
+    threads: usize,
+    shape: Shape,
+) -> BoxedLoop<'w, S, A, Idle> {
+    any_loop(SimPoller::new(world), threads, shape)
+}
+
+/// A loop of that shape for `threads` threads on this machine, with the poller of [`kpt_std::EventLoop`].
+pub fn real_loop<'p, S: 'p, A: 'p>(threads: usize, shape: Shape) -> BoxedLoop<'p, S, A, Error> {
+    any_loop(Tasks::new(SelectPoller::new()), threads, shape)
+}
+
+/// A boxed loop of that shape for `threads` threads on that poller.
 ///
 /// # Panics
-/// If the tables are not in order, or if the loop runs 100,000 turns.
-pub fn run_verified<P: Poller, S, A, T: Storage<S, A>>(
-    kpt: &mut EventLoop<P, S, A, T>,
-    state: &mut S,
-) -> Result<Exit, P::Error> {
-    for _ in 0..100_000 {
-        let exit = kpt.turn(state);
-        kpt.threads().verify().expect("the tables are in order");
-        if let Some(exit) = exit? {
-            return Ok(exit);
-        }
+/// If nobody has asked for a loop of that capacity or shape before: add it here.
+pub fn any_loop<'p, P: Poller<Error: core::fmt::Debug> + 'p, S: 'p, A: 'p>(
+    poller: P,
+    threads: usize,
+    shape: Shape,
+) -> BoxedLoop<'p, S, A, P::Error> {
+    macro_rules! small {
+        ($($capacity:literal)*) => {
+            match threads {
+                $($capacity => Box::new(FixedLoop::<P, S, $capacity, A>::new(poller)),)*
+                _ => panic!("no small loop for {threads} threads"),
+            }
+        };
     }
-    panic!("does not end");
+    let timers: Box<dyn Timers> = match shape {
+        Shape::Small => return small!(0 1 2 3 4 5 6 7 8 9 10 11 12 16 32 64 100),
+        Shape::Wheel(64, 6) => Box::new(Wheel::<64, 6>::new()),
+        Shape::Wheel(16, 10) => Box::new(Wheel::<16, 10>::new()),
+        Shape::Wheel(16, 8) => Box::new(Wheel::<16, 8>::new()),
+        Shape::Wheel(4, 3) => Box::new(Wheel::<4, 3>::new()),
+        Shape::Wheel(2, 3) => Box::new(Wheel::<2, 3>::new()),
+        Shape::Wheel(2, 1) => Box::new(Wheel::<2, 1>::new()),
+        Shape::Wheel(2, 64) => Box::new(Wheel::<2, 64>::new()),
+        Shape::Wheel(..) => panic!("no wheel like {shape:?}"),
+    };
+    Box::new(EventLoop::with_storage(poller, AnyStorage { threads, timers: AnyTimers(timers) }))
 }
 
-/// Turns until `is_done` says so.
-///
-/// # Panics
-/// If that takes 100,000 turns, if the wait fails, or if the loop ends before.
-pub fn turn_until<P: Poller<Error: core::fmt::Debug>, S, A, T: Storage<S, A>>(
-    kpt: &mut EventLoop<P, S, A, T>,
-    state: &mut S,
-    mut is_done: impl FnMut(&S) -> bool,
-) {
-    for _ in 0..100_000 {
-        if is_done(state) {
-            return;
-        }
-        let exit = kpt.turn(state).expect("the wait works");
-        assert!(exit.is_none() || is_done(state), "the loop has ended: {exit:?}");
-    }
-    panic!("does not happen");
-}
+/// Any wheel, so that the large loop is compiled once for all of them.
+struct AnyTimers(Box<dyn Timers>);
 
-/// Any queues.
-pub struct AnyQueues(Box<dyn Queues>);
-
-impl Queues for AnyQueues {
-    fn move_to(&mut self, links: &mut [Link], thread: Index, to: Place) {
-        self.0.move_to(links, thread, to);
+impl Timers for AnyTimers {
+    fn insert(&mut self, links: &mut [Link], timer: Index) {
+        self.0.insert(links, timer);
     }
 
-    fn first(&self, links: &[Link], place: Place) -> Option<Index> {
-        self.0.first(links, place)
-    }
-
-    fn next_of(&self, links: &[Link], source: Source, after: Option<Index>) -> Option<Index> {
-        self.0.next_of(links, source, after)
+    fn remove(&mut self, links: &mut [Link], timer: Index) {
+        self.0.remove(links, timer);
     }
 
     fn position(&self) -> Instant {
@@ -98,56 +231,28 @@ impl Queues for AnyQueues {
         self.0.advance(links, now);
     }
 
-    fn verify(&self, links: &[Link]) -> Result<(), &'static str> {
+    fn pop(&mut self, links: &mut [Link]) -> Option<Index> {
+        self.0.pop(links)
+    }
+
+    fn verify(&self, links: &[Link]) -> Result<usize, &'static str> {
         self.0.verify(links)
     }
 }
 
-/// Tables of any size with any queues.
-pub struct AnyStorage {
+/// Tables of any size.
+struct AnyStorage {
     threads: usize,
-    queues: AnyQueues,
-}
-
-impl AnyStorage {
-    /// Room for so many threads.
-    pub fn new(threads: usize, queues: Box<dyn Queues>) -> Self {
-        Self { threads, queues: AnyQueues(queues) }
-    }
+    timers: AnyTimers,
 }
 
 impl<S, A> Storage<S, A> for AnyStorage {
     type Links = Vec<Link>;
     type Bodies = Vec<Body<S, A>>;
-    type Queues = AnyQueues;
+    type Timers = AnyTimers;
 
-    fn into_parts(self) -> Parts<Vec<Link>, Vec<Body<S, A>>, AnyQueues> {
+    fn into_parts(self) -> Parts<Vec<Link>, Vec<Body<S, A>>, AnyTimers> {
         let bodies = Vec::from_iter((0..self.threads).map(|_| Body::VACANT));
-        Parts { links: vec![Link::VACANT; self.threads], bodies, queues: self.queues }
+        Parts { links: vec![Link::VACANT; self.threads], bodies, timers: self.timers }
     }
-}
-
-/// A loop in virtual time, with any queues.
-pub type AnyLoop<'w, S, A = ()> = EventLoop<SimPoller<'w>, S, A, AnyStorage>;
-
-/// A loop for so many threads in that world, with these queues.
-pub fn any_loop<S, A>(world: &World, threads: usize, queues: Box<dyn Queues>) -> AnyLoop<'_, S, A> {
-    EventLoop::with_storage(SimPoller::new(world), AnyStorage::new(threads, queues))
-}
-
-/// Queues of each kind and several shapes: the ones that ship, and such that overflow soon.
-pub fn all_queues() -> Vec<Box<dyn Queues>> {
-    vec![
-        Box::new(SmallQueues::new()),
-        Box::new(HostQueues::default()),
-        wheel::<16, 8>(),
-        wheel::<4, 3>(),
-        wheel::<2, 1>(),
-        wheel::<2, 64>(),
-    ]
-}
-
-/// Lists with a wheel of that shape.
-pub fn wheel<const SLOTS: usize, const LEVELS: usize>() -> Box<dyn Queues> {
-    Box::new(LargeQueues::with_timers(Wheel::<SLOTS, LEVELS>::new()))
 }

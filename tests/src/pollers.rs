@@ -40,7 +40,7 @@ impl<P: Poller, const LOOK: u32> Poller for Counting<'_, P, LOOK> {
         self.inner.modify(source, interest)
     }
 
-    fn wait(&mut self, until: Option<Instant>, ready: &mut Ready<'_>) -> Result<Instant, P::Error> {
+    fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> Result<Instant, P::Error> {
         self.calls.waits.set(self.calls.waits.get() + 1);
         self.inner.wait(until, ready)
     }
@@ -72,7 +72,7 @@ impl Poller for AllReady {
         Ok(())
     }
 
-    fn wait(&mut self, _: Option<Instant>, ready: &mut Ready<'_>) -> Result<Instant, Self::Error> {
+    fn wait(&mut self, _: Instant, ready: &mut Ready<'_>) -> Result<Instant, Self::Error> {
         for number in 0..self.sources {
             ready.push(Source::new(number), Readiness::READABLE | Readiness::WRITABLE);
         }
@@ -94,6 +94,10 @@ pub struct Script {
     pub fails: Cell<bool>,
     /// Whether the next call about a source panics.
     pub panics: Cell<bool>,
+    /// The next call about this source panics.
+    pub panics_at: Cell<Option<Source>>,
+    /// The poller has been dropped.
+    pub is_gone: Cell<bool>,
 }
 
 impl Script {
@@ -102,8 +106,11 @@ impl Script {
         self.changes.take()
     }
 
-    /// What it was told to watch that source for.
+    /// What it was told to watch that source for; nothing any more if it has been dropped.
     pub fn interest(&self, source: u32) -> Interest {
+        if self.is_gone.get() {
+            return Interest::NONE;
+        }
         let changes = self.changes.borrow();
         let last = changes.iter().rev().find(|&&(other, _)| other == source);
         last.map_or(Interest::NONE, |&(_, interest)| interest)
@@ -123,6 +130,12 @@ impl<'s> Scripted<'s> {
     }
 }
 
+impl Drop for Scripted<'_> {
+    fn drop(&mut self) {
+        self.script.is_gone.set(true);
+    }
+}
+
 /// The wait has failed, as the script says.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Failed;
@@ -135,13 +148,15 @@ impl Poller for Scripted<'_> {
     }
 
     fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable> {
-        assert!(!self.script.panics.take(), "as the script says");
+        let panics_at = &self.script.panics_at;
+        let is_meant = panics_at.get() == Some(source) && panics_at.take().is_some();
+        assert!(!is_meant && !self.script.panics.take(), "as the script says");
         self.script.changes.borrow_mut().push((source.number(), interest));
         let is_refused = self.script.refused.borrow().contains(&source.number());
         if is_refused && !interest.is_none() { Err(Unwatchable) } else { Ok(()) }
     }
 
-    fn wait(&mut self, _: Option<Instant>, ready: &mut Ready<'_>) -> Result<Instant, Failed> {
+    fn wait(&mut self, _: Instant, ready: &mut Ready<'_>) -> Result<Instant, Failed> {
         for (number, readiness) in self.script.ready.take() {
             ready.push(Source::new(number), readiness);
         }

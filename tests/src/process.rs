@@ -6,10 +6,14 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::chance::{is_checked, is_deep};
+use crate::loops::Shape;
 use crate::sys;
 
 /// Tells a test that it is in its own process, by its name.
 const OWN_PROCESS: &str = "KPT_TESTS_OWN_PROCESS";
+
+/// Tells a test in its own process which loop it is for, by its number.
+const LOOP: &str = "KPT_TESTS_LOOP";
 
 /// After so long a process hangs, on however slow a machine.
 const WATCHDOG: Duration = Duration::from_secs(10);
@@ -44,6 +48,20 @@ pub fn in_own_process_with(name: &str, prepare: impl FnOnce(&mut Command), test:
         output.status,
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// The same for a loop of each kind, in a process each.
+///
+/// # Panics
+/// As of [`in_own_process`].
+pub fn both_in_own_process(name: &str, test: impl Fn(Shape)) {
+    for (number, shape) in Shape::both().enumerate() {
+        let number = number.to_string();
+        let is_other = std::env::var(LOOP).is_ok_and(|other| other != number);
+        if !is_other {
+            in_own_process_with(name, |command| _ = command.env(LOOP, number), || test(shape));
+        }
+    }
 }
 
 /// Whether this is the process that [`in_own_process`] started for the test of that name.

@@ -9,6 +9,7 @@ use kpt_core::sim::World;
 use kpt_core::{Poller, Readiness, Source};
 use kpt_std::source;
 
+use crate::bench::{LINES, Machine};
 use crate::contract::Rig;
 use crate::sys;
 
@@ -64,6 +65,62 @@ impl<P: Poller<Error: core::fmt::Debug>> Rig for Simulated<'_, P> {
 
     fn true_time(&mut self) -> Duration {
         Duration::from_micros(self.world.now().as_micros())
+    }
+}
+
+/// A board in virtual time, and a poller on its lines.
+pub struct Interrupts<'m, P> {
+    machine: &'m Machine,
+    poller: P,
+    next: u32,
+}
+
+impl<'m, P> Interrupts<'m, P> {
+    /// The poller must be one of that machine's.
+    pub fn new(machine: &'m Machine, poller: P) -> Self {
+        Self { machine, poller, next: 0 }
+    }
+}
+
+impl<P: Poller<Error: core::fmt::Debug>> Rig for Interrupts<'_, P> {
+    type Poller = P;
+
+    fn poller(&mut self) -> &mut P {
+        &mut self.poller
+    }
+
+    /// What is set is readable and writable in one, so that one of both will do.
+    fn can_be(&self) -> Readiness {
+        Readiness::READABLE
+    }
+
+    fn open(&mut self) -> Source {
+        self.next = (self.next + 1) % LINES as u32;
+        Source::new(self.next)
+    }
+
+    fn close(&mut self, source: Source) {
+        self.machine.lines.clear(source);
+    }
+
+    fn set(&mut self, source: Source, _: Readiness) {
+        self.machine.lines.set(source);
+    }
+
+    fn clear(&mut self, source: Source, _: Readiness) {
+        self.machine.lines.clear(source);
+    }
+
+    fn break_it(&mut self, _: Source) {
+        unreachable!("a line can't break");
+    }
+
+    fn unwatchable(&self) -> Vec<Source> {
+        [LINES as u32, 31, 32, 1_000, u32::MAX].map(Source::new).to_vec()
+    }
+
+    fn true_time(&mut self) -> Duration {
+        Duration::from_nanos(self.machine.nanos.get())
     }
 }
 

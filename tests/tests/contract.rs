@@ -2,9 +2,11 @@
 
 use kpt_core::sim::{Faults, SimPoller, World};
 use kpt_std::{SelectPoller, Source, Tasks};
-use kpt_tests::contract;
+use kpt_tests::bench::Machine;
+use kpt_tests::pollers::{Calls, Counting};
 use kpt_tests::process::in_own_process;
-use kpt_tests::rigs::{Simulated, Sockets};
+use kpt_tests::rigs::{Interrupts, Simulated, Sockets};
+use kpt_tests::{contract, wrapper};
 
 #[test]
 fn the_simulator_keeps_the_contract() {
@@ -52,6 +54,46 @@ fn tasks_keep_the_contract_of_what_they_are_around() {
             contract::check(&mut Sockets::new(poller, unwatchable()));
         }
     });
+}
+
+/// With a clock that counts microseconds, and with a coarse one.
+#[test]
+fn lines_keep_the_contract() {
+    let machine = Machine::new();
+    contract::check(&mut Interrupts::new(&machine, machine.poller::<1>()));
+    let machine = Machine::new();
+    contract::check(&mut Interrupts::new(&machine, machine.poller::<10_000>()));
+}
+
+#[test]
+fn lines_with_faults_keep_the_contract() {
+    for seed in 0..300 {
+        let machine = Machine::new();
+        let poller = Faults::new(machine.poller::<1>(), seed);
+        contract::check(&mut Interrupts::new(&machine, poller));
+        let machine = Machine::new();
+        let poller = Faults::new(machine.poller::<10_000>(), seed);
+        contract::check(&mut Interrupts::new(&machine, poller));
+    }
+}
+
+#[test]
+fn r40_tasks_forward_everything() {
+    wrapper::check(Tasks::new);
+}
+
+#[test]
+fn r40_faults_forward_everything() {
+    for seed in 0..300 {
+        wrapper::check(|inner| Faults::new(inner, seed));
+    }
+}
+
+/// The one that tests use.
+#[test]
+fn r40_counting_forwards_everything() {
+    let calls = Calls::default();
+    wrapper::check(|inner| Counting::<_, 77>::new(inner, &calls));
 }
 
 /// Closed, at the end of a small descriptor table and far beyond it, where select itself ignores what is closed;

@@ -7,9 +7,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use kpt_std::{AddError, EventLoop, Exit, Readiness, Source, Thread, When, source};
-use kpt_tests::loops::{Ran, Trace, record, run_verified, turn_until};
-use kpt_tests::process::in_own_process;
+use kpt_std::{AddError, Exit, Readiness, Source, Thread, When, source};
+use kpt_tests::loops::{Ran, Shape, Trace, real_loop, record};
+use kpt_tests::process::both_in_own_process;
 use kpt_tests::rigs::{fill, pair};
 use kpt_tests::sys;
 use kpt_tests::time::{micros, millis};
@@ -17,11 +17,11 @@ use kpt_tests::time::{micros, millis};
 /// Open ones up to the limit work; what is closed, negative or beyond the limit is its own error.
 #[test]
 fn f01_fd_beyond_fd_setsize() {
-    in_own_process("f01_fd_beyond_fd_setsize", || {
+    both_in_own_process("f01_fd_beyond_fd_setsize", |shape| {
         sys::set_descriptor_limit(4_096).unwrap();
         let (reader, mut writer) = pair();
         writer.write_all(b"x").unwrap();
-        let mut kpt: EventLoop<Ran> = EventLoop::with_capacity(64);
+        let mut kpt = real_loop::<Ran, ()>(64, shape);
         let mut expected = Ran::new();
         // Of these, nobody knows anything: the table of descriptors is still small.
         for number in [900, 1_022, 1_500, 4_095, 4_096, 65_535, 65_536, i32::MAX as u32, u32::MAX] {
@@ -31,7 +31,7 @@ fn f01_fd_beyond_fd_setsize() {
             expected.extend([(number, Readiness::ERROR); 2]);
         }
         let mut ran = Ran::new();
-        turn_until(&mut kpt, &mut ran, |ran| ran.len() == expected.len());
+        kpt.turn_until(&mut ran, &mut |ran| ran.len() == expected.len());
         ran.sort_by_key(|&(number, _)| number);
         assert_eq!(ran, expected);
         assert!(kpt.threads().is_empty());
@@ -43,7 +43,7 @@ fn f01_fd_beyond_fd_setsize() {
         }
         kpt.threads().add_read("closed", Source::new(2_000), record, ()).unwrap();
         let mut ran = Ran::new();
-        assert_eq!(run_verified(&mut kpt, &mut ran).unwrap(), Exit::Empty);
+        assert_eq!(kpt.run_verified(&mut ran).unwrap(), Exit::Empty);
         ran.sort_by_key(|&(number, _)| number);
         let found = [1_023, 1_024, 1_500, 2_000, 4_095].map(|number| {
             (number, if number == 2_000 { Readiness::ERROR } else { Readiness::READABLE })
@@ -56,7 +56,7 @@ fn f01_fd_beyond_fd_setsize() {
 /// in the same turn.
 #[test]
 fn f02_a_watched_fd_is_closed() {
-    in_own_process("f02_a_watched_fd_is_closed", || {
+    both_in_own_process("f02_a_watched_fd_is_closed", |shape| {
         #[derive(Default)]
         struct State {
             errors: u32,
@@ -64,7 +64,7 @@ fn f02_a_watched_fd_is_closed() {
         }
         let (sound, mut writer) = pair();
         let (closed, _other) = pair();
-        let mut kpt: EventLoop<State> = EventLoop::with_capacity(4);
+        let mut kpt = real_loop::<State, ()>(4, shape);
         let on_error = |state: &mut State, thread: Thread<State>| {
             if thread.readiness().is_error() {
                 state.errors += 1;
@@ -93,10 +93,10 @@ fn f02_a_watched_fd_is_closed() {
 /// Both threads of a closed one, of which only one says `again`.
 #[test]
 fn f02_both_threads_of_a_closed_fd() {
-    in_own_process("f02_both_threads_of_a_closed_fd", || {
+    both_in_own_process("f02_both_threads_of_a_closed_fd", |shape| {
         let (closed, _other) = pair();
         fill(&closed);
-        let mut kpt: EventLoop<Trace> = EventLoop::with_capacity(4);
+        let mut kpt = real_loop::<Trace, ()>(4, shape);
         let on_error = |trace: &mut Trace, thread: Thread<Trace>| {
             assert_eq!(thread.readiness(), Readiness::ERROR);
             trace.push(thread.name());
@@ -110,7 +110,7 @@ fn f02_both_threads_of_a_closed_fd() {
         let mut trace = Trace::new();
         kpt.turn(&mut trace).unwrap();
         drop(closed);
-        assert_eq!(run_verified(&mut kpt, &mut trace).unwrap(), Exit::Empty);
+        assert_eq!(kpt.run_verified(&mut trace).unwrap(), Exit::Empty);
         assert_eq!(trace, ["writer", "reader", "writer", "writer", "writer", "writer"]);
     });
 }
@@ -118,17 +118,17 @@ fn f02_both_threads_of_a_closed_fd() {
 /// Next to a closed one, what has hung up is not taken for closed as well.
 #[test]
 fn f02_hung_up_is_not_closed() {
-    in_own_process("f02_hung_up_is_not_closed", || {
+    both_in_own_process("f02_hung_up_is_not_closed", |shape| {
         let (closed, _other) = pair();
         let (hung_up, theirs) = pair();
         drop(theirs);
-        let mut kpt: EventLoop<Ran> = EventLoop::with_capacity(4);
+        let mut kpt = real_loop::<Ran, ()>(4, shape);
         let number = source(&closed).number();
         kpt.threads().add_read("closed", source(&closed), record, ()).unwrap();
         kpt.threads().add_write("hung up", source(&hung_up), record, ()).unwrap();
         drop(closed);
         let mut ran = Ran::new();
-        assert_eq!(run_verified(&mut kpt, &mut ran).unwrap(), Exit::Empty);
+        assert_eq!(kpt.run_verified(&mut ran).unwrap(), Exit::Empty);
         ran.sort_by_key(|&(_, readiness)| readiness.is_error());
         let hung_up = (source(&hung_up).number(), Readiness::WRITABLE);
         assert_eq!(ran, [hung_up, (number, Readiness::ERROR)]);
@@ -138,16 +138,16 @@ fn f02_hung_up_is_not_closed() {
 /// Open for its path only: no call on it works, and select takes it for closed.
 #[test]
 fn f02_a_path_is_no_open_file() {
-    in_own_process("f02_a_path_is_no_open_file", || {
+    both_in_own_process("f02_a_path_is_no_open_file", |shape| {
         let path = File::options().read(true).custom_flags(libc::O_PATH).open(std::env::temp_dir());
         let path = path.unwrap();
         let (sound, mut writer) = pair();
         writer.write_all(b"x").unwrap();
-        let mut kpt: EventLoop<Ran> = EventLoop::with_capacity(4);
+        let mut kpt = real_loop::<Ran, ()>(4, shape);
         kpt.threads().add_read("path", source(&path), record, ()).unwrap();
         kpt.threads().add_read("sound", source(&sound), record, ()).unwrap();
         let mut ran = Ran::new();
-        assert_eq!(run_verified(&mut kpt, &mut ran).unwrap(), Exit::Empty);
+        assert_eq!(kpt.run_verified(&mut ran).unwrap(), Exit::Empty);
         let number = |fd: i32| fd as u32;
         ran.sort_by_key(|&(_, readiness)| readiness.is_error());
         let sound = (number(sound.as_raw_fd()), Readiness::READABLE);
@@ -178,8 +178,8 @@ impl Reuse {
 
 #[test]
 fn f03_fd_reused_in_the_same_turn() {
-    in_own_process("f03_fd_reused_in_the_same_turn", || {
-        let mut kpt: EventLoop<Reuse, usize> = EventLoop::with_capacity(4);
+    both_in_own_process("f03_fd_reused_in_the_same_turn", |shape| {
+        let mut kpt = real_loop::<Reuse, usize>(4, shape);
         let mut state = Reuse { pipes: vec![pair(), pair()], trace: Trace::new() };
         for (arg, (ours, theirs)) in state.pipes.iter_mut().enumerate() {
             theirs.write_all(b"x").unwrap();
@@ -190,20 +190,20 @@ fn f03_fd_reused_in_the_same_turn() {
         kpt.threads()
             .add_timer("timer", millis(1), |state, _| state.trace.push("timer"), 9)
             .unwrap();
-        turn_until(&mut kpt, &mut state, |state| state.trace.len() == 2);
+        kpt.turn_until(&mut state, &mut |state| state.trace.len() == 2);
         assert_eq!(state.trace[1], "timer", "the new one is not readable");
         let (_, theirs) = state.pipes.last_mut().unwrap();
         theirs.write_all(b"y").unwrap();
-        assert_eq!(run_verified(&mut kpt, &mut state).unwrap(), Exit::Empty);
+        assert_eq!(kpt.run_verified(&mut state).unwrap(), Exit::Empty);
         assert_eq!(state.trace, ["first", "timer", "new"]);
     });
 }
 
 #[test]
 fn f06_eintr() {
-    in_own_process("f06_eintr", || {
+    both_in_own_process("f06_eintr", |shape| {
         sys::start_alarms(millis(1)).unwrap();
-        let mut kpt: EventLoop<Ran> = EventLoop::with_capacity(4);
+        let mut kpt = real_loop::<Ran, ()>(4, shape);
         let (reader, _writer) = pair();
         kpt.threads().add_read("never", source(&reader), record, ()).unwrap();
         let stop = |_: &mut Ran, mut thread: Thread<Ran>| thread.threads().stop();
@@ -211,7 +211,7 @@ fn f06_eintr() {
             let start = Instant::now();
             kpt.threads().add_timer("timer", millis(delay), stop, ()).unwrap();
             let mut ran = Ran::new();
-            assert_eq!(run_verified(&mut kpt, &mut ran).unwrap(), Exit::Stopped);
+            assert_eq!(kpt.run_verified(&mut ran).unwrap(), Exit::Stopped);
             assert!(start.elapsed() >= millis(delay), "early by a signal");
             assert!(ran.is_empty());
         }
@@ -223,9 +223,9 @@ fn f06_eintr() {
 /// what the kernel was asked for, also where that was too long.
 #[test]
 fn f06_eintr_does_not_stretch_a_wait() {
-    in_own_process("f06_eintr_does_not_stretch_a_wait", || {
+    both_in_own_process("f06_eintr_does_not_stretch_a_wait", |shape| {
         const DELAY: Duration = Duration::from_millis(200);
-        let mut kpt: EventLoop<()> = EventLoop::with_capacity(1);
+        let mut kpt = real_loop::<(), ()>(1, shape);
         let mut round = || {
             let before = sys::alarms();
             let alarms = sys::start_alarms(millis(1)).unwrap();
@@ -235,7 +235,7 @@ fn f06_eintr_does_not_stretch_a_wait() {
             });
             let start = Instant::now();
             kpt.threads().add_timer("timer", DELAY, |(), _| {}, ()).unwrap();
-            assert_eq!(run_verified(&mut kpt, &mut ()).unwrap(), Exit::Empty);
+            assert_eq!(kpt.run_verified(&mut ()).unwrap(), Exit::Empty);
             let late = start.elapsed() - DELAY;
             stopper.join().unwrap();
             (late, u32::try_from(sys::alarms() - before).unwrap())
@@ -250,9 +250,9 @@ fn f06_eintr_does_not_stretch_a_wait() {
 /// A closed descriptor under a storm of signals is still found, and an open one not taken for closed.
 #[test]
 fn f06_eintr_while_a_closed_fd_is_looked_for() {
-    in_own_process("f06_eintr_while_a_closed_fd_is_looked_for", || {
+    both_in_own_process("f06_eintr_while_a_closed_fd_is_looked_for", |shape| {
         sys::start_alarms(Duration::from_micros(50)).unwrap();
-        let mut kpt: EventLoop<Ran> = EventLoop::with_capacity(4);
+        let mut kpt = real_loop::<Ran, ()>(4, shape);
         let (idle, _theirs) = pair();
         kpt.threads().add_read("idle", source(&idle), record, ()).unwrap();
         for _ in 0..5_000 {
@@ -261,7 +261,7 @@ fn f06_eintr_while_a_closed_fd_is_looked_for() {
             kpt.threads().add_read("closed", source(&closed), record, ()).unwrap();
             drop(closed);
             let mut ran = Ran::new();
-            turn_until(&mut kpt, &mut ran, |ran| !ran.is_empty());
+            kpt.turn_until(&mut ran, &mut |ran| !ran.is_empty());
             assert_eq!(ran, [(number, Readiness::ERROR)]);
         }
         assert!(sys::alarms() > 0);
@@ -271,18 +271,18 @@ fn f06_eintr_while_a_closed_fd_is_looked_for() {
 /// A loop changes nothing of the files that it watches: their flags are other processes' flags as well.
 #[test]
 fn f13_flags_of_a_file_stay() {
-    in_own_process("f13_flags_of_a_file_stay", || {
+    both_in_own_process("f13_flags_of_a_file_stay", |shape| {
         let (reader, mut writer) = std::io::pipe().unwrap();
         let before = [sys::status_flags(&reader).unwrap(), sys::status_flags(&writer).unwrap()];
         assert_eq!(before[0] & libc::O_NONBLOCK, 0);
         writer.write_all(b"x").unwrap();
-        let mut kpt: EventLoop<Ran> = EventLoop::with_capacity(4);
+        let mut kpt = real_loop::<Ran, ()>(4, shape);
         kpt.threads().add_read("reader", source(&reader), record, ()).unwrap();
         kpt.threads().add_write("writer", source(&writer), record, ()).unwrap();
         let stdin = std::io::stdin();
         let of_stdin = sys::status_flags(&stdin).unwrap();
         kpt.threads().add_read("stdin", source(&stdin), record, ()).unwrap();
-        assert_eq!(run_verified(&mut kpt, &mut Ran::new()).unwrap(), Exit::Empty);
+        assert_eq!(kpt.run_verified(&mut Ran::new()).unwrap(), Exit::Empty);
         let after = [sys::status_flags(&reader).unwrap(), sys::status_flags(&writer).unwrap()];
         assert_eq!((before, of_stdin), (after, sys::status_flags(&stdin).unwrap()));
     });
@@ -290,10 +290,10 @@ fn f13_flags_of_a_file_stay() {
 
 #[test]
 fn f14_same_fd_and_kind_twice() {
-    in_own_process("f14_same_fd_and_kind_twice", || {
+    both_in_own_process("f14_same_fd_and_kind_twice", |shape| {
         let (ours, mut theirs) = pair();
         theirs.write_all(b"x").unwrap();
-        let mut kpt: EventLoop<Trace, &str> = EventLoop::with_capacity(4);
+        let mut kpt = real_loop::<Trace, &str>(4, shape);
         let ran = |trace: &mut Trace, thread: Thread<Trace, &'static str>| trace.push(thread.arg);
         let source = source(&ours);
         let reader = kpt.threads().add_read("reader", source, ran, "first").unwrap();
@@ -304,19 +304,19 @@ fn f14_same_fd_and_kind_twice() {
         assert!(matches!(second, Err(AddError::Taken("second"))));
         assert_ne!(reader, writer);
         let mut trace = Trace::new();
-        assert_eq!(run_verified(&mut kpt, &mut trace).unwrap(), Exit::Empty);
+        assert_eq!(kpt.run_verified(&mut trace).unwrap(), Exit::Empty);
         assert_eq!(trace, ["writer", "first"]);
     });
 }
 
-/// Six hundred are ready in every turn, one of them slow: each is served once a turn.
+/// Six hundred are ready in every turn (a hundred of a small loop), one of them slow: each is served once a turn.
 #[test]
 fn f16_many_ready_descriptors() {
-    in_own_process("f16_many_ready_descriptors", || {
+    both_in_own_process("f16_many_ready_descriptors", |shape| {
         sys::set_descriptor_limit(4_096).unwrap();
-        const MANY: usize = 600;
-        let pairs = Vec::from_iter((0..MANY).map(|_| pair()));
-        let mut kpt: EventLoop<Vec<u32>, usize> = EventLoop::with_capacity(MANY);
+        let many = if shape == Shape::Small { 100 } else { 600 };
+        let pairs = Vec::from_iter((0..many).map(|_| pair()));
+        let mut kpt = real_loop::<Vec<u32>, usize>(many, shape);
         let served = |served: &mut Vec<u32>, thread: Thread<Vec<u32>, usize>| {
             served[thread.arg] += 1;
             if thread.arg == 0 {
@@ -329,7 +329,7 @@ fn f16_many_ready_descriptors() {
             { theirs }.write_all(b"x").unwrap();
             kpt.threads().add_read("reader", source(ours), served, arg).unwrap();
         }
-        let mut counts = vec![0; MANY];
+        let mut counts = vec![0; many];
         for turn in 1..=20 {
             kpt.turn(&mut counts).unwrap();
             assert!(counts.iter().all(|&count| count == turn), "turn {turn}: {counts:?}");

@@ -7,15 +7,15 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 
 use kpt_core::sim::World;
-use kpt_std::{EventLoop, Exit, Readiness, Source, Thread, source};
-use kpt_tests::loops::{Ran, Trace, record, run_verified, sim_loop, turn_until};
-use kpt_tests::process::in_own_process;
+use kpt_std::{Exit, Readiness, Source, Thread, source};
+use kpt_tests::loops::{Ran, Shape, Trace, real_loop, record, sim_loop};
+use kpt_tests::process::both_in_own_process;
 use kpt_tests::rigs::{drain, fill, pair};
 
 /// Somebody else was faster, or the datagram was none: the hook takes "would block" as nothing and waits on.
 #[test]
 fn f07_spurious_readiness() {
-    in_own_process("f07_spurious_readiness", || {
+    both_in_own_process("f07_spurious_readiness", |shape| {
         struct State {
             ours: UnixDatagram,
             theirs: UnixDatagram,
@@ -25,7 +25,7 @@ fn f07_spurious_readiness() {
         let (ours, theirs) = UnixDatagram::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         let thief = ours.try_clone().unwrap();
-        let mut kpt: EventLoop<State> = EventLoop::with_capacity(4);
+        let mut kpt = real_loop::<State, ()>(4, shape);
         // Both numbers are the same socket: whoever comes second finds nothing.
         let on_readable = |state: &mut State, thread: Thread<State>| {
             match state.ours.recv(&mut [0; 8]) {
@@ -40,7 +40,7 @@ fn f07_spurious_readiness() {
         let mut state = State { ours, theirs, nothings: 0, bytes: 0 };
         for round in 1..=10 {
             state.theirs.send(b"x").unwrap();
-            turn_until(&mut kpt, &mut state, |state| state.bytes + state.nothings == 2 * round);
+            kpt.turn_until(&mut state, &mut |state| state.bytes + state.nothings == 2 * round);
             assert_eq!((state.bytes, state.nothings), (round, round));
         }
     });
@@ -49,15 +49,15 @@ fn f07_spurious_readiness() {
 /// The other side goes: reader and writer both get to know, and once.
 #[test]
 fn f08_hang_up() {
-    in_own_process("f08_hang_up", || {
+    both_in_own_process("f08_hang_up", |shape| {
         let (ours, theirs) = pair();
         fill(&ours);
-        let mut kpt: EventLoop<Ran> = EventLoop::with_capacity(4);
+        let mut kpt = real_loop::<Ran, ()>(4, shape);
         kpt.threads().add_read("reader", source(&ours), record, ()).unwrap();
         kpt.threads().add_write("writer", source(&ours), record, ()).unwrap();
         drop(theirs);
         let mut ran = Ran::new();
-        assert_eq!(run_verified(&mut kpt, &mut ran).unwrap(), Exit::Empty);
+        assert_eq!(kpt.run_verified(&mut ran).unwrap(), Exit::Empty);
         assert_eq!(ran.len(), 2, "one-shot: nobody spins");
 
         let (reader, writer) = std::io::pipe().unwrap();
@@ -67,7 +67,7 @@ fn f08_hang_up() {
         kpt.threads().add_write("broken pipe", source(&full), record, ()).unwrap();
         drop(unread);
         let mut ran = Ran::new();
-        assert_eq!(run_verified(&mut kpt, &mut ran).unwrap(), Exit::Empty);
+        assert_eq!(kpt.run_verified(&mut ran).unwrap(), Exit::Empty);
         assert_eq!(ran.len(), 2);
     });
 }
@@ -75,27 +75,31 @@ fn f08_hang_up() {
 /// In the simulator, where a hang-up comes as one: it wakes both, the writer first.
 #[test]
 fn f08_hang_up_and_nothing_else() {
-    for readiness in [Readiness::HANGUP, Readiness::ERROR] {
-        let world = World::new();
-        let mut kpt = sim_loop::<Trace, _>(&world, 2);
-        let seen = |trace: &mut Trace, thread: Thread<Trace>| {
-            let expected = Readiness::HANGUP | Readiness::ERROR;
-            assert!(thread.readiness().intersects(expected) && !thread.readiness().is_readable());
-            trace.push(thread.name());
-        };
-        kpt.threads().add_read("reader", Source::new(1), seen, ()).unwrap();
-        kpt.threads().add_write("writer", Source::new(1), seen, ()).unwrap();
-        world.set(Source::new(1), readiness).unwrap();
-        let mut trace = Trace::new();
-        assert_eq!(run_verified(&mut kpt, &mut trace), Ok(Exit::Empty));
-        assert_eq!(trace, ["writer", "reader"]);
+    for shape in Shape::both() {
+        for readiness in [Readiness::HANGUP, Readiness::ERROR] {
+            let world = World::new();
+            let mut kpt = sim_loop::<Trace, _>(&world, 2, shape);
+            let seen = |trace: &mut Trace, thread: Thread<Trace>| {
+                let expected = Readiness::HANGUP | Readiness::ERROR;
+                assert!(
+                    thread.readiness().intersects(expected) && !thread.readiness().is_readable()
+                );
+                trace.push(thread.name());
+            };
+            kpt.threads().add_read("reader", Source::new(1), seen, ()).unwrap();
+            kpt.threads().add_write("writer", Source::new(1), seen, ()).unwrap();
+            world.set(Source::new(1), readiness).unwrap();
+            let mut trace = Trace::new();
+            assert_eq!(kpt.run_verified(&mut trace), Ok(Exit::Empty));
+            assert_eq!(trace, ["writer", "reader"]);
+        }
     }
 }
 
 /// After a half-close, the reader sees the end and the writer goes on.
 #[test]
 fn f09_half_close() {
-    in_own_process("f09_half_close", || {
+    both_in_own_process("f09_half_close", |shape| {
         struct State {
             ours: UnixStream,
             theirs: UnixStream,
@@ -104,7 +108,7 @@ fn f09_half_close() {
         }
         let (ours, theirs) = pair();
         theirs.shutdown(Shutdown::Write).unwrap();
-        let mut kpt: EventLoop<State> = EventLoop::with_capacity(4);
+        let mut kpt = real_loop::<State, ()>(4, shape);
         let on_end = |state: &mut State, _: Thread<State>| {
             assert_eq!(state.ours.read(&mut [0]).unwrap(), 0);
             state.is_at_end = true;
@@ -120,7 +124,7 @@ fn f09_half_close() {
         kpt.threads().add_read("reader", source(&ours), on_end, ()).unwrap();
         kpt.threads().add_write("writer", source(&ours), send, ()).unwrap();
         let mut state = State { ours, theirs, is_at_end: false, sent: 0 };
-        assert_eq!(run_verified(&mut kpt, &mut state).unwrap(), Exit::Empty);
+        assert_eq!(kpt.run_verified(&mut state).unwrap(), Exit::Empty);
         assert!(state.is_at_end && state.sent == 10);
     });
 }
@@ -128,10 +132,10 @@ fn f09_half_close() {
 /// Closed with unread input, the other side reports a reset, as a value, to whoever waits for it.
 #[test]
 fn f09_close_with_unread_data() {
-    in_own_process("f09_close_with_unread_data", || {
+    both_in_own_process("f09_close_with_unread_data", |shape| {
         let (ours, theirs) = pair();
         (&ours).write_all(b"unread").unwrap();
-        let mut kpt: EventLoop<(UnixStream, bool)> = EventLoop::with_capacity(4);
+        let mut kpt = real_loop::<(UnixStream, bool), ()>(4, shape);
         let on_reset = |state: &mut (UnixStream, bool), _: Thread<(UnixStream, bool)>| {
             let error = state.0.read(&mut [0]).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::ConnectionReset);
@@ -140,16 +144,16 @@ fn f09_close_with_unread_data() {
         kpt.threads().add_read("reader", source(&ours), on_reset, ()).unwrap();
         drop(theirs);
         let mut state = (ours, false);
-        assert_eq!(run_verified(&mut kpt, &mut state).unwrap(), Exit::Empty);
+        assert_eq!(kpt.run_verified(&mut state).unwrap(), Exit::Empty);
         assert!(state.1);
     });
 }
 
 #[test]
 fn f12_write_to_a_closed_pipe() {
-    in_own_process("f12_write_to_a_closed_pipe", || {
+    both_in_own_process("f12_write_to_a_closed_pipe", |shape| {
         let (reader, writer) = std::io::pipe().unwrap();
-        let mut kpt: EventLoop<(File, bool)> = EventLoop::with_capacity(4);
+        let mut kpt = real_loop::<(File, bool), ()>(4, shape);
         let on_writable = |state: &mut (File, bool), _: Thread<(File, bool)>| {
             // A Rust program ignores SIGPIPE, so this is a value and not the end of the process.
             let error = state.0.write_all(b"x").unwrap_err();
@@ -159,7 +163,7 @@ fn f12_write_to_a_closed_pipe() {
         kpt.threads().add_write("writer", source(&writer), on_writable, ()).unwrap();
         drop(reader);
         let mut state = (File::from(OwnedFd::from(writer)), false);
-        assert_eq!(run_verified(&mut kpt, &mut state).unwrap(), Exit::Empty);
+        assert_eq!(kpt.run_verified(&mut state).unwrap(), Exit::Empty);
         assert!(state.1);
     });
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use kpt_core::sim::{Idle, SimPoller, World};
-use kpt_std::{Allocate, Exit, HeapStorage, Readiness, Source, Thread, ThreadId, When};
-use kpt_tests::loops::{Trace, all_queues, any_loop, run_verified, sim_loop};
+use kpt_core::sim::{Idle, World};
+use kpt_std::{Exit, Readiness, Source, Thread, ThreadId, When};
+use kpt_tests::loops::{Shape, Trace, sim_loop};
 use kpt_tests::time::{micros, millis};
 
 fn moment(micros: u64) -> kpt_std::Instant {
@@ -30,9 +30,9 @@ impl<'w> Seen<'w> {
 
 #[test]
 fn t02_a_hook_that_takes_long() {
-    for timers in all_queues() {
+    for shape in Shape::all() {
         let world = World::new();
-        let mut kpt = any_loop::<Seen, _>(&world, 16, timers);
+        let mut kpt = sim_loop::<Seen, _>(&world, 16, shape);
         let long = |state: &mut Seen, _: Thread<Seen>| state.world.advance(millis(3_000));
         kpt.threads().add_execute("long", long, ()).unwrap();
         for delay in [50, 10, 40, 20, 30, 5_000] {
@@ -46,7 +46,7 @@ fn t02_a_hook_that_takes_long() {
         };
         kpt.threads().add_timer("period", millis(700), again, ()).unwrap();
         let mut seen = Seen::new(&world);
-        assert_eq!(run_verified(&mut kpt, &mut seen), Ok(Exit::Empty));
+        assert_eq!(kpt.run_verified(&mut seen), Ok(Exit::Empty));
         // Overdue ones run once, by deadline; the period goes on where its grid does.
         let expected = [
             (3_000_000, 10_000),
@@ -64,9 +64,9 @@ fn t02_a_hook_that_takes_long() {
 
 #[test]
 fn t03_the_clock_goes_backwards() {
-    for timers in all_queues() {
+    for shape in Shape::all() {
         let world = World::starting_at(moment(10_000_000));
-        let mut kpt = any_loop::<Seen, _>(&world, 8, timers);
+        let mut kpt = sim_loop::<Seen, _>(&world, 8, shape);
         kpt.threads().add_timer("before", millis(1_000), Seen::on_time, ()).unwrap();
         world.set_now(moment(5_000_000));
         assert_eq!(kpt.threads().now(), moment(10_000_000), "it stands still");
@@ -75,7 +75,7 @@ fn t03_the_clock_goes_backwards() {
         kpt.threads().add_timer("back", millis(100), back, ()).unwrap();
         kpt.threads().add("past", When::At(moment(3)), Seen::on_time, ()).unwrap();
         let mut seen = Seen::new(&world);
-        assert_eq!(run_verified(&mut kpt, &mut seen), Ok(Exit::Empty));
+        assert_eq!(kpt.run_verified(&mut seen), Ok(Exit::Empty));
         let expected = [(5_000_000, 3), (10_500_000, 10_500_000), (11_000_000, 11_000_000)];
         assert_eq!(seen.runs, expected, "nothing early, nothing lost");
     }
@@ -85,15 +85,15 @@ fn t03_the_clock_goes_backwards() {
 #[test]
 fn t04_no_counter_wraps() {
     for bits in 1..64 {
-        for timers in all_queues() {
+        for shape in Shape::all() {
             let start = (1_u64 << bits).saturating_sub(3);
             let world = World::starting_at(moment(start));
-            let mut kpt = any_loop::<Seen, _>(&world, 8, timers);
+            let mut kpt = sim_loop::<Seen, _>(&world, 8, shape);
             for delay in [6, 1, 4, 3, 5, 2] {
                 kpt.threads().add_timer("timer", micros(delay), Seen::on_time, ()).unwrap();
             }
             let mut seen = Seen::new(&world);
-            assert_eq!(run_verified(&mut kpt, &mut seen), Ok(Exit::Empty));
+            assert_eq!(kpt.run_verified(&mut seen), Ok(Exit::Empty));
             let expected = (1..=6).map(|delay| (start + delay, start + delay));
             assert_eq!(seen.runs, Vec::from_iter(expected), "from {start}");
         }
@@ -103,14 +103,14 @@ fn t04_no_counter_wraps() {
 /// What lies beyond the end of the clock is never reached, and nothing runs early for it.
 #[test]
 fn t04_the_end_of_the_clock() {
-    for timers in all_queues() {
+    for shape in Shape::all() {
         let world = World::starting_at(moment(u64::MAX - 3));
-        let mut kpt = any_loop::<Seen, _>(&world, 8, timers);
+        let mut kpt = sim_loop::<Seen, _>(&world, 8, shape);
         for delay in [1, 2, 3, 4, u64::MAX] {
             kpt.threads().add_timer("timer", micros(delay), Seen::on_time, ()).unwrap();
         }
         let mut seen = Seen::new(&world);
-        assert_eq!(run_verified(&mut kpt, &mut seen), Err(Idle));
+        assert_eq!(kpt.run_verified(&mut seen), Err(Idle));
         let last = [u64::MAX - 2, u64::MAX - 1].map(|moment| (moment, moment));
         assert_eq!((&seen.runs[..], kpt.threads().len()), (&last[..], 3));
     }
@@ -118,9 +118,9 @@ fn t04_the_end_of_the_clock() {
 
 #[test]
 fn t05_no_delay_and_the_longest() {
-    for timers in all_queues() {
+    for shape in Shape::all() {
         let world = World::starting_at(moment(77));
-        let mut kpt = any_loop::<Seen, _>(&world, 8, timers);
+        let mut kpt = sim_loop::<Seen, _>(&world, 8, shape);
         let mut threads = kpt.threads();
         let never = threads.add_timer("max", Duration::MAX, Seen::on_time, ()).unwrap();
         threads.add_timer("micro", micros(1), Seen::on_time, ()).unwrap();
@@ -131,7 +131,7 @@ fn t05_no_delay_and_the_longest() {
         let mut seen = Seen::new(&world);
         kpt.turn(&mut seen).unwrap();
         assert_eq!(world.now(), moment(77), "no delay: the next turn");
-        assert_eq!(run_verified(&mut kpt, &mut seen), Err(Idle), "the rest is never");
+        assert_eq!(kpt.run_verified(&mut seen), Err(Idle), "the rest is never");
         assert_eq!(seen.runs.len(), 4);
         assert_eq!(seen.runs[2..], [(78, 78), (78, 78)]);
         assert!(kpt.threads().cancel(never).is_ok());
@@ -140,18 +140,22 @@ fn t05_no_delay_and_the_longest() {
 
 #[test]
 fn t06_beyond_the_span() {
-    for (shape, span) in [(1, 1_u64 << 36), (2, 1 << 32), (3, 1 << 6), (4, 2)] {
-        for start in [0, 1, span - 1, span, 5 * span + 3] {
-            let timers = all_queues().remove(shape);
+    let spans = [(64, 6, 1_u64 << 36), (16, 8, 1 << 32), (4, 3, 1 << 6), (2, 1, 2)];
+    for (slots, levels, span) in spans {
+        let starts = [0, 1, span - 1, span, 5 * span + 3];
+        let shapes = [Shape::Small, Shape::Wheel(slots, levels)];
+        for (shape, start) in
+            shapes.into_iter().flat_map(|shape| starts.map(|start| (shape, start)))
+        {
             let world = World::starting_at(moment(start));
-            let mut kpt = any_loop::<Seen, _>(&world, 16, timers);
+            let mut kpt = sim_loop::<Seen, _>(&world, 16, shape);
             let mut delays =
                 [3 * span + 1, span + 1, span, span - 1, 2 * span - 1, 2 * span, 70 * span + 5];
             for delay in delays {
                 kpt.threads().add_timer("timer", micros(delay), Seen::on_time, ()).unwrap();
             }
             let mut seen = Seen::new(&world);
-            assert_eq!(run_verified(&mut kpt, &mut seen), Ok(Exit::Empty));
+            assert_eq!(kpt.run_verified(&mut seen), Ok(Exit::Empty));
             delays.sort_unstable();
             assert_eq!(seen.runs, delays.map(|delay| (start + delay, start + delay)));
         }
@@ -160,9 +164,9 @@ fn t06_beyond_the_span() {
 
 #[test]
 fn t07_next_deadline_hidden_by_a_level() {
-    for timers in all_queues() {
+    for shape in Shape::all() {
         let world = World::new();
-        let mut kpt = any_loop::<Seen, _>(&world, 8, timers);
+        let mut kpt = sim_loop::<Seen, _>(&world, 8, shape);
         let add_400 = |state: &mut Seen, mut thread: Thread<Seen>| {
             assert_eq!(state.world.now(), moment(250));
             let when = When::At(moment(400));
@@ -171,7 +175,7 @@ fn t07_next_deadline_hidden_by_a_level() {
         kpt.threads().add("300", When::At(moment(300)), Seen::on_time, ()).unwrap();
         kpt.threads().add("250", When::At(moment(250)), add_400, ()).unwrap();
         let mut seen = Seen::new(&world);
-        assert_eq!(run_verified(&mut kpt, &mut seen), Ok(Exit::Empty));
+        assert_eq!(kpt.run_verified(&mut seen), Ok(Exit::Empty));
         assert_eq!(seen.runs, [(300, 300), (400, 400)]);
     }
 }
@@ -180,9 +184,9 @@ fn t07_next_deadline_hidden_by_a_level() {
 /// slots.
 #[test]
 fn t08_occupancy_follows_the_slots() {
-    for timers in all_queues() {
+    for shape in Shape::all() {
         let world = World::new();
-        let mut kpt = any_loop::<Seen, _>(&world, 4, timers);
+        let mut kpt = sim_loop::<Seen, _>(&world, 4, shape);
         let mut seen = Seen::new(&world);
         for bits in 0..40 {
             let slot = [1_u64 << bits, (1 << bits) + 1].map(|delay| When::After(micros(delay)));
@@ -197,7 +201,7 @@ fn t08_occupancy_follows_the_slots() {
                 kpt.threads().verify().unwrap();
             }
             let id = kpt.threads().add("timer", slot[0], Seen::on_time, ()).unwrap();
-            assert_eq!(run_verified(&mut kpt, &mut seen), Ok(Exit::Empty), "{id}");
+            assert_eq!(kpt.run_verified(&mut seen), Ok(Exit::Empty), "{id}");
             let (now, deadline) = seen.runs.pop().unwrap();
             assert_eq!((now, seen.runs.len()), (deadline, 0));
         }
@@ -233,86 +237,89 @@ fn t09_rearmed_while_expiring() {
             _ => assert!(thread.again_when(When::After(micros(100))).is_ok()),
         }
     }
-    for timers in all_queues() {
+    for shape in Shape::all() {
         let world = World::new();
-        let mut kpt = any_loop::<State, usize>(&world, 8, timers);
+        let mut kpt = sim_loop::<State, usize>(&world, 8, shape);
         let mut state = State::default();
         for arg in 0..8 {
             state.ids.push(kpt.threads().add_timer("timer", micros(5), on_expiry, arg).unwrap());
         }
-        assert_eq!(run_verified(&mut kpt, &mut state), Ok(Exit::Empty));
+        assert_eq!(kpt.run_verified(&mut state), Ok(Exit::Empty));
         assert_eq!(state.runs, [20; 8], "each ran as often as it was armed");
     }
 }
 
-/// They all run in one turn, in order; a reader runs before them and in the turn after.
+/// They all run in one turn, in order; a reader runs before them and in the turn after. A small loop has no slots, and
+/// not so many threads.
 #[test]
 fn t10_a_million_timers_in_one_slot() {
-    const TIMERS: u32 = 1_000_000;
     struct State {
         next: u32,
         reads: Vec<u32>,
     }
-    let world: World = World::new();
-    let storage = HeapStorage::with_capacity(TIMERS as usize + 1);
-    let mut kpt = kpt_core::EventLoop::with_storage(SimPoller::new(&world), storage);
-    let on_time = |state: &mut State, thread: Thread<State, u32>| {
-        assert_eq!(thread.arg, state.next, "first in, first out");
-        state.next += 1;
-    };
-    for arg in 0..TIMERS {
-        kpt.threads().add_timer("timer", millis(1_000), on_time, arg).unwrap();
-    }
-    let on_read = |state: &mut State, thread: Thread<State, u32>| {
-        state.reads.push(state.next);
-        if state.next == 0 {
-            thread.again();
+    for (shape, timers) in [(Shape::Small, 63), (Shape::Wheel(64, 6), 1_000_000)] {
+        let world = World::new();
+        let mut kpt = sim_loop(&world, timers as usize + 1, shape);
+        let on_time = |state: &mut State, thread: Thread<State, u32>| {
+            assert_eq!(thread.arg, state.next, "first in, first out");
+            state.next += 1;
+        };
+        for arg in 0..timers {
+            kpt.threads().add_timer("timer", millis(1_000), on_time, arg).unwrap();
         }
-    };
-    world.at(moment(1_000_000), Source::new(1), Readiness::READABLE).unwrap();
-    kpt.threads().add_read("reader", Source::new(1), on_read, 0).unwrap();
-    let mut state = State { next: 0, reads: Vec::new() };
-    assert_eq!(kpt.run(&mut state), Ok(Exit::Empty));
-    assert_eq!(state.next, TIMERS);
-    assert_eq!(state.reads, [0, TIMERS]);
+        let on_read = |state: &mut State, thread: Thread<State, u32>| {
+            state.reads.push(state.next);
+            if state.next == 0 {
+                thread.again();
+            }
+        };
+        world.at(moment(1_000_000), Source::new(1), Readiness::READABLE).unwrap();
+        kpt.threads().add_read("reader", Source::new(1), on_read, 0).unwrap();
+        let mut state = State { next: 0, reads: Vec::new() };
+        assert_eq!(kpt.run(&mut state), Ok(Exit::Empty));
+        assert_eq!(state.next, timers);
+        assert_eq!(state.reads, [0, timers]);
+    }
 }
 
 #[test]
 fn t11_a_chain_of_a_million_timers_of_zero() {
-    #[derive(Default)]
-    struct State {
-        links: u32,
-        reads: u32,
-    }
-    fn on_link(state: &mut State, thread: Thread<State>) {
-        state.links += 1;
-        if state.links < 1_000_000 {
-            let ((), mut threads) = thread.end();
-            threads.add_timer("link", Duration::ZERO, on_link, ()).unwrap();
+    for shape in Shape::both() {
+        #[derive(Default)]
+        struct State {
+            links: u32,
+            reads: u32,
         }
-    }
-    let world = World::new();
-    world.set(Source::new(1), Readiness::READABLE).unwrap();
-    let mut kpt = sim_loop::<State, _>(&world, 2);
-    kpt.threads().add_timer("link", Duration::ZERO, on_link, ()).unwrap();
-    let on_read = |state: &mut State, thread: Thread<State>| {
-        state.reads += 1;
-        if state.links < 1_000_000 {
-            thread.again();
+        fn on_link(state: &mut State, thread: Thread<State>) {
+            state.links += 1;
+            if state.links < 1_000_000 {
+                let ((), mut threads) = thread.end();
+                threads.add_timer("link", Duration::ZERO, on_link, ()).unwrap();
+            }
         }
-    };
-    kpt.threads().add_read("reader", Source::new(1), on_read, ()).unwrap();
-    let mut state = State::default();
-    assert_eq!(kpt.run(&mut state), Ok(Exit::Empty));
-    assert_eq!((state.links, state.reads), (1_000_000, 1_000_001), "served between each two");
-    assert_eq!(world.now(), moment(0));
+        let world = World::new();
+        world.set(Source::new(1), Readiness::READABLE).unwrap();
+        let mut kpt = sim_loop::<State, _>(&world, 2, shape);
+        kpt.threads().add_timer("link", Duration::ZERO, on_link, ()).unwrap();
+        let on_read = |state: &mut State, thread: Thread<State>| {
+            state.reads += 1;
+            if state.links < 1_000_000 {
+                thread.again();
+            }
+        };
+        kpt.threads().add_read("reader", Source::new(1), on_read, ()).unwrap();
+        let mut state = State::default();
+        assert_eq!(kpt.run(&mut state), Ok(Exit::Empty));
+        assert_eq!((state.links, state.reads), (1_000_000, 1_000_001), "served between each two");
+        assert_eq!(world.now(), moment(0));
+    }
 }
 
 #[test]
 fn t14_a_million_cancelled_timers() {
-    for timers in all_queues() {
+    for shape in Shape::all() {
         let world = World::new();
-        let mut kpt = any_loop::<(), u64>(&world, 1, timers);
+        let mut kpt = sim_loop::<(), u64>(&world, 1, shape);
         for round in 0..1_000_000_u64 {
             let delay = micros(round.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (round % 64));
             let id = kpt.threads().add_timer("timer", delay, |_, _| {}, round).unwrap();
@@ -325,9 +332,9 @@ fn t14_a_million_cancelled_timers() {
 
 #[test]
 fn t15_only_cancelled_timers_left() {
-    for timers in all_queues() {
+    for shape in Shape::all() {
         let world = World::new();
-        let mut kpt = any_loop::<(Vec<ThreadId>, Trace), _>(&world, 4, timers);
+        let mut kpt = sim_loop::<(Vec<ThreadId>, Trace), _>(&world, 4, shape);
         let cancel = |state: &mut (Vec<ThreadId>, Trace), mut thread: Thread<_>| {
             state.1.push("cancel");
             for &id in &state.0 {
@@ -339,7 +346,7 @@ fn t15_only_cancelled_timers_left() {
         });
         kpt.threads().add_timer("cancel", micros(1), cancel, ()).unwrap();
         let mut state = (Vec::from(ids), Trace::new());
-        assert_eq!(run_verified(&mut kpt, &mut state), Ok(Exit::Empty));
+        assert_eq!(kpt.run_verified(&mut state), Ok(Exit::Empty));
         assert_eq!((state.1, world.now()), (vec!["cancel"], moment(1)));
     }
 }

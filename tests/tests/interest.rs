@@ -1,7 +1,13 @@
 //! What the loop tells its poller, and when.
+//!
+//! The large loop tells it of changes only, and of removals at once. The small one tells it of all sources before each
+//! wait, and after it that it should watch none; so what is about the number of calls is a test for each.
 
-use kpt_core::{Body, EventLoop, FixedLoop, Link, Parts, Queues, SmallQueues, Storage};
-use kpt_std::{Exit, HostQueues, Interest, Readiness, Source, Thread, ThreadId, When};
+use std::time::Duration;
+
+use kpt_core::{Body, EventLoop, Link, Parts, Storage};
+use kpt_std::{Exit, HostTimers, Interest, Readiness, Source, Thread, ThreadId, When};
+use kpt_tests::loops::{BoxedLoop, Shape, any_loop};
 use kpt_tests::pollers::{Failed, Script, Scripted};
 
 const SOURCE: Source = Source::new(7);
@@ -18,7 +24,15 @@ struct State {
     runs: u32,
 }
 
-type Loop<'s> = FixedLoop<Scripted<'s>, State, 4>;
+type Loop<'s> = BoxedLoop<'s, State, (), Failed>;
+
+fn scripted(script: &Script, shape: Shape) -> Loop<'_> {
+    any_loop(Scripted::new(script), 4, shape)
+}
+
+fn large(script: &Script) -> Loop<'_> {
+    scripted(script, Shape::Wheel(64, 6))
+}
 
 fn ready(script: &Script, readiness: Readiness) {
     script.ready.borrow_mut().push((SOURCE.number(), readiness));
@@ -36,7 +50,7 @@ fn cancel_other(state: &mut State, mut thread: Thread<State>) {
 #[test]
 fn a_thread_that_is_rearmed_costs_no_call() {
     let script = Script::default();
-    let mut kpt = Loop::new(Scripted::new(&script));
+    let mut kpt = large(&script);
     let mut state = State::default();
     kpt.threads().add_read("reader", SOURCE, again, ()).unwrap();
     kpt.threads().add_write("writer", SOURCE, again, ()).unwrap();
@@ -49,9 +63,49 @@ fn a_thread_that_is_rearmed_costs_no_call() {
 }
 
 #[test]
+fn a_small_loop_has_sources_watched_for_the_time_of_a_wait() {
+    let script = Script::default();
+    let mut kpt = scripted(&script, Shape::Small);
+    let mut state = State::default();
+    let reader = kpt.threads().add_read("reader", SOURCE, again, ()).unwrap();
+    kpt.threads().add_write("writer", SOURCE, again, ()).unwrap();
+    for turn in 1..=10 {
+        ready(&script, Readiness::READABLE | Readiness::WRITABLE);
+        kpt.turn(&mut state).unwrap();
+        // For each of both threads.
+        assert_eq!(script.take_changes(), [(7, BOTH), (7, BOTH), (7, NONE), (7, NONE)]);
+        assert_eq!(state.runs, 2 * turn);
+    }
+    kpt.threads().cancel(reader).unwrap();
+    kpt.threads().cancel_source(SOURCE);
+    assert_eq!(script.take_changes(), [], "there is nothing to let go of");
+}
+
+/// Also if the wait fails, or finds an error.
+#[test]
+fn a_small_loop_has_nothing_watched_while_hooks_run() {
+    let script = Script::default();
+    let mut kpt = any_loop(Scripted::new(&script), 4, Shape::Small);
+    let look = |script: &mut &Script, thread: Thread<&Script>| {
+        assert_eq!(script.interest(SOURCE.number()), NONE);
+        thread.again();
+    };
+    kpt.threads().add_read("reader", SOURCE, look, ()).unwrap();
+    kpt.threads().add_write("writer", SOURCE, look, ()).unwrap();
+    kpt.threads().add_timer("timer", Duration::ZERO, look, ()).unwrap();
+    kpt.threads().add_execute("execute", look, ()).unwrap();
+    for readiness in [Readiness::READABLE, Readiness::NONE, Readiness::ERROR, Readiness::HANGUP] {
+        ready(&script, readiness);
+        script.fails.set(readiness.is_none());
+        assert_eq!(kpt.turn(&mut &script).is_err(), readiness.is_none());
+        assert_eq!(script.interest(SOURCE.number()), NONE);
+    }
+}
+
+#[test]
 fn a_removal_reaches_the_poller_at_once() {
     let script = Script::default();
-    let mut kpt = Loop::new(Scripted::new(&script));
+    let mut kpt = large(&script);
     let mut state = State::default();
     let reader = kpt.threads().add_read("reader", SOURCE, again, ()).unwrap();
     let writer = kpt.threads().add_write("writer", SOURCE, again, ()).unwrap();
@@ -80,52 +134,56 @@ fn a_removal_reaches_the_poller_at_once() {
 /// Whatever the poller pushes, a thread sees its own bit, hang-up and error.
 #[test]
 fn two_threads_on_one_source_fire_on_their_own_bit() {
-    let cases = [
-        (Readiness::READABLE, "reader readable"),
-        (Readiness::WRITABLE, "writer writable"),
-        (Readiness::READABLE | Readiness::WRITABLE, "writer writable, reader readable"),
-        (Readiness::HANGUP, "writer hangup, reader hangup"),
-        (Readiness::READABLE | Readiness::ERROR, "writer error, reader readable|error"),
-        (Readiness::NONE, ""),
-    ];
-    for (readiness, expected) in cases {
-        let script = Script::default();
-        let mut kpt: FixedLoop<_, Vec<String>, 2> = FixedLoop::new(Scripted::new(&script));
-        let record = |ran: &mut Vec<String>, thread: Thread<Vec<String>>| {
-            ran.push(format!("{} {}", thread.name(), thread.readiness()));
-        };
-        kpt.threads().add_read("reader", SOURCE, record, ()).unwrap();
-        kpt.threads().add_write("writer", SOURCE, record, ()).unwrap();
-        ready(&script, readiness);
-        let mut ran = Vec::new();
-        kpt.turn(&mut ran).unwrap();
-        assert_eq!(ran.join(", "), expected);
+    for shape in Shape::both() {
+        let cases = [
+            (Readiness::READABLE, "reader readable"),
+            (Readiness::WRITABLE, "writer writable"),
+            (Readiness::READABLE | Readiness::WRITABLE, "writer writable, reader readable"),
+            (Readiness::HANGUP, "writer hangup, reader hangup"),
+            (Readiness::READABLE | Readiness::ERROR, "writer error, reader readable|error"),
+            (Readiness::NONE, ""),
+        ];
+        for (readiness, expected) in cases {
+            let script = Script::default();
+            let mut kpt = any_loop(Scripted::new(&script), 2, shape);
+            let record = |ran: &mut Vec<String>, thread: Thread<Vec<String>>| {
+                ran.push(format!("{} {}", thread.name(), thread.readiness()));
+            };
+            kpt.threads().add_read("reader", SOURCE, record, ()).unwrap();
+            kpt.threads().add_write("writer", SOURCE, record, ()).unwrap();
+            ready(&script, readiness);
+            let mut ran = Vec::new();
+            kpt.turn(&mut ran).unwrap();
+            assert_eq!(ran.join(", "), expected);
+        }
     }
 }
 
 /// The writer's hook cancels: the reader, ready as well, does not run.
 #[test]
 fn a_writer_that_cancels_the_source_keeps_the_reader_from_running() {
-    let script = Script::default();
-    let mut kpt = Loop::new(Scripted::new(&script));
-    let cancel = |state: &mut State, mut thread: Thread<State>| {
-        state.runs += 1;
-        assert_eq!(thread.threads().cancel_source(SOURCE).reader, Some(()));
-        assert_eq!(thread.threads().len(), 1, "itself, until its hook returns");
-    };
-    kpt.threads().add_read("reader", SOURCE, |_, _| panic!("cancelled"), ()).unwrap();
-    kpt.threads().add_write("writer", SOURCE, cancel, ()).unwrap();
-    ready(&script, Readiness::READABLE | Readiness::WRITABLE);
-    let mut state = State::default();
-    assert_eq!(kpt.run(&mut state), Ok(Exit::Empty));
-    assert_eq!((state.runs, script.interest(7)), (1, NONE));
+    for shape in Shape::both() {
+        let script = Script::default();
+        let mut kpt = scripted(&script, shape);
+        let cancel = |state: &mut State, mut thread: Thread<State>| {
+            state.runs += 1;
+            assert_eq!(thread.threads().cancel_source(SOURCE).reader, Some(()));
+            assert_eq!(thread.threads().len(), 1, "itself, until its hook returns");
+        };
+        kpt.threads().add_read("reader", SOURCE, |_, _| panic!("cancelled"), ()).unwrap();
+        kpt.threads().add_write("writer", SOURCE, cancel, ()).unwrap();
+        ready(&script, Readiness::READABLE | Readiness::WRITABLE);
+        let mut state = State::default();
+        assert_eq!(kpt.run(&mut state), Ok(Exit::Empty));
+        assert_eq!((state.runs, script.interest(7)), (1, NONE));
+    }
 }
 
 /// The number may be another file by now.
 #[test]
 fn a_new_registration_always_reaches_the_poller() {
     let script = Script::default();
-    let mut kpt = Loop::new(Scripted::new(&script));
+    let mut kpt = large(&script);
     let replace = |state: &mut State, thread: Thread<State>| {
         state.runs += 1;
         let ((), mut threads) = thread.end();
@@ -144,37 +202,41 @@ fn a_new_registration_always_reaches_the_poller() {
 /// the source would then watch it for ever.
 #[test]
 fn a_thread_rearmed_after_an_error_and_cancelled_is_not_watched() {
-    let script = Script::default();
-    let mut kpt = Loop::new(Scripted::new(&script));
-    let reader = kpt.threads().add_read("reader", SOURCE, again, ()).unwrap();
-    kpt.threads().add_timer("cancel", core::time::Duration::ZERO, cancel_other, ()).unwrap();
-    ready(&script, Readiness::ERROR);
-    let mut state = State { other: Some(reader), runs: 0 };
-    kpt.turn(&mut state).unwrap();
-    assert_eq!((state.runs, kpt.threads().len()), (1, 0), "both ran in this turn");
-    assert_eq!(script.interest(7), NONE);
+    for shape in Shape::both() {
+        let script = Script::default();
+        let mut kpt = scripted(&script, shape);
+        let reader = kpt.threads().add_read("reader", SOURCE, again, ()).unwrap();
+        kpt.threads().add_timer("cancel", Duration::ZERO, cancel_other, ()).unwrap();
+        ready(&script, Readiness::ERROR);
+        let mut state = State { other: Some(reader), runs: 0 };
+        kpt.turn(&mut state).unwrap();
+        assert_eq!((state.runs, kpt.threads().len()), (1, 0), "both ran in this turn");
+        assert_eq!(script.interest(7), NONE);
+    }
 }
 
 /// The same by way of `again_when`: from reading to writing, and then cancelled.
 #[test]
 fn a_thread_that_goes_from_reading_to_writing_and_is_cancelled_is_not_watched() {
-    let script = Script::default();
-    let mut kpt = Loop::new(Scripted::new(&script));
-    let turn_around = |_: &mut State, thread: Thread<State>| {
-        thread.again_when(When::Writable(SOURCE)).unwrap();
-    };
-    let id = kpt.threads().add_read("reader", SOURCE, turn_around, ()).unwrap();
-    kpt.threads().add_timer("cancel", core::time::Duration::ZERO, cancel_other, ()).unwrap();
-    ready(&script, Readiness::READABLE);
-    kpt.turn(&mut State { other: Some(id), runs: 0 }).unwrap();
-    assert_eq!(kpt.threads().len(), 0);
-    assert_eq!(script.interest(7), NONE);
+    for shape in Shape::both() {
+        let script = Script::default();
+        let mut kpt = scripted(&script, shape);
+        let turn_around = |_: &mut State, thread: Thread<State>| {
+            thread.again_when(When::Writable(SOURCE)).unwrap();
+        };
+        let id = kpt.threads().add_read("reader", SOURCE, turn_around, ()).unwrap();
+        kpt.threads().add_timer("cancel", Duration::ZERO, cancel_other, ()).unwrap();
+        ready(&script, Readiness::READABLE);
+        kpt.turn(&mut State { other: Some(id), runs: 0 }).unwrap();
+        assert_eq!(kpt.threads().len(), 0);
+        assert_eq!(script.interest(7), NONE);
+    }
 }
 
 #[test]
 fn a_thread_that_goes_from_reading_to_writing_costs_one_call() {
     let script = Script::default();
-    let mut kpt = Loop::new(Scripted::new(&script));
+    let mut kpt = large(&script);
     let turn_around = |state: &mut State, thread: Thread<State>| {
         state.runs += 1;
         let when = if state.runs.is_multiple_of(2) {
@@ -198,88 +260,93 @@ fn a_thread_that_goes_from_reading_to_writing_costs_one_call() {
 /// The poller can't go on with what is left of a source. Whoever it leaves unwatched must get to know.
 #[test]
 fn a_removal_that_fails_is_an_error_of_the_other_thread() {
-    // The other one waits, runs, or is ready.
-    for readiness in [Readiness::READABLE, Readiness::WRITABLE, Readiness::HANGUP] {
-        let script = Script::default();
-        let mut kpt = Loop::new(Scripted::new(&script));
-        let writer = |state: &mut State, thread: Thread<State>| {
-            state.runs += u32::from(thread.readiness().is_error());
-            thread.again();
-        };
-        let reader = |_: &mut State, _: Thread<State>| {};
-        kpt.threads().add_read("reader", SOURCE, reader, ()).unwrap();
-        kpt.threads().add_write("writer", SOURCE, writer, ()).unwrap();
-        kpt.turn(&mut State::default()).unwrap();
-        script.refused.borrow_mut().push(7);
-        ready(&script, readiness);
-        ready(&script, Readiness::READABLE);
-        let mut state = State::default();
-        for _ in 0..4 {
-            kpt.turn(&mut state).unwrap();
+    for shape in Shape::both() {
+        // The other one waits, runs, or is ready.
+        for readiness in [Readiness::READABLE, Readiness::WRITABLE, Readiness::HANGUP] {
+            let script = Script::default();
+            let mut kpt = scripted(&script, shape);
+            let writer = |state: &mut State, thread: Thread<State>| {
+                state.runs += u32::from(thread.readiness().is_error());
+                thread.again();
+            };
+            let reader = |_: &mut State, _: Thread<State>| {};
+            kpt.threads().add_read("reader", SOURCE, reader, ()).unwrap();
+            kpt.threads().add_write("writer", SOURCE, writer, ()).unwrap();
+            kpt.turn(&mut State::default()).unwrap();
+            script.refused.borrow_mut().push(7);
+            ready(&script, readiness);
+            ready(&script, Readiness::READABLE);
+            let mut state = State::default();
+            for _ in 0..4 {
+                kpt.turn(&mut state).unwrap();
+            }
+            assert!(state.runs > 0, "found {readiness}: the writer waits for ever");
         }
-        assert!(state.runs > 0, "found {readiness}: the writer waits for ever");
     }
 }
 
 #[test]
 fn a_removal_that_fails_in_the_hook_of_the_other_thread() {
-    let script = Script::default();
-    let mut kpt = Loop::new(Scripted::new(&script));
-    let cancel_reader = |state: &mut State, mut thread: Thread<State>| {
-        if let Some(reader) = state.other.take() {
-            thread.threads().cancel(reader).unwrap();
-        } else {
-            assert!(thread.readiness().is_error());
-            state.runs += 1;
-        }
-        thread.again();
-    };
-    let reader = kpt.threads().add_read("reader", SOURCE, again, ()).unwrap();
-    kpt.threads().add_write("writer", SOURCE, cancel_reader, ()).unwrap();
-    let mut state = State { other: Some(reader), runs: 0 };
-    kpt.turn(&mut state).unwrap();
-    script.refused.borrow_mut().push(7);
-    ready(&script, Readiness::WRITABLE);
-    for _ in 0..4 {
+    for shape in Shape::both() {
+        let script = Script::default();
+        let mut kpt = scripted(&script, shape);
+        let cancel_reader = |state: &mut State, mut thread: Thread<State>| {
+            if let Some(reader) = state.other.take() {
+                thread.threads().cancel(reader).unwrap();
+            } else {
+                assert!(thread.readiness().is_error());
+                state.runs += 1;
+            }
+            thread.again();
+        };
+        let reader = kpt.threads().add_read("reader", SOURCE, again, ()).unwrap();
+        kpt.threads().add_write("writer", SOURCE, cancel_reader, ()).unwrap();
+        let mut state = State { other: Some(reader), runs: 0 };
         kpt.turn(&mut state).unwrap();
+        script.refused.borrow_mut().push(7);
+        ready(&script, Readiness::WRITABLE);
+        for _ in 0..4 {
+            kpt.turn(&mut state).unwrap();
+        }
+        assert!(state.runs > 0, "the writer waits for ever");
     }
-    assert!(state.runs > 0, "the writer waits for ever");
 }
 
 #[test]
 fn an_error_of_the_wait_leaves_all_registrations() {
-    let script = Script::default();
-    let mut kpt = Loop::new(Scripted::new(&script));
-    let mut state = State::default();
-    kpt.threads().add_read("reader", SOURCE, again, ()).unwrap();
-    kpt.threads().add_timer("timer", core::time::Duration::from_secs(1), again, ()).unwrap();
-    script.fails.set(true);
-    ready(&script, Readiness::READABLE);
-    assert_eq!(kpt.turn(&mut state), Err(Failed));
-    assert_eq!((state.runs, kpt.threads().len()), (0, 2));
-    kpt.threads().verify().unwrap();
-    kpt.turn(&mut state).unwrap();
-    assert_eq!(state.runs, 1, "what had been found runs");
+    for shape in Shape::both() {
+        let script = Script::default();
+        let mut kpt = scripted(&script, shape);
+        let mut state = State::default();
+        kpt.threads().add_read("reader", SOURCE, again, ()).unwrap();
+        kpt.threads().add_timer("timer", Duration::from_secs(1), again, ()).unwrap();
+        script.fails.set(true);
+        ready(&script, Readiness::READABLE);
+        assert_eq!(kpt.turn(&mut state), Err(Failed));
+        assert_eq!((state.runs, kpt.threads().len()), (0, 2));
+        kpt.threads().verify().unwrap();
+        kpt.turn(&mut state).unwrap();
+        assert_eq!(state.runs, 1, "what had been found runs");
+    }
 }
 
 /// Links and bodies of different lengths: the shorter one counts, everywhere.
 #[test]
 fn a_storage_with_more_links_than_bodies() {
-    struct Uneven<Q>(usize, usize, Q);
-    impl<Q: Queues> Storage<State, ()> for Uneven<Q> {
+    struct Uneven(usize, usize);
+    impl Storage<State, ()> for Uneven {
         type Links = Vec<Link>;
         type Bodies = Vec<Body<State, ()>>;
-        type Queues = Q;
+        type Timers = HostTimers;
 
-        fn into_parts(self) -> Parts<Vec<Link>, Vec<Body<State, ()>>, Q> {
+        fn into_parts(self) -> Parts<Vec<Link>, Vec<Body<State, ()>>, HostTimers> {
             let bodies = Vec::from_iter((0..self.1).map(|_| Body::VACANT));
-            Parts { links: vec![Link::VACANT; self.0], bodies, queues: self.2 }
+            Parts { links: vec![Link::VACANT; self.0], bodies, timers: HostTimers::new() }
         }
     }
-    fn check<Q: Queues>(links: usize, bodies: usize, queues: Q) {
+    for (links, bodies) in [(64, 4), (4, 64), (3, 3), (0, 2), (2, 0)] {
         let script = Script::default();
-        let mut kpt =
-            EventLoop::with_storage(Scripted::new(&script), Uneven(links, bodies, queues));
+        let mut kpt = EventLoop::with_storage(Scripted::new(&script), Uneven(links, bodies));
         let room = links.min(bodies);
         assert_eq!(kpt.threads().capacity(), room);
         for number in 0..room as u32 {
@@ -294,19 +361,17 @@ fn a_storage_with_more_links_than_bodies() {
         assert_eq!(kpt.run(&mut state), Ok(Exit::Empty));
         assert_eq!(state.runs, room as u32, "{links} links and {bodies} bodies");
     }
-    for (links, bodies) in [(64, 4), (4, 64), (3, 3), (0, 2), (2, 0)] {
-        check(links, bodies, SmallQueues::new());
-        check(links, bodies, HostQueues::default());
-    }
 }
 
 #[test]
 fn a_loop_without_room() {
-    let script = Script::default();
-    let mut kpt: FixedLoop<_, State, 0> = FixedLoop::new(Scripted::new(&script));
-    assert!(kpt.threads().add_read("reader", SOURCE, again, ()).is_err());
-    assert!(kpt.threads().add_timer("timer", core::time::Duration::ZERO, again, ()).is_err());
-    assert_eq!(kpt.threads().cancel_source(SOURCE).reader, None);
-    kpt.threads().verify().unwrap();
-    assert_eq!(kpt.run(&mut State::default()), Ok(Exit::Empty));
+    for shape in Shape::both() {
+        let script = Script::default();
+        let mut kpt = any_loop(Scripted::new(&script), 0, shape);
+        assert!(kpt.threads().add_read("reader", SOURCE, again, ()).is_err());
+        assert!(kpt.threads().add_timer("timer", Duration::ZERO, again, ()).is_err());
+        assert_eq!(kpt.threads().cancel_source(SOURCE).reader, None);
+        kpt.threads().verify().unwrap();
+        assert_eq!(kpt.run(&mut State::default()), Ok(Exit::Empty));
+    }
 }

@@ -3,32 +3,31 @@
 use std::error::Error;
 use std::time::Duration;
 
-use kpt_core::sim::{Idle, SimPoller, World, WorldFull};
-use kpt_core::{FixedLoop, Unwatchable};
+use kpt_core::Unwatchable;
+use kpt_core::sim::{Idle, World, WorldFull};
 use kpt_std::{
     AddError, AgainError, Exit, Instant, Interest, Kind, Readiness, Source, Stale, Thread,
     ThreadId, When, source,
 };
-use kpt_tests::loops::{run_verified, sim_loop};
+use kpt_tests::loops::{Shape, any_loop, sim_loop};
 use kpt_tests::time::millis;
-
-type Loop<'w> = FixedLoop<SimPoller<'w>, String, 8>;
 
 #[test]
 fn dump_has_a_line_for_each_thread() {
-    let world = World::new();
-    let mut kpt = Loop::new(SimPoller::new(&world));
-    let mut threads = kpt.threads();
-    threads.add_timer("tick", millis(2_000), |_, _| {}, ()).unwrap();
-    let gone = threads.add_execute("gone", |_, _| {}, ()).unwrap();
-    threads.cancel(gone).unwrap();
-    threads.add_read("client", Source::new(5), |_, _| {}, ()).unwrap();
-    threads.add_write("client", Source::new(u32::MAX), |_, _| {}, ()).unwrap();
-    threads.add_execute("a very long name indeed", |_, _| {}, ()).unwrap();
-    threads.add_timer("", Duration::MAX, |_, _| {}, ()).unwrap();
-    threads.add("überfällig", When::At(Instant::ZERO), |_, _| {}, ()).unwrap();
-    world.advance(Duration::from_micros(127));
-    let expected = "\
+    for shape in Shape::both() {
+        let world = World::new();
+        let mut kpt = sim_loop::<String, ()>(&world, 8, shape);
+        let mut threads = kpt.threads();
+        threads.add_timer("tick", millis(2_000), |_, _| {}, ()).unwrap();
+        let gone = threads.add_execute("gone", |_, _| {}, ()).unwrap();
+        threads.cancel(gone).unwrap();
+        threads.add_read("client", Source::new(5), |_, _| {}, ()).unwrap();
+        threads.add_write("client", Source::new(u32::MAX), |_, _| {}, ()).unwrap();
+        threads.add_execute("a very long name indeed", |_, _| {}, ()).unwrap();
+        threads.add_timer("", Duration::MAX, |_, _| {}, ()).unwrap();
+        threads.add("überfällig", When::At(Instant::ZERO), |_, _| {}, ()).unwrap();
+        world.advance(Duration::from_micros(127));
+        let expected = "\
 id          kind     name             source  state    due in
 0.1         timer    tick             -       waiting  1.999873 s
 1.2         read     client           5       waiting  -
@@ -37,138 +36,148 @@ id          kind     name             source  state    due in
 4.1         timer                     -       waiting  never
 5.1         timer    überfällig       -       waiting  late 0.000127 s
 6 of 8 threads, at most 6 so far";
-    assert_eq!(threads.dump().to_string(), expected);
+        assert_eq!(threads.dump().to_string(), expected);
+    }
 }
 
 /// As the hook that runs sees it, and those that are ready behind it.
 #[test]
 fn dump_tells_what_runs_and_what_is_ready() {
-    let world = World::new();
-    let mut kpt = Loop::new(SimPoller::new(&world));
-    let dump = |text: &mut String, mut thread: Thread<String>| {
-        *text = thread.threads().dump().to_string();
-    };
-    let source = Source::new(1);
-    world.set(source, Readiness::READABLE | Readiness::WRITABLE).unwrap();
-    kpt.threads().add_read("reader", source, |_, _| {}, ()).unwrap();
-    kpt.threads().add_write("writer", source, dump, ()).unwrap();
-    kpt.threads().add_timer("due", Duration::ZERO, |_, _| {}, ()).unwrap();
-    kpt.threads().add_timer("later", millis(123_456), |_, _| {}, ()).unwrap();
-    let mut text = String::new();
-    kpt.turn(&mut text).unwrap();
-    let expected = "\
+    for shape in Shape::both() {
+        let world = World::new();
+        let mut kpt = sim_loop::<String, ()>(&world, 8, shape);
+        let dump = |text: &mut String, mut thread: Thread<String>| {
+            *text = thread.threads().dump().to_string();
+        };
+        let source = Source::new(1);
+        world.set(source, Readiness::READABLE | Readiness::WRITABLE).unwrap();
+        kpt.threads().add_read("reader", source, |_, _| {}, ()).unwrap();
+        kpt.threads().add_write("writer", source, dump, ()).unwrap();
+        kpt.threads().add_timer("due", Duration::ZERO, |_, _| {}, ()).unwrap();
+        kpt.threads().add_timer("later", millis(123_456), |_, _| {}, ()).unwrap();
+        let mut text = String::new();
+        kpt.turn(&mut text).unwrap();
+        let expected = "\
 id          kind     name             source  state    due in
 0.1         read     reader           1       ready    -
 1.1         write    writer           1       running  -
 2.1         timer    due              -       ready    0.000000 s
 3.1         timer    later            -       waiting  123.456000 s
 4 of 8 threads, at most 4 so far";
-    assert_eq!(text, expected);
+        assert_eq!(text, expected);
+    }
 }
 
 #[test]
 fn dump_counts_strays_and_the_most_threads() {
-    struct Stray;
-    impl kpt_core::Poller for Stray {
-        type Error = std::convert::Infallible;
-        fn now(&mut self) -> Instant {
-            Instant::ZERO
+    for shape in Shape::both() {
+        struct Stray;
+        impl kpt_core::Poller for Stray {
+            type Error = std::convert::Infallible;
+            fn now(&mut self) -> Instant {
+                Instant::ZERO
+            }
+            fn modify(&mut self, _: Source, _: Interest) -> Result<(), Unwatchable> {
+                Ok(())
+            }
+            fn wait(
+                &mut self,
+                _: Instant,
+                ready: &mut kpt_core::Ready<'_>,
+            ) -> Result<Instant, Self::Error> {
+                ready.push(Source::new(4), Readiness::READABLE);
+                ready.push(Source::new(5), Readiness::READABLE);
+                Ok(Instant::ZERO)
+            }
         }
-        fn modify(&mut self, _: Source, _: Interest) -> Result<(), Unwatchable> {
-            Ok(())
+        let mut kpt = any_loop(Stray, 4, shape);
+        let on_read = |runs: &mut u32, thread: Thread<u32>| {
+            *runs += 1;
+            thread.again();
+        };
+        kpt.threads().add_read("reader", Source::new(5), on_read, ()).unwrap();
+        for _ in 0..3 {
+            kpt.threads().add_execute("other", |_, _| {}, ()).unwrap();
         }
-        fn wait(
-            &mut self,
-            _: Option<Instant>,
-            ready: &mut kpt_core::Ready<'_>,
-        ) -> Result<Instant, Self::Error> {
-            ready.push(Source::new(4), Readiness::READABLE);
-            ready.push(Source::new(5), Readiness::READABLE);
-            Ok(Instant::ZERO)
-        }
+        let mut runs = 0;
+        kpt.turn(&mut runs).unwrap();
+        kpt.turn(&mut runs).unwrap();
+        assert_eq!(runs, 2);
+        let text = kpt.threads().dump().to_string();
+        // Two of them when the loop's time began.
+        let last = "1 of 4 threads, at most 4 so far; 4 events for sources without threads";
+        assert_eq!(text.lines().last(), Some(last));
     }
-    let mut kpt: FixedLoop<Stray, u32, 4> = FixedLoop::new(Stray);
-    let on_read = |runs: &mut u32, thread: Thread<u32>| {
-        *runs += 1;
-        thread.again();
-    };
-    kpt.threads().add_read("reader", Source::new(5), on_read, ()).unwrap();
-    for _ in 0..3 {
-        kpt.threads().add_execute("other", |_, _| {}, ()).unwrap();
-    }
-    let mut runs = 0;
-    kpt.turn(&mut runs).unwrap();
-    kpt.turn(&mut runs).unwrap();
-    assert_eq!(runs, 2);
-    let text = kpt.threads().dump().to_string();
-    let last = "1 of 4 threads, at most 4 so far; 2 events for sources without threads";
-    assert_eq!(text.lines().last(), Some(last));
 }
 
 /// What the hook is told of its thread, for each kind; and nothing of what its slot or itself was before.
 #[test]
 fn a_hook_sees_its_thread() {
-    let world = World::new();
-    let mut kpt = sim_loop::<Vec<String>, u8>(&world, 1);
-    let see = |seen: &mut Vec<String>, thread: Thread<Vec<String>, u8>| {
-        let deadline = thread.deadline().map(Instant::as_micros);
-        seen.push(format!(
-            "{} {} {} {:?} {} {deadline:?} {}",
-            thread.id(),
-            thread.name(),
-            thread.kind().as_str(),
-            thread.source().map(Source::number),
-            thread.readiness(),
-            thread.arg
-        ));
-        let next = match seen.len() {
-            2 => When::After(millis(1)),
-            3 => When::Now,
-            _ => return,
+    for shape in Shape::both() {
+        let world = World::new();
+        let mut kpt = sim_loop::<Vec<String>, u8>(&world, 1, shape);
+        let see = |seen: &mut Vec<String>, thread: Thread<Vec<String>, u8>| {
+            let deadline = thread.deadline().map(Instant::as_micros);
+            seen.push(format!(
+                "{} {} {} {:?} {} {deadline:?} {}",
+                thread.id(),
+                thread.name(),
+                thread.kind().as_str(),
+                thread.source().map(Source::number),
+                thread.readiness(),
+                thread.arg
+            ));
+            let next = match seen.len() {
+                2 => When::After(millis(1)),
+                3 => When::Now,
+                _ => return,
+            };
+            thread.again_when(next).unwrap();
         };
-        thread.again_when(next).unwrap();
-    };
-    let on = Source::new(6);
-    world.set(on, Readiness::READABLE | Readiness::WRITABLE | Readiness::HANGUP).unwrap();
-    let mut seen = Vec::new();
-    for (arg, when) in [
-        (1, When::Readable(on)),
-        (2, When::Writable(on)),
-        (3, When::At(Instant::from_micros(7))),
-        (4, When::Now),
-    ] {
-        kpt.threads().add("thread", when, see, arg).unwrap();
-        assert_eq!(run_verified(&mut kpt, &mut seen), Ok(Exit::Empty));
+        let on = Source::new(6);
+        world.set(on, Readiness::READABLE | Readiness::WRITABLE | Readiness::HANGUP).unwrap();
+        let mut seen = Vec::new();
+        for (arg, when) in [
+            (1, When::Readable(on)),
+            (2, When::Writable(on)),
+            (3, When::At(Instant::from_micros(7))),
+            (4, When::Now),
+        ] {
+            kpt.threads().add("thread", when, see, arg).unwrap();
+            assert_eq!(kpt.run_verified(&mut seen), Ok(Exit::Empty));
+        }
+        let expected = [
+            "0.1 thread read Some(6) readable|hangup None 1",
+            "0.2 thread write Some(6) writable|hangup None 2",
+            "0.2 thread timer None - Some(1000) 2",
+            "0.2 thread execute None - None 2",
+            "0.3 thread timer None - Some(7) 3",
+            "0.4 thread execute None - None 4",
+        ];
+        assert_eq!(seen, expected);
     }
-    let expected = [
-        "0.1 thread read Some(6) readable|hangup None 1",
-        "0.2 thread write Some(6) writable|hangup None 2",
-        "0.2 thread timer None - Some(1000) 2",
-        "0.2 thread execute None - None 2",
-        "0.3 thread timer None - Some(7) 3",
-        "0.4 thread execute None - None 4",
-    ];
-    assert_eq!(seen, expected);
 }
 
 #[test]
 fn ids_are_words() {
-    let world = World::new();
-    let mut kpt = sim_loop::<(), ()>(&world, 4);
-    let ids = [(); 3].map(|()| kpt.threads().add_execute("t", |_, _| {}, ()).unwrap());
-    assert_eq!(ids.map(|id| id.to_string()), ["0.1", "1.1", "2.1"]);
-    assert_eq!(format!("{:?}", ids[1]), "1.1");
-    for id in ids {
-        assert_eq!(ThreadId::from_raw(id.to_raw()), Some(id));
+    for shape in Shape::both() {
+        let world = World::new();
+        let mut kpt = sim_loop::<(), ()>(&world, 4, shape);
+        let ids = [(); 3].map(|()| kpt.threads().add_execute("t", |_, _| {}, ()).unwrap());
+        assert_eq!(ids.map(|id| id.to_string()), ["0.1", "1.1", "2.1"]);
+        assert_eq!(format!("{:?}", ids[1]), "1.1");
+        for id in ids {
+            assert_eq!(ThreadId::from_raw(id.to_raw()), Some(id));
+        }
+        assert_eq!(ThreadId::from_raw(0), None);
+        assert_eq!(size_of::<Option<ThreadId>>(), 8, "one word, with room for none");
+        kpt.threads().cancel(ids[1]).unwrap();
+        let next = kpt.threads().add_execute("t", |_, _| {}, ()).unwrap();
+        assert_eq!(next.to_string(), "1.2", "the same place, the next tenant");
+        // Not an id that any loop gives out; still a word that reads as something.
+        assert_eq!(ThreadId::from_raw(1).unwrap().to_string(), "0.0");
+        assert!(!ThreadId::from_raw(u64::MAX).unwrap().to_string().is_empty());
     }
-    assert_eq!(ThreadId::from_raw(0), None);
-    assert_eq!(size_of::<Option<ThreadId>>(), 8, "one word, with room for none");
-    kpt.threads().cancel(ids[1]).unwrap();
-    let next = kpt.threads().add_execute("t", |_, _| {}, ()).unwrap();
-    assert_eq!(next.to_string(), "1.2", "the same place, the next tenant");
-    // Not an id that any loop gives out; still a word that reads as something.
-    assert_eq!(ThreadId::from_raw(1).unwrap().to_string(), "0.0");
-    assert!(!ThreadId::from_raw(u64::MAX).unwrap().to_string().is_empty());
 }
 
 #[test]

@@ -5,27 +5,28 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use kpt_core::sim::World;
-use kpt_std::{AddError, EventLoop, Exit, Hook, Thread, Threads, source};
+use kpt_std::{AddError, Exit, Hook, Thread, Threads, source};
 use kpt_tests::chance::Chance;
-use kpt_tests::loops::{Trace, run_verified, sim_loop};
-use kpt_tests::process::in_own_process;
+use kpt_tests::loops::{Shape, Trace, real_loop, sim_loop};
+use kpt_tests::process::both_in_own_process;
 use kpt_tests::time::millis;
 
 #[test]
 fn example_1_one_timer() {
-    let world = World::new();
-    let mut kpt = sim_loop::<Trace, _>(&world, 4);
-    kpt.threads().add_timer("timer", millis(2_000), |trace, _| trace.push("timer"), ()).unwrap();
-    let mut trace = Trace::new();
-    assert_eq!(run_verified(&mut kpt, &mut trace), Ok(Exit::Empty));
-    assert_eq!((&trace[..], world.now().as_micros()), (&["timer"][..], 2_000_000));
+    both_in_own_process("example_1_one_timer", |shape| {
+        let world = World::new();
+        let mut kpt = sim_loop::<Trace, _>(&world, 4, shape);
+        let note = |trace: &mut Trace, _: Thread<Trace>| trace.push("timer");
+        kpt.threads().add_timer("timer", millis(2_000), note, ()).unwrap();
+        let mut trace = Trace::new();
+        assert_eq!(kpt.run_verified(&mut trace), Ok(Exit::Empty));
+        assert_eq!((&trace[..], world.now().as_micros()), (&["timer"][..], 2_000_000));
 
-    in_own_process("example_1_one_timer", || {
-        let mut kpt: EventLoop<u32> = EventLoop::with_capacity(1);
+        let mut kpt = real_loop::<u32, ()>(1, shape);
         let start = Instant::now();
         kpt.threads().add_timer("timer", millis(20), |runs, _| *runs += 1, ()).unwrap();
         let mut runs = 0;
-        assert_eq!(run_verified(&mut kpt, &mut runs).unwrap(), Exit::Empty);
+        assert_eq!(kpt.run_verified(&mut runs).unwrap(), Exit::Empty);
         assert!(runs == 1 && start.elapsed() >= millis(20));
     });
 }
@@ -58,13 +59,13 @@ impl Pipe {
 
 #[test]
 fn example_2_a_pipe() {
-    in_own_process("example_2_a_pipe", || {
+    both_in_own_process("example_2_a_pipe", |shape| {
         let mut pipe = Pipe::new();
-        let mut kpt: EventLoop<Pipe> = EventLoop::with_capacity(2);
+        let mut kpt = real_loop::<Pipe, ()>(2, shape);
         let mut threads = kpt.threads();
         threads.add_read("reader", source(&pipe.reader), |pipe, _| pipe.receive(), ()).unwrap();
         threads.add_write("writer", source(&pipe.writer), |pipe, _| pipe.send(), ()).unwrap();
-        assert_eq!(run_verified(&mut kpt, &mut pipe).unwrap(), Exit::Empty);
+        assert_eq!(kpt.run_verified(&mut pipe).unwrap(), Exit::Empty);
         assert_eq!((pipe.sent, pipe.received), (1, 1));
     });
 }
@@ -72,9 +73,9 @@ fn example_2_a_pipe() {
 /// The same for ever, until a timer cancels both by their descriptors.
 #[test]
 fn example_3_a_pipe_and_a_timer_that_ends_it() {
-    in_own_process("example_3_a_pipe_and_a_timer_that_ends_it", || {
+    both_in_own_process("example_3_a_pipe_and_a_timer_that_ends_it", |shape| {
         let mut pipe = Pipe::new();
-        let mut kpt: EventLoop<Pipe> = EventLoop::with_capacity(3);
+        let mut kpt = real_loop::<Pipe, ()>(3, shape);
         let receive: Hook<Pipe> = |pipe, thread| {
             pipe.receive();
             thread.again();
@@ -93,7 +94,7 @@ fn example_3_a_pipe_and_a_timer_that_ends_it() {
         let refused = kpt.threads().add_read("reader", source(&pipe.reader), receive, ());
         assert!(matches!(refused, Err(AddError::Taken(()))));
         kpt.threads().add_timer("cancel", millis(100), cancel, ()).unwrap();
-        assert_eq!(run_verified(&mut kpt, &mut pipe).unwrap(), Exit::Empty);
+        assert_eq!(kpt.run_verified(&mut pipe).unwrap(), Exit::Empty);
         assert!(pipe.received > 0 && pipe.received <= pipe.sent);
     });
 }
@@ -102,30 +103,32 @@ const NAMES: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
 #[test]
 fn example_6_ten_execute_threads() {
-    let world = World::new();
-    let mut kpt = sim_loop::<Trace, _>(&world, 10);
-    for name in NAMES {
-        let record: Hook<Trace> = |trace, thread| trace.push(thread.name());
-        kpt.threads().add_execute(name, record, ()).unwrap();
-    }
-    let mut trace = Trace::new();
-    assert_eq!(run_verified(&mut kpt, &mut trace), Ok(Exit::Empty));
-    assert_eq!(trace, NAMES);
+    for shape in Shape::both() {
+        let world = World::new();
+        let mut kpt = sim_loop::<Trace, _>(&world, 10, shape);
+        for name in NAMES {
+            let record: Hook<Trace> = |trace, thread| trace.push(thread.name());
+            kpt.threads().add_execute(name, record, ()).unwrap();
+        }
+        let mut trace = Trace::new();
+        assert_eq!(kpt.run_verified(&mut trace), Ok(Exit::Empty));
+        assert_eq!(trace, NAMES);
 
-    for name in NAMES {
-        let readd: Hook<Trace> = |trace, mut thread| {
-            trace.push(thread.name());
-            if trace.len() == 1_000 {
-                thread.threads().stop();
-            }
-            thread.again();
-        };
-        kpt.threads().add_execute(name, readd, ()).unwrap();
+        for name in NAMES {
+            let readd: Hook<Trace> = |trace, mut thread| {
+                trace.push(thread.name());
+                if trace.len() == 1_000 {
+                    thread.threads().stop();
+                }
+                thread.again();
+            };
+            kpt.threads().add_execute(name, readd, ()).unwrap();
+        }
+        let mut trace = Trace::new();
+        assert_eq!(kpt.run_verified(&mut trace), Ok(Exit::Stopped));
+        assert_eq!(trace, NAMES.repeat(100), "in turns, for ever");
+        assert_eq!(kpt.threads().len(), 10);
     }
-    let mut trace = Trace::new();
-    assert_eq!(run_verified(&mut kpt, &mut trace), Ok(Exit::Stopped));
-    assert_eq!(trace, NAMES.repeat(100), "in turns, for ever");
-    assert_eq!(kpt.threads().len(), 10);
 }
 
 /// How often a timer has fired, and the largest delay that any had.
@@ -134,31 +137,33 @@ struct Firings {
     largest: Duration,
 }
 
+/// A hundred of a small loop.
 #[test]
 fn example_7_five_thousand_timers() {
-    const TIMERS: usize = 5_000;
-    let world = World::new();
-    let mut kpt = sim_loop::<Firings, usize>(&world, TIMERS);
-    let fire: Hook<Firings, usize> = |state, mut thread| {
-        let deadline = thread.deadline().unwrap();
-        let late = thread.threads().now().saturating_duration_since(deadline);
-        state.largest = state.largest.max(late);
-        state.fired[thread.arg] += 1;
-        if state.fired[thread.arg] < 10 {
-            thread.again();
+    for shape in Shape::both() {
+        let timers = if shape == Shape::Small { 100 } else { 5_000 };
+        let world = World::new();
+        let mut kpt = sim_loop::<Firings, usize>(&world, timers, shape);
+        let fire: Hook<Firings, usize> = |state, mut thread| {
+            let deadline = thread.deadline().unwrap();
+            let late = thread.threads().now().saturating_duration_since(deadline);
+            state.largest = state.largest.max(late);
+            state.fired[thread.arg] += 1;
+            if state.fired[thread.arg] < 10 {
+                thread.again();
+            }
+        };
+        let mut chance = Chance::new(7);
+        for number in 0..timers {
+            let delay = millis(100 + chance.below(4_901));
+            kpt.threads().add_timer("timer", delay, fire, number).unwrap();
         }
-    };
-    let mut chance = Chance::new(7);
-    for number in 0..TIMERS {
-        let delay = millis(100 + chance.below(4_901));
-        kpt.threads().add_timer("timer", delay, fire, number).unwrap();
+        let mut state = Firings { fired: vec![0; timers], largest: Duration::ZERO };
+        assert_eq!(kpt.run(&mut state), Ok(Exit::Empty));
+        assert!(state.fired.iter().all(|&count| count == 10));
+        assert_eq!(state.largest, Duration::ZERO, "in virtual time, nobody is late");
+        assert!(world.now().as_micros() <= 50_000_000);
     }
-    let mut state = Firings { fired: vec![0; TIMERS], largest: Duration::ZERO };
-    assert_eq!(kpt.run(&mut state), Ok(Exit::Empty));
-    assert_eq!(state.fired.iter().sum::<u32>(), 50_000);
-    assert!(state.fired.iter().all(|&count| count == 10));
-    assert_eq!(state.largest, Duration::ZERO, "in virtual time, nobody is late");
-    assert!(world.now().as_micros() <= 50_000_000);
 }
 
 /// One end of a connection: what it has still to send, and what it has received of a message.
@@ -272,26 +277,26 @@ impl Echo {
     }
 }
 
-fn echo(size: usize, rounds: u32) {
+fn echo(shape: Shape, size: usize, rounds: u32) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = Peer::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
-    let mut kpt: EventLoop<Echo, Side> = EventLoop::with_capacity(8);
+    let mut kpt = real_loop::<Echo, Side>(8, shape);
     let mut state = Echo { listener, client, server: None, size, rounds };
     let mut threads = kpt.threads();
     let (listener, client) = (source(&state.listener), source(&state.client.stream));
     threads.add_read("listener", listener, Echo::on_connection, Side::Server).unwrap();
     threads.add_read("client", client, Echo::on_readable, Side::Client).unwrap();
     state.start_sending(Side::Client, &mut threads);
-    assert_eq!(run_verified(&mut kpt, &mut state).unwrap(), Exit::Empty);
+    assert_eq!(kpt.run_verified(&mut state).unwrap(), Exit::Empty);
     assert_eq!(state.rounds, 0);
 }
 
 #[test]
 fn example_8_echo_of_small_messages() {
-    in_own_process("example_8_echo_of_small_messages", || echo(1_024, 1_000));
+    both_in_own_process("example_8_echo_of_small_messages", |shape| echo(shape, 1_024, 1_000));
 }
 
 #[test]
 fn example_8_echo_of_large_messages() {
-    in_own_process("example_8_echo_of_large_messages", || echo(1_024_009, 10));
+    both_in_own_process("example_8_echo_of_large_messages", |shape| echo(shape, 1_024_009, 10));
 }

@@ -1,12 +1,13 @@
-//! Hooks are portable between pollers: one source, compiled for the simulator in a `static` as firmware would have it,
-//! and for select on the heap. Both give the same sequence of threads and events.
+//! Hooks are portable between pollers and between loops: one source, compiled for the simulator with each kind of loop in
+//! a `static` as firmware would have it, and for select. All give the same sequence of threads and events.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use kpt_core::sim::{SimPoller, World};
-use kpt_core::{FixedLoop, Instant, Readiness, Source, Thread, When};
+use kpt_core::{FixedLoop, Instant, LargeLoop, Readiness, Source, Thread, When};
+use kpt_tests::loops::{Shape, real_loop};
 use kpt_tests::process::in_own_process;
 use static_cell::{ConstStaticCell, StaticCell};
 
@@ -161,26 +162,27 @@ impl Line for Sockets {
     }
 }
 
-type StaticLoop = FixedLoop<SimPoller<'static>, App<SimLine>, 8, u32>;
-
-/// Nothing of it is on a stack or a heap but what the application itself has there.
-fn in_a_static() -> Vec<(&'static str, String)> {
-    static WORLD: ConstStaticCell<World> = ConstStaticCell::new(World::new());
-    static LOOP: StaticCell<StaticLoop> = StaticCell::new();
-    let world: &World = WORLD.take();
-    world.set(SimLine::OUTPUT, Readiness::WRITABLE).unwrap();
-    let kpt = LOOP.init_with(|| StaticLoop::new(SimPoller::new(world)));
-    let mut app = App::new(SimLine { world, bytes: Vec::new() });
-    app.start(&mut kpt.threads());
-    assert_eq!(kpt.run(&mut app), Ok(kpt_core::Exit::Stopped));
-    assert_eq!(world.now(), Instant::from_micros(3_000));
-    app.events
+/// Runs the application in a loop in a `static`. Nothing of it is on a stack or a heap but what the application itself
+/// has there.
+macro_rules! in_a_static {
+    ($Loop:ty) => {{
+        static WORLD: ConstStaticCell<World> = ConstStaticCell::new(World::new());
+        static LOOP: StaticCell<$Loop> = StaticCell::new();
+        let world: &World = WORLD.take();
+        world.set(SimLine::OUTPUT, Readiness::WRITABLE).unwrap();
+        let kpt = LOOP.init_with(|| <$Loop>::new(SimPoller::new(world)));
+        let mut app = App::new(SimLine { world, bytes: Vec::new() });
+        app.start(&mut kpt.threads());
+        assert_eq!(kpt.run(&mut app), Ok(kpt_core::Exit::Stopped));
+        assert_eq!(world.now(), Instant::from_micros(3_000));
+        app.events
+    }};
 }
 
-fn on_select() -> Vec<(&'static str, String)> {
+fn on_select(shape: Shape) -> Vec<(&'static str, String)> {
     let (input, output) = UnixStream::pair().unwrap();
     input.set_nonblocking(true).unwrap();
-    let mut kpt: kpt_std::EventLoop<App<Sockets>, u32> = kpt_std::EventLoop::with_capacity(8);
+    let mut kpt = real_loop(8, shape);
     let mut app = App::new(Sockets { input, output });
     app.start(&mut kpt.threads());
     assert_eq!(kpt.run(&mut app).unwrap(), kpt_std::Exit::Stopped);
@@ -188,11 +190,14 @@ fn on_select() -> Vec<(&'static str, String)> {
 }
 
 #[test]
-fn hooks_are_portable_between_pollers() {
-    in_own_process("hooks_are_portable_between_pollers", || {
-        let (simulated, real) = (in_a_static(), on_select());
-        assert_eq!(simulated, real);
+fn hooks_are_portable_between_pollers_and_loops() {
+    in_own_process("hooks_are_portable_between_pollers_and_loops", || {
+        let simulated = in_a_static!(FixedLoop<SimPoller<'static>, App<SimLine>, 8, u32>);
         let last = ("end", "stops with 3 threads".to_string());
-        assert_eq!((real.len(), real.last()), (15, Some(&last)));
+        assert_eq!((simulated.len(), simulated.last()), (15, Some(&last)));
+        assert_eq!(simulated, in_a_static!(LargeLoop<SimPoller<'static>, App<SimLine>, 8, u32>));
+        for shape in Shape::both() {
+            assert_eq!(simulated, on_select(shape));
+        }
     });
 }

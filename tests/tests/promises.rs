@@ -6,63 +6,64 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use kpt_core::sim::{Idle, SimPoller, World};
-use kpt_std::{
-    AddError, Allocate, EventLoop, Exit, HeapStorage, Readiness, Source, Stale, Thread, ThreadId,
-    When, source,
-};
+use kpt_std::{AddError, Exit, Readiness, Source, Stale, Thread, ThreadId, When, source};
 use kpt_tests::chance::Chance;
-use kpt_tests::loops::{Trace, run_verified, sim_loop};
+use kpt_tests::loops::{Shape, Trace, any_loop, real_loop, sim_loop};
 use kpt_tests::pollers::{Calls, Counting};
-use kpt_tests::process::in_own_process;
+use kpt_tests::process::both_in_own_process;
 use kpt_tests::time::millis;
 
 #[test]
 fn nothing_lost_when_full() {
-    let world = World::new();
-    let mut kpt = sim_loop::<Vec<u32>, u32>(&world, 3);
-    let add_too_many = |ran: &mut Vec<u32>, mut thread: Thread<Vec<u32>, u32>| {
-        ran.push(thread.arg);
-        for arg in 10..13 {
-            let refused = thread.threads().add_execute("more", |_, _| panic!("refused"), arg);
-            assert!(matches!(refused, Err(AddError::Full(back)) if back == arg));
+    for shape in Shape::both() {
+        let world = World::new();
+        let mut kpt = sim_loop::<Vec<u32>, u32>(&world, 3, shape);
+        let add_too_many = |ran: &mut Vec<u32>, mut thread: Thread<Vec<u32>, u32>| {
+            ran.push(thread.arg);
+            for arg in 10..13 {
+                let refused = thread.threads().add_execute("more", |_, _| panic!("refused"), arg);
+                assert!(matches!(refused, Err(AddError::Full(back)) if back == arg));
+            }
+            if ran.len() == 9 {
+                thread.threads().stop();
+            }
+            thread.again();
+        };
+        for (arg, when) in [When::Now, When::After(Duration::ZERO), When::Readable(Source::new(1))]
+            .into_iter()
+            .enumerate()
+        {
+            kpt.threads().add("thread", when, add_too_many, arg as u32).unwrap();
         }
-        if ran.len() == 9 {
-            thread.threads().stop();
-        }
-        thread.again();
-    };
-    for (arg, when) in [When::Now, When::After(Duration::ZERO), When::Readable(Source::new(1))]
-        .into_iter()
-        .enumerate()
-    {
-        kpt.threads().add("thread", when, add_too_many, arg as u32).unwrap();
+        world.set(Source::new(1), Readiness::READABLE).unwrap();
+        let mut ran = Vec::new();
+        assert_eq!(kpt.run_verified(&mut ran), Ok(Exit::Stopped));
+        assert_eq!(kpt.threads().len(), 3);
+        assert!((0..3).all(|arg| ran.contains(&arg)), "{ran:?}");
     }
-    world.set(Source::new(1), Readiness::READABLE).unwrap();
-    let mut ran = Vec::new();
-    assert_eq!(run_verified(&mut kpt, &mut ran), Ok(Exit::Stopped));
-    assert_eq!(kpt.threads().len(), 3);
-    assert!((0..3).all(|arg| ran.contains(&arg)), "{ran:?}");
 }
 
 /// Every id that was ever given out is tried all the time.
 #[test]
 fn a_stale_id_never_touches_another_thread() {
-    let world = World::new();
-    let mut kpt = sim_loop::<Vec<ThreadId>, u64>(&world, 4);
-    let mut chance = Chance::new(7);
-    let mut live: Vec<(ThreadId, u64)> = Vec::new();
-    let mut stale: Vec<ThreadId> = Vec::new();
-    for arg in 0..2_000 {
-        if live.len() == 4 || (!live.is_empty() && chance.below(2) == 0) {
-            let (id, arg) = live.remove(chance.below(live.len() as u64) as usize);
-            assert_eq!(kpt.threads().cancel(id), Ok(arg));
-            stale.push(id);
-        } else {
-            let when = When::After(millis(chance.below(100)));
-            live.push((kpt.threads().add("thread", when, |_, _| {}, arg).unwrap(), arg));
+    for shape in Shape::both() {
+        let world = World::new();
+        let mut kpt = sim_loop::<Vec<ThreadId>, u64>(&world, 4, shape);
+        let mut chance = Chance::new(7);
+        let mut live: Vec<(ThreadId, u64)> = Vec::new();
+        let mut stale: Vec<ThreadId> = Vec::new();
+        for arg in 0..2_000 {
+            if live.len() == 4 || (!live.is_empty() && chance.below(2) == 0) {
+                let (id, arg) = live.remove(chance.below(live.len() as u64) as usize);
+                assert_eq!(kpt.threads().cancel(id), Ok(arg));
+                stale.push(id);
+            } else {
+                let when = When::After(millis(chance.below(100)));
+                live.push((kpt.threads().add("thread", when, |_, _| {}, arg).unwrap(), arg));
+            }
+            assert!(stale.iter().all(|&id| kpt.threads().cancel(id) == Err(Stale)));
+            assert_eq!(kpt.threads().len(), live.len());
         }
-        assert!(stale.iter().all(|&id| kpt.threads().cancel(id) == Err(Stale)));
-        assert_eq!(kpt.threads().len(), live.len());
     }
 }
 
@@ -70,38 +71,40 @@ fn a_stale_id_never_touches_another_thread() {
 /// the hook holds of itself is not that one's.
 #[test]
 fn a_stale_id_of_the_thread_that_runs() {
-    let world = World::new();
-    let mut kpt = sim_loop::<Option<ThreadId>, u8>(&world, 2);
-    let give_up = |state: &mut Option<ThreadId>, mut thread: Thread<Option<ThreadId>, u8>| {
-        let me = thread.id();
-        let source = thread.source().unwrap();
-        assert_eq!(thread.threads().cancel_source(source).reader, None, "it has it itself");
-        let new = thread.threads().add_read("new", source, |_, _| {}, 2).unwrap();
-        assert_eq!(
-            thread.threads().add_execute("no room", |_, _| {}, 3).unwrap_err().into_arg(),
-            3
-        );
-        assert_eq!((thread.id(), thread.name()), (me, "old"));
-        assert_eq!(thread.kind(), kpt_std::Kind::Read);
-        let id = thread.id();
-        assert_eq!(thread.threads().cancel(id), Err(Stale));
-        *state = Some(new);
-        assert!(matches!(thread.try_again(), Err(kpt_std::AgainError::Ended(1))));
-    };
-    kpt.threads().add_read("old", Source::new(1), give_up, 1).unwrap();
-    world.set(Source::new(1), Readiness::READABLE).unwrap();
-    let mut new = None;
-    kpt.turn(&mut new).unwrap();
-    kpt.threads().verify().unwrap();
-    assert_eq!(kpt.threads().cancel(new.unwrap()), Ok(2), "it is still there");
+    for shape in Shape::both() {
+        let world = World::new();
+        let mut kpt = sim_loop::<Option<ThreadId>, u8>(&world, 2, shape);
+        let give_up = |state: &mut Option<ThreadId>, mut thread: Thread<Option<ThreadId>, u8>| {
+            let me = thread.id();
+            let source = thread.source().unwrap();
+            assert_eq!(thread.threads().cancel_source(source).reader, None, "it has it itself");
+            let new = thread.threads().add_read("new", source, |_, _| {}, 2).unwrap();
+            assert_eq!(
+                thread.threads().add_execute("no room", |_, _| {}, 3).unwrap_err().into_arg(),
+                3
+            );
+            assert_eq!((thread.id(), thread.name()), (me, "old"));
+            assert_eq!(thread.kind(), kpt_std::Kind::Read);
+            let id = thread.id();
+            assert_eq!(thread.threads().cancel(id), Err(Stale));
+            *state = Some(new);
+            assert!(matches!(thread.try_again(), Err(kpt_std::AgainError::Ended(1))));
+        };
+        kpt.threads().add_read("old", Source::new(1), give_up, 1).unwrap();
+        world.set(Source::new(1), Readiness::READABLE).unwrap();
+        let mut new = None;
+        kpt.turn(&mut new).unwrap();
+        kpt.threads().verify().unwrap();
+        assert_eq!(kpt.threads().cancel(new.unwrap()), Ok(2), "it is still there");
+    }
 }
 
 #[test]
 fn a_dead_fd_hurts_only_its_owner() {
-    in_own_process("a_dead_fd_hurts_only_its_owner", || {
+    both_in_own_process("a_dead_fd_hurts_only_its_owner", |shape| {
         let (dead, _other) = UnixStream::pair().unwrap();
         let (sound, mut writer) = UnixStream::pair().unwrap();
-        let mut kpt: EventLoop<Trace> = EventLoop::with_capacity(8);
+        let mut kpt = real_loop::<Trace, ()>(8, shape);
         let record = |trace: &mut Trace, thread: Thread<Trace>| {
             assert_eq!(thread.readiness().is_error(), thread.name() == "dead");
             trace.push(thread.name());
@@ -112,7 +115,7 @@ fn a_dead_fd_hurts_only_its_owner() {
         drop(dead);
         writer.write_all(b"x").unwrap();
         let mut trace = Trace::new();
-        assert_eq!(run_verified(&mut kpt, &mut trace).unwrap(), Exit::Empty);
+        assert_eq!(kpt.run_verified(&mut trace).unwrap(), Exit::Empty);
         assert_eq!(trace.len(), 3);
     });
 }
@@ -120,39 +123,41 @@ fn a_dead_fd_hurts_only_its_owner() {
 /// From hooks of each kind and from outside: the poller is not asked again, so it can't have waited.
 #[test]
 fn stop_never_waits() {
-    let source = Source::new(1);
-    for when in [
-        When::Now,
-        When::Readable(source),
-        When::Writable(source),
-        When::At(kpt_std::Instant::ZERO),
-    ] {
-        let world: World = World::new();
-        world.set(source, Readiness::READABLE | Readiness::WRITABLE).unwrap();
-        let calls = Calls::default();
-        let poller: Counting<_> = Counting::new(SimPoller::new(&world), &calls);
-        let mut kpt = kpt_core::EventLoop::with_storage(poller, HeapStorage::with_capacity(4));
-        let stop = |waits: &mut u32, mut thread: Thread<u32, _>| {
-            let calls: &Calls = thread.arg;
-            *waits = calls.waits.get();
-            thread.threads().stop();
-        };
-        kpt.threads().add("stop", when, stop, &calls).unwrap();
-        kpt.threads().add_timer("hour", millis(3_600_000), |_, _| {}, &calls).unwrap();
-        let mut waits = 0;
-        assert_eq!(run_verified(&mut kpt, &mut waits), Ok(Exit::Stopped));
-        assert_eq!(calls.waits.get(), waits, "{when:?}");
-        kpt.threads().stop();
-        assert_eq!(run_verified(&mut kpt, &mut waits), Ok(Exit::Stopped));
-        assert_eq!((calls.waits.get(), world.now().as_micros()), (waits, 0));
+    for shape in Shape::both() {
+        let source = Source::new(1);
+        for when in [
+            When::Now,
+            When::Readable(source),
+            When::Writable(source),
+            When::At(kpt_std::Instant::ZERO),
+        ] {
+            let world: World = World::new();
+            world.set(source, Readiness::READABLE | Readiness::WRITABLE).unwrap();
+            let calls = Calls::default();
+            let poller: Counting<_> = Counting::new(SimPoller::new(&world), &calls);
+            let mut kpt = any_loop(poller, 4, shape);
+            let stop = |waits: &mut u32, mut thread: Thread<u32, _>| {
+                let calls: &Calls = thread.arg;
+                *waits = calls.waits.get();
+                thread.threads().stop();
+            };
+            kpt.threads().add("stop", when, stop, &calls).unwrap();
+            kpt.threads().add_timer("hour", millis(3_600_000), |_, _| {}, &calls).unwrap();
+            let mut waits = 0;
+            assert_eq!(kpt.run_verified(&mut waits), Ok(Exit::Stopped));
+            assert_eq!(calls.waits.get(), waits, "{when:?}");
+            kpt.threads().stop();
+            assert_eq!(kpt.run_verified(&mut waits), Ok(Exit::Stopped));
+            assert_eq!((calls.waits.get(), world.now().as_micros()), (waits, 0));
+        }
     }
 }
 
 /// And a loop that only waits for what can't come says so, where that can be known.
 #[test]
 fn an_empty_loop_returns() {
-    in_own_process("an_empty_loop_returns", || {
-        let mut kpt: EventLoop<()> = EventLoop::with_capacity(4);
+    both_in_own_process("an_empty_loop_returns", |shape| {
+        let mut kpt = real_loop::<(), ()>(4, shape);
         assert_eq!(kpt.run(&mut ()).unwrap(), Exit::Empty);
         kpt.threads().add_execute("once", |_, _| {}, ()).unwrap();
         assert_eq!(kpt.run(&mut ()).unwrap(), Exit::Empty);
@@ -160,9 +165,10 @@ fn an_empty_loop_returns() {
         kpt.threads().add_read("reader", source(&socket), |_, _| {}, ()).unwrap();
         kpt.threads().cancel_source(source(&socket));
         assert_eq!(kpt.run(&mut ()).unwrap(), Exit::Empty);
+
+        let world = World::new();
+        let mut kpt = sim_loop::<(), _>(&world, 1, shape);
+        kpt.threads().add_read("reader", Source::new(1), |_, _| {}, ()).unwrap();
+        assert_eq!(kpt.run(&mut ()), Err(Idle));
     });
-    let world = World::new();
-    let mut kpt = sim_loop::<(), _>(&world, 1);
-    kpt.threads().add_read("reader", Source::new(1), |_, _| {}, ()).unwrap();
-    assert_eq!(kpt.run(&mut ()), Err(Idle));
 }

@@ -5,12 +5,10 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use kpt_core::sim::{Faults, SimPoller, World};
-use kpt_std::{
-    Allocate, EventLoop, HeapStorage, Readiness, Source, Thread, ThreadId, When, source,
-};
+use kpt_std::{Readiness, Source, Thread, ThreadId, When, source};
 use kpt_tests::chance::Chance;
-use kpt_tests::loops::turn_until;
-use kpt_tests::process::in_own_process;
+use kpt_tests::loops::{Shape, any_loop, real_loop};
+use kpt_tests::process::both_in_own_process;
 use kpt_tests::sys::CountingAllocator;
 use kpt_tests::time::millis;
 
@@ -20,7 +18,7 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 /// From the first add to the last turn, on select: timers near and far, sockets, dump, errors.
 #[test]
 fn no_allocation() {
-    in_own_process("no_allocation", || {
+    both_in_own_process("no_allocation", |shape| {
         struct State {
             ours: UnixStream,
             theirs: UnixStream,
@@ -47,7 +45,7 @@ fn no_allocation() {
             thread.again();
         };
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let mut kpt: EventLoop<State> = EventLoop::with_capacity(32);
+        let mut kpt = real_loop::<State, ()>(32, shape);
         let mut state = State { ours, theirs, runs: 0 };
 
         let before = CountingAllocator::count();
@@ -59,7 +57,7 @@ fn no_allocation() {
         kpt.threads().add_execute("busy", busy, ()).unwrap();
         while kpt.threads().add_timer("more", millis(1), |_, _| {}, ()).is_ok() {}
         kpt.threads().cancel_source(Source::new(9_999));
-        turn_until(&mut kpt, &mut state, |state| state.runs > 200);
+        kpt.turn_until(&mut state, &mut |state| state.runs > 200);
         assert_eq!(CountingAllocator::count(), before, "a turn asks for memory");
 
         drop(Box::new(1_u64));
@@ -109,7 +107,7 @@ fn no_panic_whatever_the_input() {
             _ => act(chance, &mut thread.end().1),
         }
     }
-    for seed in 0..300 {
+    for (shape, seed) in Shape::both().flat_map(|shape| (0..300).map(move |seed| (shape, seed))) {
         let mut chance = Chance::new(seed);
         let start = [0, 77, u64::MAX - 100][seed as usize % 3];
         let world: World<4> = World::starting_at(kpt_std::Instant::from_micros(start));
@@ -117,7 +115,7 @@ fn no_panic_whatever_the_input() {
             world.set(Source::new(number), Readiness::READABLE | Readiness::WRITABLE).unwrap();
         }
         let poller = Faults::new(SimPoller::new(&world), seed);
-        let mut kpt = kpt_core::EventLoop::with_storage(poller, HeapStorage::with_capacity(7));
+        let mut kpt = any_loop(poller, 7, shape);
         for _ in 0..300 {
             act(&mut chance, &mut kpt.threads());
             let _ = kpt.turn(&mut chance);

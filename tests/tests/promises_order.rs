@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use kpt_core::sim::{Faults, SimPoller, World};
-use kpt_std::{Allocate, EventLoop, Exit, HeapStorage, Readiness, Source, Thread, When};
+use kpt_std::{Exit, Readiness, Source, Thread, When};
 use kpt_tests::chance::Chance;
-use kpt_tests::loops::{run_verified, sim_loop};
+use kpt_tests::loops::{Shape, any_loop, real_loop, sim_loop};
 use kpt_tests::pollers::{Calls, Counting};
-use kpt_tests::process::in_own_process;
+use kpt_tests::process::both_in_own_process;
 
 const SOURCES: u64 = 6;
 
@@ -55,106 +55,113 @@ impl Once {
 
 #[test]
 fn at_most_one_call_per_registration() {
-    for seed in 0..200 {
-        let world: World = World::new();
-        for source in (0..SOURCES as u32).map(Source::new) {
-            world.set(source, Readiness::READABLE | Readiness::WRITABLE).unwrap();
+    for shape in Shape::both() {
+        for seed in 0..200 {
+            let world: World = World::new();
+            for source in (0..SOURCES as u32).map(Source::new) {
+                world.set(source, Readiness::READABLE | Readiness::WRITABLE).unwrap();
+            }
+            let poller = Faults::new(SimPoller::new(&world), seed);
+            let mut kpt = any_loop(poller, 12, shape);
+            let mut state = Once { chance: Chance::new(seed), calls: Vec::new() };
+            for _ in 0..12 {
+                let arg = state.register();
+                let when = any_when(&mut state.chance);
+                let _ = kpt.threads().add("first", when, Once::on_call, arg);
+            }
+            assert_eq!(kpt.run_verified(&mut state), Ok(Exit::Empty));
+            assert!(state.calls.len() > 12);
         }
-        let poller = Faults::new(SimPoller::new(&world), seed);
-        let mut kpt = kpt_core::EventLoop::with_storage(poller, HeapStorage::with_capacity(12));
-        let mut state = Once { chance: Chance::new(seed), calls: Vec::new() };
-        for _ in 0..12 {
-            let arg = state.register();
-            let when = any_when(&mut state.chance);
-            let _ = kpt.threads().add("first", when, Once::on_call, arg);
-        }
-        assert_eq!(run_verified(&mut kpt, &mut state), Ok(Exit::Empty));
-        assert!(state.calls.len() > 12);
     }
 }
 
 /// Measured from the moment of the call, on a real clock, and on one that stands still now and then.
 #[test]
 fn never_early() {
-    in_own_process("never_early", || {
+    both_in_own_process("never_early", |shape| {
         type Moments = (Instant, Duration);
-        let mut kpt: EventLoop<u32, Moments> = EventLoop::with_capacity(512);
+        let timers = if shape == Shape::Small { 100 } else { 500 };
+        let mut kpt = real_loop::<u32, Moments>(timers as usize, shape);
         let on_time = |runs: &mut u32, thread: Thread<u32, Moments>| {
             let (start, delay) = thread.arg;
             assert!(start.elapsed() >= delay, "{:?} of {delay:?}", start.elapsed());
             *runs += 1;
         };
         let mut chance = Chance::new(1);
-        for _ in 0..500 {
+        for _ in 0..timers {
             let delay = Duration::from_nanos(chance.below(20_000_000));
             let arg = (Instant::now(), delay);
             kpt.threads().add_timer("timer", delay, on_time, arg).unwrap();
         }
         let mut runs = 0;
-        assert_eq!(run_verified(&mut kpt, &mut runs).unwrap(), Exit::Empty);
-        assert_eq!(runs, 500);
+        assert_eq!(kpt.run_verified(&mut runs).unwrap(), Exit::Empty);
+        assert_eq!(runs, timers);
     });
 }
 
 #[test]
 fn never_early_on_a_bad_clock() {
-    for seed in 0..300 {
-        let world: World = World::new();
-        let poller = Faults::new(SimPoller::new(&world), seed);
-        let mut kpt = kpt_core::EventLoop::with_storage(poller, HeapStorage::with_capacity(20));
-        let on_time = |state: &mut (&World, u32), thread: Thread<(&World, u32), u64>| {
-            let now = state.0.now().as_micros();
-            assert!(now >= thread.arg, "{now} and not {}", thread.arg);
-            state.1 += 1;
-        };
-        let mut chance = Chance::new(seed);
-        for _ in 0..20 {
-            let delay = chance.below(5_000);
-            let due = world.now().as_micros() + delay;
-            let delay = Duration::from_micros(delay);
-            kpt.threads().add_timer("timer", delay, on_time, due).unwrap();
-            world.advance(Duration::from_micros(chance.below(100)));
+    for shape in Shape::both() {
+        for seed in 0..300 {
+            let world: World = World::new();
+            let poller = Faults::new(SimPoller::new(&world), seed);
+            let mut kpt = any_loop(poller, 32, shape);
+            let on_time = |state: &mut (&World, u32), thread: Thread<(&World, u32), u64>| {
+                let now = state.0.now().as_micros();
+                assert!(now >= thread.arg, "{now} and not {}", thread.arg);
+                state.1 += 1;
+            };
+            let mut chance = Chance::new(seed);
+            for _ in 0..20 {
+                let delay = chance.below(5_000);
+                let due = world.now().as_micros() + delay;
+                let delay = Duration::from_micros(delay);
+                kpt.threads().add_timer("timer", delay, on_time, due).unwrap();
+                world.advance(Duration::from_micros(chance.below(100)));
+            }
+            let mut state = (&world, 0);
+            assert_eq!(kpt.run_verified(&mut state), Ok(Exit::Empty));
+            assert_eq!(state.1, 20, "and none is lost");
         }
-        let mut state = (&world, 0);
-        assert_eq!(run_verified(&mut kpt, &mut state), Ok(Exit::Empty));
-        assert_eq!(state.1, 20, "and none is lost");
     }
 }
 
 /// However far apart in time they were added, and whatever was in between.
 #[test]
 fn first_in_first_out_among_equal_deadlines() {
-    for seed in 0..100 {
-        let world = World::new();
-        let mut kpt = sim_loop::<Vec<(u64, u32)>, u32>(&world, 200);
-        let record = |ran: &mut Vec<(u64, u32)>, thread: Thread<Vec<(u64, u32)>, u32>| {
-            ran.push((thread.deadline().unwrap().as_micros(), thread.arg));
-        };
-        let mut chance = Chance::new(seed);
-        let mut ran = Vec::new();
-        for number in 0..100 {
-            let spread = [2, 100, 5_000, 300_000][number as usize % 4];
-            let deadline = world.now() + Duration::from_micros(1 + chance.below(spread));
-            // Two each, one of them added later, and one in between that is taken away again.
-            kpt.threads().add("timer", When::At(deadline), record, 2 * number).unwrap();
-            let other = kpt.threads().add("other", When::At(deadline), record, 999).unwrap();
-            let late = |_: &mut Vec<(u64, u32)>, _: Thread<Vec<(u64, u32)>, u32>| {};
-            kpt.threads().add("wake", When::Now, late, 0).unwrap();
-            let _ = kpt.turn(&mut ran);
-            if ran.last().is_none_or(|&(last, _)| last < deadline.as_micros()) {
-                kpt.threads().add("timer", When::At(deadline), record, 2 * number + 1).unwrap();
+    for shape in Shape::both() {
+        for seed in 0..100 {
+            let world = World::new();
+            let mut kpt = sim_loop::<Vec<(u64, u32)>, u32>(&world, 100, shape);
+            let record = |ran: &mut Vec<(u64, u32)>, thread: Thread<Vec<(u64, u32)>, u32>| {
+                ran.push((thread.deadline().unwrap().as_micros(), thread.arg));
+            };
+            let mut chance = Chance::new(seed);
+            let mut ran = Vec::new();
+            for number in 0..100 {
+                let spread = [2, 100, 5_000, 300_000][number as usize % 4];
+                let deadline = world.now() + Duration::from_micros(1 + chance.below(spread));
+                // Two each, one of them added later, and one in between that is taken away again.
+                kpt.threads().add("timer", When::At(deadline), record, 2 * number).unwrap();
+                let other = kpt.threads().add("other", When::At(deadline), record, 999).unwrap();
+                let late = |_: &mut Vec<(u64, u32)>, _: Thread<Vec<(u64, u32)>, u32>| {};
+                kpt.threads().add("wake", When::Now, late, 0).unwrap();
+                let _ = kpt.turn(&mut ran);
+                if ran.last().is_none_or(|&(last, _)| last < deadline.as_micros()) {
+                    kpt.threads().add("timer", When::At(deadline), record, 2 * number + 1).unwrap();
+                }
+                let _ = kpt.threads().cancel(other);
+                while kpt.threads().len() > 50 {
+                    kpt.turn(&mut ran).unwrap();
+                }
             }
-            let _ = kpt.threads().cancel(other);
-            while kpt.threads().len() > 150 {
-                kpt.turn(&mut ran).unwrap();
+            assert_eq!(kpt.run_verified(&mut ran), Ok(Exit::Empty));
+            let mut sorted = ran.clone();
+            sorted.sort_by_key(|&(deadline, _)| deadline);
+            assert_eq!(ran, sorted, "by deadline");
+            for pair in ran.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
+                assert!(pair[0].1 < pair[1].1, "{} before {}", pair[0].1, pair[1].1);
             }
-        }
-        assert_eq!(run_verified(&mut kpt, &mut ran), Ok(Exit::Empty));
-        let mut sorted = ran.clone();
-        sorted.sort_by_key(|&(deadline, _)| deadline);
-        assert_eq!(ran, sorted, "by deadline");
-        for pair in ran.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
-            assert!(pair[0].1 < pair[1].1, "{} before {}", pair[0].1, pair[1].1);
         }
     }
 }
@@ -207,11 +214,11 @@ impl<'w> Crowd<'w> {
     }
 }
 
-fn most_hooks_before_a_victim<const LOOK: u32>(seed: u64, capacity: usize) -> u32 {
+fn most_hooks_before_a_victim<const LOOK: u32>(shape: Shape, seed: u64, capacity: usize) -> u32 {
     let world: World = World::new();
     let calls = Calls::default();
     let poller: Counting<_, LOOK> = Counting::new(SimPoller::new(&world), &calls);
-    let mut kpt = kpt_core::EventLoop::with_storage(poller, HeapStorage::with_capacity(capacity));
+    let mut kpt = any_loop(poller, capacity, shape);
     let mut chance = Chance::new(seed);
     kpt.threads().add_read("victim", Source::new(99), Crowd::on_victim, ()).unwrap();
     for number in 1..capacity as u32 {
@@ -225,19 +232,19 @@ fn most_hooks_before_a_victim<const LOOK: u32>(seed: u64, capacity: usize) -> u3
         kpt.threads().add("busy", when, Crowd::on_busy, ()).unwrap();
     }
     let mut state = Crowd { world: &world, chance, waited: None, most: 0, runs: 0 };
-    assert_eq!(run_verified(&mut kpt, &mut state), Ok(Exit::Stopped));
+    assert_eq!(kpt.run_verified(&mut state), Ok(Exit::Stopped));
     assert_eq!(state.runs, 200);
     state.most
 }
 
 #[test]
 fn bounded_work_per_turn() {
-    for seed in 0..8 {
-        for capacity in [2, 3, 8, 20] {
+    for (shape, seed) in Shape::both().flat_map(|shape| (0..8).map(move |seed| (shape, seed))) {
+        for capacity in [2, 3, 8, 16] {
             let most = [
-                (1, most_hooks_before_a_victim::<1>(seed, capacity)),
-                (10, most_hooks_before_a_victim::<10>(seed, capacity)),
-                (128, most_hooks_before_a_victim::<128>(seed, capacity)),
+                (1, most_hooks_before_a_victim::<1>(shape, seed, capacity)),
+                (10, most_hooks_before_a_victim::<10>(shape, seed, capacity)),
+                (128, most_hooks_before_a_victim::<128>(shape, seed, capacity)),
             ];
             for (look, most) in most {
                 let bound = look + 3 * capacity as u32;

@@ -1,14 +1,16 @@
 //! What a loop costs in bytes, pinned: slimness is decided by the shape of the tables.
 
+use std::cmp::Ordering;
 use std::convert::Infallible;
 use std::mem::size_of;
+use std::num::NonZero;
 use std::sync::Mutex;
 
 use kpt_core::{
-    Body, FixedLoop, Instant, Interest, LargeQueues, Link, Poller, Queues, Ready, SmallQueues,
-    Source, Unwatchable, Wheel,
+    Body, FixedLoop, FixedStorage, Instant, Interest, LargeLoop, Link, Poller, Ready, Source,
+    Unwatchable, Wheel,
 };
-use kpt_std::HostQueues;
+use kpt_std::HostTimers;
 use kpt_tests::sys::is_in_bss;
 
 /// A poller of no bytes, so that a loop's size is its own.
@@ -25,50 +27,91 @@ impl Poller for NoPoller {
         Ok(())
     }
 
-    fn wait(&mut self, _: Option<Instant>, _: &mut Ready<'_>) -> Result<Instant, Infallible> {
+    fn wait(&mut self, _: Instant, _: &mut Ready<'_>) -> Result<Instant, Infallible> {
         Ok(Instant::ZERO)
     }
 }
 
 struct App;
 
-/// A loop without threads: what is there whatever the capacity is.
-const fn head<Q: Queues>() -> usize {
-    size_of::<FixedLoop<NoPoller, App, 0, (), Q>>()
-}
+/// A small loop for that many threads.
+type Small<const N: usize, A = ()> = FixedLoop<NoPoller, App, N, A>;
+/// A large one.
+type Large<const N: usize, A = (), W = Wheel<16, 8>> = LargeLoop<NoPoller, App, N, A, W>;
 
 #[test]
 #[cfg(target_pointer_width = "64")]
 fn the_tables_are_as_small_as_the_readme_says() {
-    assert_eq!(size_of::<Link>(), 32);
-    assert_eq!(size_of::<Body<App, ()>>(), 32);
+    let slot = size_of::<Small<1>>() - size_of::<Small<0>>();
+    assert_eq!(size_of::<Small<9>>(), size_of::<Small<0>>() + 9 * slot);
+    assert_eq!(size_of::<Small<1, u64>>() - size_of::<Small<0, u64>>(), slot + 8);
+    assert_eq!((size_of::<Link>(), size_of::<Body<App, ()>>()), (32, 32));
     assert_eq!(size_of::<Body<App, u64>>(), 40);
-    let heads = [
-        ("SmallQueues", head::<SmallQueues>()),
-        ("LargeQueues<Wheel<16, 8>>", head::<LargeQueues<Wheel<16, 8>>>()),
-        ("LargeQueues<Wheel<64, 6>>", head::<HostQueues>()),
-    ];
-    println!("heads: {heads:?}");
-    assert!(heads[0].1 <= 128, "few threads: {}", heads[0].1);
-    assert!(heads[1].1 <= 1_280, "4-bit wheel: {}", heads[1].1);
+    // What is there whatever the capacity is.
+    let (small, large) = (size_of::<Small<0>>(), size_of::<Large<0>>());
+    let host = size_of::<Large<0, (), HostTimers>>();
+    println!("slot {slot}, small {small}, large {large}, host {host}");
+    assert!(small <= 64, "small loop: {small}");
+    assert!(large <= 1_280, "large loop, 4-bit wheel: {large}");
     let readme = include_str!("../../README.md");
-    for (queues, bytes) in heads {
-        let cell = format!("(`{queues}`) | {bytes} bytes");
+    for cell in [
+        format!("thread of a small loop | {slot} bytes and its argument"),
+        "thread of a large loop | 64 bytes and its argument".to_string(),
+        format!("a small loop (`FixedLoop`) | {small} bytes"),
+        format!("a large loop, 4-bit timer wheel (`LargeLoop`) | {large} bytes"),
+        format!("a loop of `kpt-std` (6-bit timer wheel) | {host} bytes"),
+    ] {
         assert!(readme.contains(&cell), "the README does not say {cell}");
     }
 }
 
+/// Also with arguments that have spare values, in which an `Option` likes to hide its `None`.
 #[test]
-fn a_new_loop_is_all_zero_bytes() {
-    type WheelLoop = FixedLoop<NoPoller, App, 8, u32, LargeQueues<Wheel<16, 8>>>;
+fn r10_loops_are_all_zero_bytes_for_every_argument() {
+    #[derive(Clone, Copy)]
+    #[allow(dead_code)] // It is about what it could be.
+    enum Side {
+        Left,
+        Right,
+        Both,
+    }
     // The mutex is zero bytes as well, and makes the static one that can't be put into read-only memory.
-    static FEW: Mutex<FixedLoop<NoPoller, App, 8>> = Mutex::new(FixedLoop::new(NoPoller));
-    static WHEEL: Mutex<WheelLoop> =
-        Mutex::new(WheelLoop::with_queues(NoPoller, LargeQueues::with_timers(Wheel::new())));
+    macro_rules! assert_zero {
+        ($($Arg:ty),+ $(,)?) => {$({
+            static SMALL: Mutex<Small<8, $Arg>> = Mutex::new(Small::new(NoPoller));
+            static LARGE: Mutex<Large<8, $Arg>> = Mutex::new(Large::new(NoPoller));
+            static HOST: Mutex<Large<8, $Arg, HostTimers>> =
+                Mutex::new(Large::with_timers(NoPoller, HostTimers::new()));
+            static TABLES: Mutex<FixedStorage<App, $Arg, 8>> = Mutex::new(FixedStorage::new());
+            assert!(is_in_bss(&SMALL), "a small loop of {}", stringify!($Arg));
+            assert!(is_in_bss(&LARGE), "a large loop of {}", stringify!($Arg));
+            assert!(is_in_bss(&HOST), "a large loop, 6-bit wheel, of {}", stringify!($Arg));
+            assert!(is_in_bss(&TABLES), "tables of {}", stringify!($Arg));
+        })+};
+    }
     static NOT_ZERO: Mutex<u8> = Mutex::new(1);
-    assert!(is_in_bss(&FEW));
-    assert!(is_in_bss(&WHEEL));
     assert!(!is_in_bss(&NOT_ZERO));
+    assert_zero!(
+        (),
+        u8,
+        u64,
+        bool,
+        char,
+        Side,
+        Ordering,
+        NonZero<u32>,
+        Option<u32>,
+        Option<bool>,
+        Option<Side>,
+        &'static str,
+        &'static u8,
+        Box<u8>,
+        Option<Box<u8>>,
+        String,
+        Result<bool, char>,
+        (bool, u64),
+        fn(),
+    );
 }
 
 #[test]

@@ -117,8 +117,8 @@ impl Poller for FromNow {
         self.inner.modify(source, interest)
     }
 
-    fn wait(&mut self, until: Option<Instant>, ready: &mut Ready<'_>) -> std::io::Result<Instant> {
-        let until = until.map(|until| self.start + until.saturating_duration_since(Instant::ZERO));
+    fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> std::io::Result<Instant> {
+        let until = self.start + until.saturating_duration_since(Instant::ZERO);
         let now = self.inner.wait(until, ready)?;
         Ok(Instant::ZERO + now.saturating_duration_since(self.start))
     }

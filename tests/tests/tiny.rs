@@ -17,7 +17,7 @@ use poll::PollPoller;
 fn the_poller_of_the_tiny_example_keeps_the_contract() {
     in_own_process("the_poller_of_the_tiny_example_keeps_the_contract", || {
         let unwatchable = [100, 60_000, i32::MAX as u32, i32::MAX as u32 + 1, u32::MAX];
-        let poller = PollPoller::<8>::new();
+        let poller = PollPoller::<8>;
         contract::check(&mut Sockets::new(poller, unwatchable.map(Source::new).to_vec()));
     });
 }

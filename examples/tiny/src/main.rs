@@ -21,12 +21,13 @@ const PERIOD: Duration = Duration::from_millis(500);
 const TICKS: u32 = 3;
 /// As many threads as there are at a time; the loop has the memory for them in itself.
 const THREADS: usize = 3;
+/// So many of them wait for a descriptor.
 const DESCRIPTORS: usize = 1;
 
 // SAFETY: the C library calls the function of this name, and there is no other one.
 #[unsafe(no_mangle)]
 extern "C" fn main() -> c_int {
-    let mut kpt = FixedLoop::<_, _, THREADS>::new(PollPoller::<DESCRIPTORS>::new());
+    let mut kpt = FixedLoop::<_, _, THREADS>::new(PollPoller::<DESCRIPTORS>);
     let has_started = App::start(kpt.threads()).is_ok();
     if has_started && kpt.run(&mut App { ticks: 0 }).is_ok() {
         print(b"done\n");

@@ -5,17 +5,11 @@ use libc::{EINTR, POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, c_int, c_short, p
 
 use crate::sys::{self, Errno};
 
-/// Room for a descriptor: `poll` takes no notice of negative ones.
+/// `poll` takes no notice of negative descriptors.
 const FREE: pollfd = pollfd { fd: -1, events: 0, revents: 0 };
 
-/// Watches up to `N` descriptors.
-pub struct PollPoller<const N: usize>([pollfd; N]);
-
-impl<const N: usize> PollPoller<N> {
-    pub const fn new() -> Self {
-        Self([FREE; N])
-    }
-}
+/// Keeps nothing: asks what the threads wait for when it waits itself. Serves up to `N` readers and writers.
+pub struct PollPoller<const N: usize>;
 
 impl<const N: usize> Poller for PollPoller<N> {
     type Error = Errno;
@@ -24,28 +18,31 @@ impl<const N: usize> Poller for PollPoller<N> {
         Instant::from_micros(sys::monotonic_nanos().div_ceil(1_000))
     }
 
-    fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable> {
-        let fd = source.number() as c_int;
-        self.0.iter_mut().filter(|entry| entry.fd == fd).for_each(|entry| *entry = FREE);
-        if interest.is_none() {
-            return Ok(());
-        }
-        let read = if interest.is_readable() { POLLIN } else { 0 };
-        let write = if interest.is_writable() { POLLOUT } else { 0 };
-        let free = self.0.iter_mut().find(|entry| entry.fd == FREE.fd && fd >= 0);
-        *free.ok_or(Unwatchable)? = pollfd { fd, events: read | write, revents: 0 };
+    fn modify(&mut self, _: Source, _: Interest) -> Result<(), Unwatchable> {
         Ok(())
     }
 
-    fn wait(&mut self, until: Option<Instant>, ready: &mut Ready<'_>) -> Result<Instant, Errno> {
-        while let Err(errno) = sys::poll(&mut self.0, until.map_or(-1, millis_until)) {
+    fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> Result<Instant, Errno> {
+        let mut entries = [FREE; N];
+        let mut free = entries.iter_mut();
+        let is_full = ready.ask(&mut |source, interest| {
+            let Some(entry) = free.next() else { return Readiness::ERROR };
+            // What can't be a descriptor becomes one that is not open.
+            entry.fd = c_int::try_from(source.number()).unwrap_or(c_int::MAX);
+            entry.events = if interest.is_readable() { POLLIN } else { POLLOUT };
+            Readiness::NONE
+        });
+        let until = if is_full { Instant::ZERO } else { until };
+        while let Err(errno) = sys::poll(&mut entries, millis_until(until)) {
             if errno != EINTR {
                 return Err(errno);
             }
         }
-        for entry in self.0.iter().filter(|entry| entry.revents != 0) {
-            ready.push(Source::new(entry.fd as u32), readiness(entry.revents));
-        }
+        // The threads are the same, and come in the same order.
+        let mut found = entries.iter();
+        ready.ask(&mut |_, _| {
+            found.next().map_or(Readiness::NONE, |entry| readiness(entry.revents))
+        });
         Ok(Instant::from_micros(sys::monotonic_nanos() / 1_000))
     }
 }

@@ -3,7 +3,7 @@
 use heapless::Vec;
 
 use super::map::SourceMap;
-use crate::poller::{Poller, Ready, Unwatchable};
+use crate::poller::{Filtered, Poller, Ready, Unwatchable};
 use crate::source::{Interest, Readiness, Source};
 use crate::time::Instant;
 
@@ -27,6 +27,8 @@ pub struct Faults<P> {
     now: Instant,
     /// What the last wait returned.
     time: Instant,
+    /// How many waits in a row have missed something.
+    misses: u32,
 }
 
 type Events = Vec<(Source, Readiness), HELD>;
@@ -40,6 +42,7 @@ impl<P> Faults<P> {
             watched: SourceMap::new(),
             now: Instant::ZERO,
             time: Instant::ZERO,
+            misses: 0,
         }
     }
 
@@ -64,11 +67,13 @@ impl<P> Faults<P> {
         }
     }
 
-    /// Pushes the events, each perhaps twice, or not now: what is still ready is found again by the next wait. Not so
-    /// an error: the inner poller may have let go of the source.
-    fn push_some(&mut self, events: &Events, ready: &mut Ready<'_>) {
+    /// Pushes the events, each perhaps twice or, if `may_miss`, not now: what is still ready is found again by the next
+    /// wait. Not so an error: the inner poller may have let go of the source. Returns whether one was missed.
+    fn push_some(&mut self, events: &Events, may_miss: bool, ready: &mut Ready<'_>) -> bool {
+        let mut has_missed = false;
         for &(source, readiness) in events {
-            if self.random.one_in(8) && !readiness.is_error() {
+            if self.random.one_in(8) && may_miss && !readiness.is_error() {
+                has_missed = true;
                 continue;
             }
             ready.push(source, readiness);
@@ -76,6 +81,7 @@ impl<P> Faults<P> {
                 ready.push(source, readiness);
             }
         }
+        has_missed
     }
 
     fn push_spurious(&mut self, ready: &mut Ready<'_>) {
@@ -114,25 +120,26 @@ impl<P: Poller> Poller for Faults<P> {
         self.inner.modify(source, interest)
     }
 
-    fn wait(&mut self, until: Option<Instant>, ready: &mut Ready<'_>) -> Result<Instant, P::Error> {
-        if self.random.one_in(16) {
+    fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> Result<Instant, P::Error> {
+        // A look that need not wait finds what is ready, and so does the second wait after one that did not.
+        let may_miss = until > self.time && self.misses < 2;
+        if self.random.one_in(16) && may_miss {
+            self.misses = self.misses.saturating_add(1);
             return Ok(self.time);
         }
-        let until = match until {
-            Some(until) if self.random.one_in(4) => Some(self.earlier(until)),
-            other => other,
+        let until = if until != Instant::NEVER && self.random.one_in(4) {
+            self.earlier(until)
+        } else {
+            until
         };
         let mut events = Events::new();
-        let result = self.inner.wait(
-            until,
-            &mut Ready::new(&mut |source, readiness| {
-                if events.push((source, readiness)).is_err() {
-                    ready.push(source, readiness);
-                }
-            }),
-        );
+        let mut held = Filtered::new(ready, |source, readiness| {
+            if events.push((source, readiness)).is_ok() { Readiness::NONE } else { readiness }
+        });
+        let result = self.inner.wait(until, &mut Ready::new(&mut held));
         self.swap_some(&mut events);
-        self.push_some(&events, ready);
+        let has_missed = self.push_some(&events, may_miss, ready);
+        self.misses = if has_missed { self.misses.saturating_add(1) } else { 0 };
         self.push_spurious(ready);
         let now = result?;
         if !self.random.one_in(16) {

@@ -57,15 +57,18 @@ impl<const N: usize> Poller for SimPoller<'_, N> {
         self.watched.set(source, interest).map_err(|_| Unwatchable)
     }
 
-    fn wait(&mut self, until: Option<Instant>, ready: &mut Ready<'_>) -> Result<Instant, Idle> {
+    fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> Result<Instant, Idle> {
         loop {
             self.world.play();
             let now = self.world.now();
-            if self.push_ready(ready) || until.is_some_and(|until| until <= now) {
+            if self.push_ready(ready) || until <= now {
                 return Ok(now);
             }
             let next_event = self.world.next_event().filter(|&at| at > now);
-            let next = [until, next_event].into_iter().flatten().min().ok_or(Idle)?;
+            let next = next_event.map_or(until, |event| event.min(until));
+            if next == Instant::NEVER {
+                return Err(Idle);
+            }
             self.world.set_now(next);
         }
     }

@@ -1,6 +1,6 @@
 //! A poller around another one that also drives the channels to tasks and to the parent.
 
-use kpt_core::{Instant, Interest, Poller, Ready, Source, Unwatchable};
+use kpt_core::{Filtered, Instant, Interest, Poller, Readiness, Ready, Source, Unwatchable};
 
 use super::peers::{self, SharedPeers};
 use super::spawner::Spawner;
@@ -12,6 +12,9 @@ use crate::clock;
 /// Each task is one source, [`TaskHandle::source`](super::TaskHandle::source), and so is the
 /// [`Parent`](super::Parent) in a task. Such a source is readable when there is something to receive, and writable when a
 /// message of any allowed length finds room. Tasks don't keep a loop alive; only threads do.
+///
+/// `P` keeps a set of what [`modify`](Poller::modify) has told it, as `SelectPoller` does. One that asks which threads wait
+/// for what would not hear of the tasks' descriptors.
 ///
 /// While there is no task, a wait costs what it costs `P`. Each task that has something to read, to write, or has ended
 /// takes one call for it, and what is written is at most what the socket takes, what is read at most 64 KiB: no task keeps
@@ -59,7 +62,7 @@ impl<P: Poller> Poller for Tasks<P> {
         self.inner.modify(source, interest)
     }
 
-    fn wait(&mut self, until: Option<Instant>, ready: &mut Ready<'_>) -> Result<Instant, P::Error> {
+    fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> Result<Instant, P::Error> {
         let mut peers = self.peers.borrow_mut();
         if peers.is_empty() {
             return self.inner.wait(until, ready);
@@ -69,20 +72,20 @@ impl<P: Poller> Poller for Tasks<P> {
             let inner = &mut self.inner;
             let due = peers.before_wait(&mut |source, interest| inner.modify(source, interest));
             let due = due.map(|due| if due == Instant::ZERO { due } else { here(inner, due) });
-            let soonest = due.into_iter().chain(until).min();
-            let mut sink = |source, readiness| {
+            let soonest = due.map_or(until, |due| due.min(until));
+            let mut theirs = Filtered::new(ready, |source, readiness| {
                 if peers.found(source, readiness) {
                     is_ours = true;
-                } else {
-                    is_theirs = true;
-                    ready.push(source, readiness);
+                    return Readiness::NONE;
                 }
-            };
-            let now = inner.wait(soonest, &mut Ready::new(&mut sink))?;
-            let is_due = soonest.is_some_and(|soonest| soonest <= now);
+                is_theirs = true;
+                readiness
+            });
+            let now = inner.wait(soonest, &mut Ready::new(&mut theirs))?;
+            let is_due = soonest <= now;
             let has_news =
                 peers.after_wait(ready, &mut |source, interest| inner.modify(source, interest));
-            let is_late = until.is_some_and(|until| until <= now);
+            let is_late = until <= now;
             // What only moved bytes, or a task further, is nobody's business.
             if is_theirs || has_news || is_late || !(is_ours || is_due) {
                 return Ok(now);

@@ -1,4 +1,6 @@
-//! Every public operation of kpt-core, on two capacities and every geometry, with inputs that the compiler can't know.
+//! Every public operation of kpt-core, on both loops, two capacities and every geometry of a wheel, with inputs that the
+//! compiler can't know. Without the feature `large`, where nothing stands between a hook and its table, on the small loop
+//! alone.
 //!
 //! The panic handler calls a function that does not exist, so this links only if no panic is reachable. There is no
 //! allocator either: the crate `alloc` would not compile without one, and `malloc` would not link. `./ci.sh no-panic`
@@ -6,14 +8,18 @@
 
 #![no_std]
 
+#[cfg(feature = "large")]
+mod large;
+mod zero;
+
 use core::fmt::{self, Write};
 use core::time::Duration;
 
+use kpt_core::board::{Buffer, Clock, Counter, Mailbox};
 use kpt_core::sim::{Faults, SimPoller, World};
 use kpt_core::{
-    AddError, AgainError, Board, EventLoop, FixedStorage, Index, Instant, Interest, LargeQueues,
-    LinePoller, Lines, Link, Poller, Queues, Readiness, Ready, SmallQueues, Source, Storage,
-    Thread, ThreadId, Threads, Timers, Unwatchable, Wheel, When,
+    AddError, AgainError, Board, Exit, Filtered, FixedLoop, Instant, Interest, LinePoller, Lines,
+    Next, Poller, Readiness, Ready, Source, Thread, ThreadId, Threads, Unwatchable, Waiting, When,
 };
 
 // SAFETY: neither `unknown` nor `seen` has preconditions. The probe is linked and not run, so the linker is told an
@@ -33,8 +39,6 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     // SAFETY: never called: a program in which it could be does not link.
     unsafe { kpt_core_can_panic() }
 }
-
-type Probe<'a, S> = EventLoop<Outside, State<'a>, u32, S>;
 
 struct State<'a> {
     id: Option<ThreadId>,
@@ -57,12 +61,40 @@ impl Poller for Outside {
         if unknown() == 0 { Ok(()) } else { Err(Unwatchable) }
     }
 
-    fn wait(&mut self, until: Option<Instant>, ready: &mut Ready<'_>) -> Result<Instant, u64> {
-        seen(until.map_or(0, Instant::as_micros));
+    fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> Result<Instant, u64> {
+        seen(until.as_micros());
         while unknown() != 0 {
             ready.push(Source::new(unknown() as u32), unknown_readiness());
+            seen(u64::from(ready.ask(&mut unknown_answer)));
+            let mut filtered = Filtered::new(ready, |source, readiness| {
+                seen(u64::from(source.number()));
+                if unknown() == 0 { unknown_readiness() } else { readiness }
+            });
+            let mut inner = Ready::new(&mut filtered);
+            inner.push(Source::new(unknown() as u32), unknown_readiness());
+            seen(u64::from(inner.ask(&mut unknown_answer)));
         }
         if unknown() == 0 { Ok(Instant::from_micros(unknown())) } else { Err(unknown()) }
+    }
+}
+
+fn unknown_answer(source: Source, interest: Interest) -> Readiness {
+    seen(u64::from(source.number()) ^ u64::from(interest.is_writable()));
+    unknown_readiness()
+}
+
+/// Threads of no loop, for pollers alone.
+struct Anybody;
+
+impl Waiting for Anybody {
+    fn push(&mut self, source: Source, readiness: Readiness) {
+        seen(u64::from(source.number()) ^ u64::from(readiness.is_none()));
+    }
+
+    fn ask(&mut self, answer: &mut dyn FnMut(Source, Interest) -> Readiness) -> bool {
+        let readiness = answer(Source::new(unknown() as u32), unknown_interest());
+        seen(u64::from(readiness.is_error()));
+        unknown() == 0
     }
 }
 
@@ -80,8 +112,8 @@ impl<const N: usize> Board<N> for OutsideBoard<N> {
         Instant::from_micros(unknown())
     }
 
-    fn sleep(&mut self, until: Option<Instant>, is_awake: &dyn Fn() -> bool) {
-        seen(until.map_or(0, Instant::as_micros) ^ u64::from(is_awake()));
+    fn sleep(&mut self, until: Instant, is_awake: &dyn Fn() -> bool) {
+        seen(until.as_micros() ^ u64::from(is_awake()));
     }
 }
 
@@ -95,45 +127,65 @@ impl Write for Sink {
     }
 }
 
+/// All that can be done with a loop of either kind.
+macro_rules! exercise {
+    ($new_loop:expr, $state:expr) => {{
+        let (mut kpt, state) = ($new_loop, $state);
+        while unknown() != 0 {
+            use_threads(&mut kpt.threads(), state);
+            match kpt.turn(state) {
+                Ok(exit) => seen(exit.map_or(0, |exit| exit.as_str().len() as u64)),
+                Err(_) => seen(1),
+            }
+            match kpt.poll(state) {
+                Ok(next) => see_next(next),
+                Err(_) => seen(2),
+            }
+        }
+        match kpt.run(state) {
+            Ok(exit) => seen(u64::from(write!(Sink, "{exit} {exit:?}").is_ok())),
+            Err(_) => seen(3),
+        }
+        let _ = kpt.poller();
+    }};
+}
+
+#[cfg(feature = "large")]
+use exercise;
+
 /// The static library's only entry.
 #[unsafe(no_mangle)]
 pub extern "C" fn probe() {
     let world = World::new();
     let mut state = State { id: None, world: &world };
-    exercise_queues::<2, _>(SmallQueues::new, &mut state);
-    exercise_queues::<64, _>(SmallQueues::new, &mut state);
-    exercise_queues::<2, _>(LargeQueues::<Wheel<16, 8>>::default, &mut state);
-    exercise_queues::<64, _>(LargeQueues::<Wheel<16, 8>>::default, &mut state);
-    exercise_queues::<2, _>(LargeQueues::<Wheel<64, 6>>::default, &mut state);
-    exercise_queues::<64, _>(LargeQueues::<Wheel<64, 6>>::default, &mut state);
-    exercise_timers(&mut Wheel::<16, 8>::new());
+    exercise!(FixedLoop::<_, _, 0, u32>::new(Outside), &mut state);
+    exercise!(FixedLoop::<_, _, 2, u32>::new(Outside), &mut state);
+    exercise!(FixedLoop::<_, _, 64, u32>::new(Outside), &mut state);
+    exercise!(FixedLoop::<_, _, 2, u32>::new(LinePoller::new(OutsideBoard(&LINES))), &mut state);
+    #[cfg(feature = "large")]
+    large::exercise_all(&mut state);
     exercise_sim(&world);
     exercise_lines(&NO_LINES);
     exercise_lines(&LINES);
     exercise_lines(&MOST_LINES);
+    exercise_clock::<1_000_000, 32>();
+    exercise_clock::<32_768, 24>();
+    exercise_clock::<12_500_000, 32>();
+    exercise_clock::<3_999_999_000, 32>();
+    exercise_mailbox();
     #[cfg(feature = "planted-index")]
     seen([1, 2, 3][unknown() as usize]);
     #[cfg(feature = "planted-malloc")]
     seen(malloc(unknown() as usize) as u64);
 }
 
-/// A loop made by a constant, and one of parts.
-fn exercise_queues<'a, const N: usize, Q: Queues>(queues: fn() -> Q, state: &mut State<'a>) {
-    exercise(Probe::<'_, FixedStorage<_, _, N, Q>>::with_queues(Outside, queues()), state);
-    let storage = FixedStorage::<_, _, N, Q>::with_queues(queues());
-    exercise(Probe::with_storage(Outside, storage), state);
-}
-
-fn exercise<'a, S: Storage<State<'a>, u32>>(mut kpt: Probe<'a, S>, state: &mut State<'a>) {
-    while unknown() != 0 {
-        use_threads(&mut kpt.threads(), state);
-        match kpt.turn(state) {
-            Ok(exit) => seen(exit.map_or(0, |exit| exit.as_str().len() as u64)),
-            Err(error) => seen(error),
-        }
+fn see_next(next: Next) {
+    match next {
+        Next::Again => seen(0),
+        Next::Wait(until) => seen(until.as_micros()),
+        Next::Exit(Exit::Empty) => seen(1),
+        Next::Exit(Exit::Stopped) => seen(2),
     }
-    seen(kpt.run(state).is_ok() as u64);
-    let _ = kpt.poller();
 }
 
 fn use_threads<'a>(threads: &mut Threads<'_, State<'a>, u32>, state: &mut State<'a>) {
@@ -162,7 +214,7 @@ fn use_threads<'a>(threads: &mut Threads<'_, State<'a>, u32>, state: &mut State<
     seen(u64::from(cancelled.reader.unwrap_or(0) ^ cancelled.writer.unwrap_or(0)));
     seen(threads.now().as_micros());
     seen((threads.len() ^ threads.capacity()) as u64 ^ u64::from(threads.is_empty()));
-    let _ = write!(Sink, "{}", threads.dump());
+    let _ = write!(Sink, "{}", threads.reborrow().dump());
     seen(threads.verify().map_or_else(|error| error.len() as u64, |()| 0));
     if unknown() == 0 {
         threads.stop();
@@ -183,7 +235,9 @@ fn hook<'a>(state: &mut State<'a>, mut thread: Thread<'_, State<'a>, u32>) {
                 let _ = write!(Sink, "{error} {error:?}");
             }
         }
-        2 => {
+        2 => thread.again(),
+        3 => thread.again_as(other_hook),
+        4 => {
             let (arg, mut threads) = thread.end();
             seen(u64::from(arg));
             use_threads(&mut threads, state);
@@ -192,19 +246,10 @@ fn hook<'a>(state: &mut State<'a>, mut thread: Thread<'_, State<'a>, u32>) {
     }
 }
 
-fn exercise_timers(timers: &mut dyn Timers) {
-    let mut links = [Link::VACANT; 4];
-    while let Some(index) = Index::new(unknown() as usize) {
-        if let Some(link) = links.get_mut(index.position()) {
-            link.set_deadline(Instant::from_micros(unknown()));
-        }
-        timers.insert(&mut links, index);
-        timers.remove(&mut links, index);
-        seen(timers.next_deadline(&links).as_micros() ^ timers.position().as_micros());
-        timers.advance(&mut links, Instant::from_micros(unknown()));
-        seen(timers.pop(&mut links).map_or(0, |index| index.position() as u64));
-        seen(timers.verify(&links).map_or(0, |count| count as u64));
-    }
+fn other_hook<'a>(state: &mut State<'a>, thread: Thread<'_, State<'a>, u32>) {
+    state.id = Some(thread.id());
+    seen(u64::from(thread.arg));
+    thread.again_as(hook);
 }
 
 static NO_LINES: Lines<0> = Lines::new();
@@ -220,11 +265,52 @@ fn exercise_lines<const N: usize>(lines: &'static Lines<N>) {
         lines.clear(Source::new(unknown() as u32));
         let _ = poller.modify(line, unknown_interest());
         seen(Poller::now(&mut poller).as_micros());
-        let until = (unknown() != 0).then(|| Instant::from_micros(unknown()));
-        let mut push = |source: Source, _| seen(u64::from(source.number()));
-        let Ok(now) = poller.wait(until, &mut Ready::new(&mut push));
+        let until = Instant::from_micros(unknown());
+        let Ok(now) = poller.wait(until, &mut Ready::new(&mut Anybody));
         seen(now.as_micros());
+        let _ = poller.board();
     }
+}
+
+static BUFFER: Buffer<u64, 3> = Buffer::new();
+static MAILBOX: Mailbox<u64, 3> = Mailbox::new(&LINES, Source::new(1), &BUFFER);
+
+/// A counter that may say anything.
+struct OutsideCounter<const HZ: u32, const BITS: u32>;
+
+impl<const HZ: u32, const BITS: u32> Counter for OutsideCounter<HZ, BITS> {
+    const HZ: u32 = HZ;
+    const BITS: u32 = BITS;
+
+    fn count(&mut self) -> u32 {
+        unknown() as u32
+    }
+
+    fn set_alarm(&mut self, at: u32) {
+        seen(u64::from(at));
+    }
+
+    fn clear_alarm(&mut self) {}
+}
+
+fn exercise_clock<const HZ: u32, const BITS: u32>() {
+    let mut clock = Clock::new(OutsideCounter::<HZ, BITS>);
+    while unknown() != 0 {
+        seen(clock.now().as_micros());
+        clock.sleep(Instant::from_micros(unknown()), &|| unknown() != 0, || seen(1));
+    }
+}
+
+fn exercise_mailbox() {
+    while unknown() != 0 {
+        if let Err(value) = MAILBOX.post(unknown()) {
+            seen(value);
+        }
+        seen(MAILBOX.take().unwrap_or(u64::from(MAILBOX.source().number())));
+    }
+    let anywhere = Mailbox::new(&LINES, Source::new(unknown() as u32), &BUFFER);
+    let _ = anywhere.post(unknown());
+    let _ = write!(Sink, "{anywhere:?} {BUFFER:?}");
 }
 
 fn exercise_sim(world: &World) {
@@ -240,14 +326,11 @@ fn exercise_sim(world: &World) {
         world.set_now(Instant::from_micros(unknown()));
         let _ = write!(Sink, "{}", world.readiness(source));
         let _ = poller.modify(source, unknown_interest());
-        let mut push = |source: Source, readiness: Readiness| {
-            seen(u64::from(source.number()) ^ u64::from(readiness.is_none()))
-        };
-        if let Err(idle) =
-            poller.wait(Some(world.now() + unknown_duration()), &mut Ready::new(&mut push))
-        {
+        let until = world.now() + unknown_duration();
+        if let Err(idle) = poller.wait(until, &mut Ready::new(&mut Anybody)) {
             let _ = write!(Sink, "{idle}");
         }
+        let _ = poller.inner();
     }
 }
 

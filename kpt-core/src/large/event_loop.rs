@@ -1,0 +1,190 @@
+//! The large loop: its owner, and what a turn is.
+
+use core::marker::PhantomData;
+
+use crate::error::{Exit, Next};
+use crate::id::{Index, MAX_CAPACITY};
+use crate::large::head::Head;
+use crate::large::link::Link;
+use crate::large::queues::Queues;
+use crate::large::storage::{Allocate, Body, FixedStorage, Parts, Storage};
+use crate::large::tables::Tables;
+use crate::large::timers::Timers;
+use crate::large::view::View;
+use crate::large::wheel::Wheel;
+use crate::poller::Poller;
+use crate::thread::Thread;
+use crate::threads::Threads;
+
+/// A loop that runs pseudo threads one at a time.
+///
+/// `P` waits for sources and tells the time, `S` is the application's state, which every hook gets, `A` the type of the
+/// threads' arguments, `T` the memory of the tables. Hooks know only `S` and `A`, so the same hooks run on any poller
+/// with any capacity.
+pub struct EventLoop<P, S, A, T: Storage<S, A>> {
+    pub(crate) tables: TablesOf<P, S, A, T>,
+    bodies: T::Bodies,
+    types: PhantomData<fn(&mut S, A)>,
+}
+
+type TablesOf<P, S, A, T> = Tables<P, <T as Storage<S, A>>::Links, <T as Storage<S, A>>::Timers>;
+
+/// A large loop with memory for `N` threads in itself, for a `static` or the stack.
+pub type LargeLoop<P, S, const N: usize, A = (), W = Wheel<16, 8>> =
+    EventLoop<P, S, A, FixedStorage<S, A, N, W>>;
+
+impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
+    /// A loop with this memory.
+    pub fn with_storage(poller: P, storage: T) -> Self {
+        let Parts { links, bodies, timers } = storage.into_parts();
+        let queues = Queues::with_timers(timers);
+        let mut tables = Tables { head: Head::NEW, queues, poller, links };
+        tables.retire_from(bodies.as_ref().len().min(MAX_CAPACITY));
+        Self { tables, bodies, types: PhantomData }
+    }
+}
+
+impl<P, S, A, const N: usize> EventLoop<P, S, A, FixedStorage<S, A, N>> {
+    /// A loop for `N` threads, with its memory in itself and a wheel of 4-bit digits; all zero bytes but for the poller.
+    pub const fn new(poller: P) -> Self {
+        Self::with_timers(poller, Wheel::new())
+    }
+}
+
+impl<P, S, A, const N: usize, W: Timers> EventLoop<P, S, A, FixedStorage<S, A, N, W>> {
+    /// The same with another wheel: `LargeLoop::with_timers(poller, Wheel::<64, 6>::new())`.
+    pub const fn with_timers(poller: P, timers: W) -> Self {
+        const { assert!(N <= MAX_CAPACITY, "no tables are that large") };
+        let queues = Queues::with_timers(timers);
+        let tables = Tables { head: Head::NEW, queues, poller, links: [Link::VACANT; N] };
+        Self { tables, bodies: [const { Body::VACANT }; N], types: PhantomData }
+    }
+}
+
+impl<P: Poller + Default, S, A, T: Storage<S, A> + Allocate> EventLoop<P, S, A, T> {
+    /// A loop for 1,024 threads.
+    pub fn new() -> Self {
+        Self::with_capacity(1_024)
+    }
+
+    /// A loop for `threads` threads, at most 16,777,215. It allocates here and never again.
+    pub fn with_capacity(threads: usize) -> Self {
+        Self::with_storage(P::default(), T::with_capacity(threads))
+    }
+}
+
+impl<P: Poller + Default, S, A, T: Storage<S, A> + Allocate> Default for EventLoop<P, S, A, T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
+    /// The threads, to add to and to take from.
+    pub fn threads(&mut self) -> Threads<'_, S, A> {
+        // A thread is running here only if its hook has panicked: it has ended.
+        self.tables.settle();
+        if self.tables.is_new() {
+            // The loop's time begins. Nothing is watched yet, so that nothing can be found or go wrong.
+            let _ = self.tables.wait(false);
+        }
+        Threads::new(View { tables: &mut self.tables, bodies: self.bodies.as_mut() }.into())
+    }
+
+    /// Runs turns until no thread is left ([`Exit::Empty`]) or somebody says `stop` ([`Exit::Stopped`]). The loop can
+    /// run again after that.
+    ///
+    /// # Errors
+    /// What the poller's wait says. All threads stay registered, so that `run` may be called again.
+    pub fn run(&mut self, state: &mut S) -> Result<Exit, P::Error> {
+        loop {
+            if let Some(exit) = self.turn(state)? {
+                return Ok(exit);
+            }
+        }
+    }
+
+    /// Runs one turn, for a program that has a loop of its own. `None` says that there are threads left; what else it
+    /// may say, [`run`](Self::run) says.
+    ///
+    /// 1. What an earlier `stop`, or a wait that failed, has left.
+    /// 2. Execute threads that are there, in the order of adding. If more are pending then, and fewer than
+    ///    [`LOOK_EVERY`](Poller::LOOK_EVERY) hooks have run since the poller was last asked, the turn ends here.
+    /// 3. The wait: until the nearest deadline, and not at all if something is pending.
+    /// 4. Writers that are ready, then readers that are ready, in the order in which the poller found them.
+    /// 5. Timers that were due when the wait ended, by deadline, equal ones in the order of adding.
+    ///
+    /// What a hook adds or re-arms never runs in the same step: execute threads wait for the next turn, all else for
+    /// the next wait (which is this turn's for a hook of steps 1 and 2). So a thread that is ready or due waits for
+    /// less than `LOOK_EVERY` + 3 × `capacity` hooks of other threads, whatever they do, unless they say `stop` again and
+    /// again, or panic: a turn that ends by that does not get to its wait.
+    ///
+    /// # Errors
+    /// What the poller's wait says. All threads stay registered.
+    pub fn turn(&mut self, state: &mut S) -> Result<Option<Exit>, P::Error> {
+        self.tables.settle();
+        self.tables.head.begin_turn();
+        self.run_all(state, Tables::next_found);
+        self.run_all(state, Tables::next_pending);
+        if !self.tables.head.is_over() && !self.tables.can_skip_wait() {
+            self.tables.wait(true)?;
+            self.run_all(state, Tables::next_found);
+        }
+        Ok(self.tables.head.exit())
+    }
+
+    /// Runs one turn that does not sleep, for a program whose loop is another one. Returns what it should do then.
+    ///
+    /// # Errors
+    /// Returns the error of [`Poller::wait`]. No thread is lost; `poll` may be called again.
+    pub fn poll(&mut self, state: &mut S) -> Result<Next, P::Error> {
+        self.tables.settle();
+        self.tables.head.begin_turn();
+        self.run_all(state, Tables::next_found);
+        self.run_all(state, Tables::next_pending);
+        if !self.tables.head.is_over() {
+            self.tables.wait(false)?;
+            self.run_all(state, Tables::next_found);
+        }
+        if let Some(exit) = self.tables.head.exit() {
+            return Ok(Next::Exit(exit));
+        }
+        let until = self.tables.until();
+        let has_run = self.tables.head.hooks_since_wait > 0;
+        Ok(if has_run { Next::Again } else { Next::after(until) })
+    }
+
+    /// Calls the hooks of all that `next` finds.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    fn run_all(&mut self, state: &mut S, next: fn(&TablesOf<P, S, A, T>) -> Option<Index>) {
+        while let Some(index) = next(&self.tables) {
+            self.call(state, index);
+        }
+    }
+
+    fn call(&mut self, state: &mut S, index: Index) {
+        self.tables.head.begin_hook(index);
+        let view = View { tables: &mut self.tables, bodies: self.bodies.as_mut() };
+        let call = view.bodies.get_mut(index.position()).and_then(|body| body.call.take());
+        debug_assert!(call.is_some(), "slot {} has no hook", index.position());
+        if let Some((hook, arg)) = call {
+            hook(state, Thread::new(Threads::new(view.into()), index, hook, arg.into_inner()));
+        }
+        self.tables.settle();
+    }
+
+    /// The poller.
+    pub fn poller(&self) -> &P {
+        &self.tables.poller
+    }
+}
+
+#[cfg(test)]
+impl<P, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
+    /// So many more threads in each slot, and it is spent.
+    pub(crate) fn age_to(&mut self, left: u32) {
+        for link in self.tables.links.as_mut() {
+            link.age_to(left);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! A first-in-first-out list of threads, threaded through their links: one word, no memory of its own.
+
+use crate::id::Index;
+use crate::large::link::{Link, Links};
+
+/// Circular: the first one's `previous` is the last one. All operations but `iter` are O(1).
+#[derive(Clone, Copy)]
+pub(crate) struct List {
+    first: Option<Index>,
+}
+
+impl List {
+    pub(crate) const EMPTY: Self = Self { first: None };
+
+    #[inline]
+    pub(crate) fn is_empty(self) -> bool {
+        self.first.is_none()
+    }
+
+    #[inline]
+    pub(crate) fn first(self) -> Option<Index> {
+        self.first
+    }
+
+    #[inline]
+    pub(crate) fn last(self, links: &[Link]) -> Option<Index> {
+        self.first.and_then(|first| links.at(first).previous)
+    }
+
+    #[inline]
+    pub(crate) fn push_back(&mut self, links: &mut [Link], index: Index) {
+        let Some(first) = self.first else {
+            return self.start(links, index);
+        };
+        self.squeeze_in(links, first, index);
+    }
+
+    /// Puts `index` between `next` and the one before it, in the circle.
+    #[inline]
+    fn squeeze_in(&mut self, links: &mut [Link], next: Index, index: Index) {
+        let mut previous = None;
+        links.edit(next, |link| previous = link.previous.replace(index));
+        links.edit(index, |link| {
+            link.previous = previous;
+            link.next = Some(next);
+        });
+        links.edit(previous.unwrap_or(next), |link| link.next = Some(index));
+    }
+
+    #[inline]
+    fn start(&mut self, links: &mut [Link], index: Index) {
+        links.edit(index, |link| {
+            link.previous = Some(index);
+            link.next = Some(index);
+        });
+        self.first = Some(index);
+    }
+
+    /// Takes out `index`, which must be in this list.
+    #[inline]
+    pub(crate) fn remove(&mut self, links: &mut [Link], index: Index) {
+        let link = links.at(index);
+        let (Some(next), Some(previous)) = (link.next, link.previous) else {
+            debug_assert!(false, "link {} is in no list", index.position());
+            return;
+        };
+        if next == index {
+            self.first = None;
+        } else {
+            links.edit(previous, |link| link.next = Some(next));
+            links.edit(next, |link| link.previous = Some(previous));
+            if self.first == Some(index) {
+                self.first = Some(next);
+            }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn pop_front(&mut self, links: &mut [Link]) -> Option<Index> {
+        let first = self.first?;
+        self.remove(links, first);
+        Some(first)
+    }
+
+    /// Puts the first one behind all others.
+    #[inline]
+    pub(crate) fn rotate(&mut self, links: &[Link]) {
+        self.first = self.first.and_then(|first| links.at(first).next);
+    }
+
+    /// Puts all of `other` behind what is here.
+    pub(crate) fn append(&mut self, links: &mut [Link], other: List) {
+        let (Some(first), Some(last)) = (self.first, self.last(links)) else {
+            self.first = other.first;
+            return;
+        };
+        let (Some(other_first), Some(other_last)) = (other.first, other.last(links)) else {
+            return;
+        };
+        links.edit(last, |link| link.next = Some(other_first));
+        links.edit(other_first, |link| link.previous = Some(last));
+        links.edit(other_last, |link| link.next = Some(first));
+        links.edit(first, |link| link.previous = Some(other_last));
+    }
+
+    /// From the first to the last.
+    pub(crate) fn iter(self, links: &[Link]) -> impl Iterator<Item = Index> {
+        let mut at = self.first;
+        core::iter::from_fn(move || {
+            let index = at?;
+            at = links.at(index).next.filter(|&next| Some(next) != self.first);
+            Some(index)
+        })
+    }
+
+    /// How many are in here; an error if a neighbour does not point back. For `verify`.
+    pub(crate) fn verify(self, links: &[Link]) -> Result<usize, &'static str> {
+        let mut count = 0_usize;
+        for index in self.iter(links) {
+            count = count.saturating_add(1);
+            let next = links.at(index).next.ok_or("a list breaks off")?;
+            if links.at(next).previous != Some(index) {
+                return Err("a neighbour in a list does not point back");
+            }
+            if count > links.len() {
+                return Err("a list does not close");
+            }
+        }
+        Ok(count)
+    }
+}

@@ -1,0 +1,30 @@
+//! The large loop: for any number of threads.
+//!
+//! Lists, a table of sources and a timer structure make every operation O(1) on average. It means the same as the
+//! [small loop](crate::FixedLoop), which is its specification.
+
+// Queues: which threads wait for what, in order.
+mod link;
+mod list;
+mod queues;
+mod sources;
+mod timers;
+mod wheel;
+
+// Tables: every operation on threads that does not depend on the application's types.
+mod found;
+mod head;
+mod tables;
+mod verify;
+
+// The loop: of what its tables are made, what hooks see of it, what a turn is.
+mod event_loop;
+mod storage;
+mod view;
+
+pub use event_loop::{EventLoop, LargeLoop};
+pub use link::Link;
+pub use storage::{Allocate, Body, FixedStorage, Parts, Storage};
+pub use timers::Timers;
+pub(crate) use view::View;
+pub use wheel::Wheel;

@@ -1,0 +1,240 @@
+//! Which threads wait for what, and in which order: lists through their links, a hash table of sources, and a timer
+//! structure.
+//!
+//! Every slot is in one [`Place`]. The threads of a place stand in the order in which they came there, those in
+//! [`Place::Timers`] by deadline, equal ones in the order in which they came.
+
+use crate::id::Index;
+use crate::large::link::{Link, Links, Place};
+use crate::large::list::List;
+use crate::large::sources;
+use crate::large::timers::Timers;
+use crate::source::Source;
+use crate::time::Instant;
+
+/// Queues with timers in `W`. All operations are O(1) on average, and those on timers cost what `W` says.
+pub(crate) struct Queues<W> {
+    /// Slots that had a thread, as a stack: the one that was freed last has its links in the cache.
+    freed: Option<Index>,
+    /// Slots from this position on never had a thread, and nothing has been written to them.
+    unused: u32,
+    untold: List,
+    ready_to_write: List,
+    ready_to_read: List,
+    due: List,
+    pending: List,
+    timers: W,
+}
+
+impl<W> Queues<W> {
+    /// Lists without threads, around `timers`.
+    pub(crate) const fn with_timers(timers: W) -> Self {
+        Self {
+            freed: None,
+            unused: 0,
+            untold: List::EMPTY,
+            ready_to_write: List::EMPTY,
+            ready_to_read: List::EMPTY,
+            due: List::EMPTY,
+            pending: List::EMPTY,
+            timers,
+        }
+    }
+
+    /// The list of a place that has one: a first-in-first-out list of threads.
+    #[inline]
+    fn list_mut(&mut self, place: Place) -> Option<&mut List> {
+        match place {
+            Place::Untold => Some(&mut self.untold),
+            Place::ReadyToWrite => Some(&mut self.ready_to_write),
+            Place::ReadyToRead => Some(&mut self.ready_to_read),
+            Place::Due => Some(&mut self.due),
+            Place::Pending => Some(&mut self.pending),
+            Place::Vacant | Place::Retired | Place::GivenUp | Place::Timers | Place::Watched => {
+                None
+            }
+        }
+    }
+
+    #[inline]
+    fn list(&self, place: Place) -> List {
+        match place {
+            Place::Untold => self.untold,
+            Place::ReadyToWrite => self.ready_to_write,
+            Place::ReadyToRead => self.ready_to_read,
+            Place::Due => self.due,
+            Place::Pending => self.pending,
+            Place::Vacant | Place::Retired | Place::GivenUp | Place::Timers | Place::Watched => {
+                List::EMPTY
+            }
+        }
+    }
+
+    #[inline]
+    fn first_vacant(&self, links: &[Link]) -> Option<Index> {
+        let unused = self.unused as usize;
+        self.freed.or_else(|| {
+            links.get(unused).filter(|link| link.place == Place::Vacant)?;
+            Index::new(unused)
+        })
+    }
+
+    /// Takes the first vacant slot.
+    #[inline]
+    fn take_vacant(&mut self, links: &[Link], slot: Index) {
+        if self.freed == Some(slot) {
+            self.freed = links.at(slot).next;
+        } else {
+            self.unused = self.unused.saturating_add(1);
+        }
+    }
+}
+
+impl<W: Timers> Queues<W> {
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    fn leave(&mut self, links: &mut [Link], thread: Index, from: Place) {
+        match from {
+            Place::Vacant => self.take_vacant(links, thread),
+            Place::Timers => self.timers.remove(links, thread),
+            _ => {
+                if let Some(list) = self.list_mut(from) {
+                    list.remove(links, thread);
+                }
+            }
+        }
+    }
+
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    fn join(&mut self, links: &mut [Link], thread: Index, to: Place) {
+        match to {
+            Place::Vacant => {
+                let next = self.freed.replace(thread);
+                links.edit(thread, |link| link.next = next);
+            }
+            Place::Timers => self.timers.insert(links, thread),
+            _ => {
+                if let Some(list) = self.list_mut(to) {
+                    list.push_back(links, thread);
+                }
+            }
+        }
+    }
+}
+
+impl<W: Timers> Queues<W> {
+    /// Moves a thread behind all others in that place, or among the timers as its deadline says. A deadline or source
+    /// does not change while a thread is in a place where it matters.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    pub(crate) fn move_to(&mut self, links: &mut [Link], thread: Index, to: Place) {
+        let link = links.at(thread);
+        let (from, source) = (link.place, link.source());
+        if from == to && self.list(from).first() == Some(thread) {
+            // What re-arms itself is the first, and goes behind the last without touching either.
+            if let Some(list) = self.list_mut(from) {
+                list.rotate(links);
+            }
+            return;
+        }
+        if from.has_source() && !to.has_source() {
+            sources::remove(links, source, thread);
+        }
+        self.leave(links, thread, from);
+        links.edit(thread, |link| link.place = to);
+        self.join(links, thread, to);
+        if to.has_source() && !from.has_source() {
+            sources::insert(links, source, thread);
+        }
+    }
+
+    /// The first thread in `place`, which is a place to take from: not `Retired`, `GivenUp` or `Watched`. Vacant slots
+    /// come in any order.
+    #[inline]
+    pub(crate) fn first(&self, links: &[Link], place: Place) -> Option<Index> {
+        match place {
+            Place::Vacant => self.first_vacant(links),
+            _ => self.list(place).first(),
+        }
+    }
+
+    /// The threads of a source, its reader and its writer, one after the other in any order; first the one after
+    /// `None`.
+    pub(crate) fn next_of(
+        &self,
+        links: &[Link],
+        source: Source,
+        after: Option<Index>,
+    ) -> Option<Index> {
+        sources::next_of(links, source, after)
+    }
+
+    /// The latest moment that `advance` was told, 0 in the beginning.
+    pub(crate) fn position(&self) -> Instant {
+        self.timers.position()
+    }
+
+    /// When `advance` should be called next: the nearest deadline, or a moment before it at which the structure has
+    /// work to do; [`Instant::NEVER`] if no deadline can be reached.
+    pub(crate) fn next_deadline(&self, links: &[Link]) -> Instant {
+        self.timers.next_deadline(links)
+    }
+
+    /// Moves the position to `now`, if that is after it, and all timers that are due then to [`Place::Due`], in order.
+    /// A timer at [`Instant::NEVER`] is never due.
+    pub(crate) fn advance(&mut self, links: &mut [Link], now: Instant) {
+        self.timers.advance(links, now);
+        while let Some(timer) = self.timers.pop(links) {
+            links.edit(timer, |link| link.place = Place::Due);
+            self.due.push_back(links, timer);
+        }
+    }
+
+    /// Walks everything, and returns which invariant does not hold. Without debug assertions it looks at nothing.
+    pub(crate) fn verify(&self, links: &[Link]) -> Result<(), &'static str> {
+        if !cfg!(debug_assertions) {
+            return Ok(());
+        }
+        for place in Place::LISTED.into_iter().filter(|&place| place != Place::Timers) {
+            let list = self.list(place);
+            if list.iter(links).any(|index| links.at(index).place != place) {
+                return Err("a list has a thread of another place");
+            }
+            if list.verify(links)? != count(links, |link| link.place == place) {
+                return Err("a list does not have all threads of its place");
+            }
+        }
+        if self.timers.verify(links)? != count(links, |link| link.place == Place::Timers) {
+            return Err("the timers are not those of the timer structure");
+        }
+        if sources::verify(links)? != count(links, |link| link.place.has_source()) {
+            return Err("a reader or writer is in no source's chain");
+        }
+        self.verify_vacant(links)
+    }
+}
+
+impl<W> Queues<W> {
+    fn verify_vacant(&self, links: &[Link]) -> Result<(), &'static str> {
+        let unused = links.get(self.unused as usize..).unwrap_or_default();
+        let mut vacant = count(unused, |link| link.place == Place::Vacant);
+        let mut at = self.freed;
+        while let Some(index) = at {
+            vacant = vacant.saturating_add(1);
+            if links.at(index).place != Place::Vacant {
+                return Err("a freed slot has a thread");
+            }
+            if vacant > links.len() {
+                return Err("the stack of freed slots does not end");
+            }
+            at = links.at(index).next;
+        }
+        if vacant == count(links, |link| link.place == Place::Vacant) {
+            Ok(())
+        } else {
+            Err("slots are missing")
+        }
+    }
+}
+
+fn count(links: &[Link], is_meant: impl Fn(&Link) -> bool) -> usize {
+    links.iter().filter(|link| is_meant(link)).count()
+}

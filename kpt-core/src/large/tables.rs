@@ -1,0 +1,412 @@
+//! The large loop without the application's types: every operation on threads but calling them.
+
+use crate::id::{Index, ThreadId};
+use crate::large::found::Found;
+use crate::large::head::Head;
+use crate::large::link::{Link, Links, Place};
+use crate::large::queues::Queues;
+use crate::large::timers::Timers;
+use crate::poller::{Poller, Ready, Waiting};
+use crate::source::{Interest, Kind, Readiness, Source};
+use crate::time::{Instant, Period, after, later};
+use crate::when::Request;
+
+/// Why a registration is refused.
+#[derive(Clone, Copy)]
+pub(crate) enum Refusal {
+    Full,
+    Taken,
+}
+
+/// What became of the running thread.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Again {
+    Done,
+    /// It has given up its source.
+    Ended,
+    /// It is a timer without a period.
+    NoPeriod,
+}
+
+/// What there is of a loop but its hooks. All operations on threads are here, and compiled once for a loop, whatever
+/// its application.
+pub(crate) struct Tables<P, L, W> {
+    pub(crate) head: Head,
+    pub(crate) queues: Queues<W>,
+    pub(crate) poller: P,
+    pub(crate) links: L,
+}
+
+/// The tables as hooks and the application see them, who don't know the poller, the capacity, or the timer structure.
+///
+/// What is not implemented has no threads and room for none.
+pub(crate) trait Registry {
+    fn head(&self) -> Option<&Head> {
+        None
+    }
+
+    fn stop(&mut self) {}
+
+    fn links(&self) -> &[Link] {
+        &[]
+    }
+
+    /// The time, not before what it was.
+    fn now(&mut self) -> Instant {
+        Instant::NEVER
+    }
+
+    /// Adds a thread, or registers the one that runs for something else.
+    fn register(
+        &mut self,
+        _running: Option<Index>,
+        _request: Request,
+        _value: u64,
+    ) -> Result<ThreadId, Refusal> {
+        Err(Refusal::Full)
+    }
+
+    /// Registers the running thread once more as it was.
+    fn again(&mut self, _index: Index, _period: Period) -> Again {
+        Again::Ended
+    }
+
+    /// Ends a thread, wherever it is, and tells the poller at once.
+    fn release(&mut self, _index: Index) {}
+
+    /// The same for the thread that has the slot now, or had it last, if it is the one that `id` means.
+    fn release_tenant(&mut self, _index: Index, _id: ThreadId) -> bool {
+        false
+    }
+
+    /// Ends the writer and the reader of a source, and returns which slots they had. The one that runs keeps its slot.
+    fn release_source(&mut self, _source: Source) -> [Option<Index>; 2] {
+        [None; 2]
+    }
+
+    /// Walks all tables and checks that they agree.
+    fn verify(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
+}
+
+impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Registry for Tables<P, L, W> {
+    fn head(&self) -> Option<&Head> {
+        Some(&self.head)
+    }
+
+    fn stop(&mut self) {
+        self.head.is_stopping = true;
+    }
+
+    fn links(&self) -> &[Link] {
+        self.links.as_ref()
+    }
+
+    fn now(&mut self) -> Instant {
+        // Not before what a wait has returned either: were the clock to go back, timers would begin in the past.
+        let now = later(later(self.head.read_at, self.queues.position()), self.poller.now());
+        self.head.read_at = now;
+        now
+    }
+
+    fn register(
+        &mut self,
+        running: Option<Index>,
+        request: Request,
+        value: u64,
+    ) -> Result<ThreadId, Refusal> {
+        let kind = request.kind();
+        if kind.has_source() {
+            let taken = self.find(Source::new(value as u32), kind);
+            if taken.is_some() && taken != running {
+                return Err(Refusal::Taken);
+            }
+        }
+        let index = match running {
+            Some(index) => index,
+            None => self.first(Place::Vacant).ok_or(Refusal::Full)?,
+        };
+        // Asked for before anything changes, since a poller may panic.
+        let key = match request {
+            Request::Readable | Request::Writable | Request::At => value,
+            // No delay is one that is over.
+            Request::After if value == 0 => self.queues.position().as_micros(),
+            Request::After => after(self.now(), value).as_micros(),
+            Request::Now => u64::from(self.head.turn),
+        };
+        if running.is_none() {
+            self.head.count_added();
+            self.edit(index, Link::count_tenant);
+        }
+        let left = running.and_then(|index| self.source_of(index));
+        if running.is_some() {
+            self.move_to(index, Place::GivenUp);
+        }
+        self.arm(index, kind, key);
+        if let Some(left) = left.filter(|_| self.source_of(index) != left) {
+            self.tell(left);
+        }
+        if running.is_some() {
+            // Not before: should the poller panic, the thread has ended, as it has no hook.
+            self.head.running = None;
+        }
+        Ok(self.at(index).id(index))
+    }
+
+    fn again(&mut self, index: Index, period: Period) -> Again {
+        let is_execute = self.at(index).kind == Kind::Execute;
+        if is_execute {
+            // Not by `arm`: where all is known, a turn of execute threads is a few instructions.
+            let turn = u64::from(self.head.turn);
+            self.edit(index, |link| link.wait_for(Kind::Execute, turn));
+            self.move_to(index, Place::Pending);
+            self.head.running = None;
+            return Again::Done;
+        }
+        self.wait_again(index, period)
+    }
+
+    fn release(&mut self, index: Index) {
+        let source = self.source_of(index);
+        self.vacate(index);
+        if let Some(source) = source {
+            self.tell(source);
+        }
+    }
+
+    fn release_tenant(&mut self, index: Index, id: ThreadId) -> bool {
+        // A vacant slot's body has a hook if a poller has panicked in the midst of a release.
+        let link = self.at(index);
+        let is_meant = link.is_tenant(id) && link.place > Place::Retired;
+        if is_meant {
+            self.release(index);
+        }
+        is_meant
+    }
+
+    fn release_source(&mut self, source: Source) -> [Option<Index>; 2] {
+        let found = [Kind::Write, Kind::Read].map(|kind| self.find(source, kind));
+        for index in found.into_iter().flatten() {
+            if self.head.is_running(index) {
+                self.move_to(index, Place::GivenUp);
+            } else {
+                self.vacate(index);
+            }
+        }
+        if found != [None; 2] {
+            self.tell(source);
+        }
+        found
+    }
+
+    fn verify(&self) -> Result<(), &'static str> {
+        crate::large::verify::verify(&self.head, self.links.as_ref(), &self.queues)
+    }
+}
+
+/// What these consist of.
+impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
+    #[inline]
+    fn at(&self, index: Index) -> &Link {
+        self.links.as_ref().at(index)
+    }
+
+    #[inline]
+    fn edit(&mut self, index: Index, change: impl FnOnce(&mut Link)) {
+        self.links.as_mut().edit(index, change);
+    }
+
+    #[inline]
+    fn move_to(&mut self, index: Index, place: Place) {
+        self.queues.move_to(self.links.as_mut(), index, place);
+    }
+
+    #[inline]
+    fn first(&self, place: Place) -> Option<Index> {
+        self.queues.first(self.links.as_ref(), place)
+    }
+
+    #[inline]
+    fn next_of(&self, source: Source, after: Option<Index>) -> Option<Index> {
+        self.queues.next_of(self.links.as_ref(), source, after)
+    }
+
+    /// The source's reader or writer.
+    fn find(&self, source: Source, kind: Kind) -> Option<Index> {
+        let mut at = self.next_of(source, None);
+        while let Some(index) = at.filter(|&index| self.at(index).kind != kind) {
+            at = self.next_of(source, Some(index));
+        }
+        at
+    }
+
+    #[inline]
+    fn source_of(&self, index: Index) -> Option<Source> {
+        let link = self.at(index);
+        link.place.has_source().then(|| link.source())
+    }
+
+    /// Puts a thread that is where its source and its deadline don't matter among those that wait for the same.
+    #[inline]
+    fn arm(&mut self, index: Index, kind: Kind, key: u64) {
+        self.edit(index, |link| link.wait_for(kind, key));
+        let place = match kind {
+            Kind::Read | Kind::Write => Place::Untold,
+            Kind::Timer => Place::Timers,
+            Kind::Execute => Place::Pending,
+        };
+        self.move_to(index, place);
+    }
+
+    /// Registers the running thread once more as it was; not an execute thread.
+    ///
+    /// A function of its own, so that execute threads don't pay for what it needs.
+    #[cfg_attr(target_pointer_width = "64", inline(never))]
+    fn wait_again(&mut self, index: Index, period: Period) -> Again {
+        let link = self.at(index);
+        if link.place == Place::GivenUp {
+            return Again::Ended;
+        }
+        if link.kind.has_source() {
+            // The poller still watches the source, unless it found an error and may have let go of it.
+            let is_broken = link.readiness.is_error();
+            self.edit(index, |link| link.readiness = Readiness::NONE);
+            self.move_to(index, if is_broken { Place::Untold } else { Place::Watched });
+        } else if period.is_none() {
+            return Again::NoPeriod;
+        } else {
+            let deadline = period.next(link.deadline(), self.queues.position());
+            self.arm(index, Kind::Timer, deadline.as_micros());
+        }
+        self.head.running = None;
+        Again::Done
+    }
+
+    /// Gives the thread's slot back.
+    #[inline]
+    fn vacate(&mut self, index: Index) {
+        if self.at(index).is_spent() {
+            self.move_to(index, Place::Retired);
+            self.head.retired = self.head.retired.wrapping_add(1);
+        } else {
+            self.move_to(index, Place::Vacant);
+        }
+        self.head.used = self.head.used.wrapping_sub(1);
+        if self.head.is_running(index) {
+            self.head.running = None;
+        }
+    }
+
+    /// Asks the poller to watch a source for all that its threads want. Whether it refuses; then it is to be told again,
+    /// before the next wait.
+    fn tell(&mut self, source: Source) -> bool {
+        let (mut interest, mut at) = (Interest::NONE, None);
+        while let Some(index) = self.next_of(source, at) {
+            at = Some(index);
+            interest = interest | self.at(index).kind.interest();
+            // Until the answer is there: should the poller panic, it is asked again.
+            if self.at(index).place == Place::Watched {
+                self.move_to(index, Place::Untold);
+            }
+        }
+        let is_refused = self.poller.modify(source, interest).is_err();
+        at = None;
+        while let Some(index) = self.next_of(source, at) {
+            at = Some(index);
+            if !self.at(index).place.is_ready() {
+                self.move_to(index, if is_refused { Place::Untold } else { Place::Watched });
+            } else if is_refused {
+                // So that it is told again if it is re-armed.
+                self.edit(index, |link| link.readiness = link.readiness | Readiness::ERROR);
+            }
+        }
+        is_refused
+    }
+}
+
+/// What the loop does with them.
+impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
+    /// Slots from this position on have no body. Only of new tables.
+    pub(crate) fn retire_from(&mut self, position: usize) {
+        for link in self.links.as_mut().get_mut(position..).unwrap_or_default() {
+            link.place = Place::Retired;
+            self.head.retired = self.head.retired.wrapping_add(1);
+        }
+    }
+
+    /// The next thread of those found ready or due: writers, readers, timers.
+    #[inline]
+    pub(crate) fn next_found(&self) -> Option<Index> {
+        self.next_ready().filter(|_| !self.head.is_stopping)
+    }
+
+    #[inline]
+    fn next_ready(&self) -> Option<Index> {
+        let found = self.first(Place::ReadyToWrite).or_else(|| self.first(Place::ReadyToRead));
+        found.or_else(|| self.first(Place::Due))
+    }
+
+    /// The next execute thread that was there when the turn began.
+    #[inline]
+    pub(crate) fn next_pending(&self) -> Option<Index> {
+        let first = self.first(Place::Pending)?;
+        let is_next = !self.head.is_stopping && self.at(first).turn() != self.head.turn;
+        is_next.then_some(first)
+    }
+
+    /// Ends the thread whose hook was called last, if it has not re-armed it. Whether it has ended.
+    #[inline]
+    pub(crate) fn settle(&mut self) -> bool {
+        let Some(index) = self.head.running else { return false };
+        self.release(index);
+        true
+    }
+
+    /// Whether the turn can end without asking the poller.
+    #[inline]
+    pub(crate) fn can_skip_wait(&self) -> bool {
+        // Where that is 1, a hook has run since, if any thread is pending.
+        P::LOOK_EVERY > 1
+            && self.head.hooks_since_wait < P::LOOK_EVERY
+            && self.first(Place::Pending).is_some()
+    }
+
+    /// Whether no thread has ever been added.
+    pub(crate) fn is_new(&self) -> bool {
+        self.head.most_used == 0
+    }
+
+    fn found(&mut self) -> Found<'_, W> {
+        Found { head: &mut self.head, queues: &mut self.queues, links: self.links.as_mut() }
+    }
+
+    /// Until when the loop can sleep.
+    pub(crate) fn until(&self) -> Instant {
+        if self.first(Place::Pending).is_some() || self.next_ready().is_some() {
+            return Instant::ZERO;
+        }
+        self.queues.next_deadline(self.links.as_ref())
+    }
+
+    /// Tells the poller what is new, waits unless it may not sleep, and notes what is ready or due.
+    ///
+    /// Never inlined, so that it needs no stack while hooks run.
+    #[inline(never)]
+    pub(crate) fn wait(&mut self, may_sleep: bool) -> Result<(), P::Error> {
+        while let Some(index) = self.first(Place::Untold) {
+            // Not when a hook has it told: nobody becomes ready in the midst of a step.
+            let source = self.at(index).source();
+            if self.tell(source) {
+                self.found().push(source, Readiness::ERROR);
+            }
+        }
+        self.head.hooks_since_wait = 0;
+        let until = if may_sleep { self.until() } else { Instant::ZERO };
+        let Self { head, queues, poller, links } = self;
+        let mut found = Found { head, queues, links: links.as_mut() };
+        let now = poller.wait(until, &mut Ready::new(&mut found))?;
+        found.queues.advance(found.links, now);
+        Ok(())
+    }
+}

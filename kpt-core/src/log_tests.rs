@@ -1,0 +1,113 @@
+//! What is logged as an error: what is wrong and nobody else gets to know. Not a refusal that the caller gets (fault R9).
+
+use core::time::Duration;
+use std::cell::RefCell;
+use std::string::{String, ToString};
+use std::vec::Vec;
+
+use crate::sim::{SimPoller, World};
+use crate::*;
+
+std::thread_local! {
+    /// What the test of this OS thread has logged as an error.
+    static ERRORS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Logger;
+
+impl ::log::Log for Logger {
+    fn enabled(&self, _: &::log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &::log::Record<'_>) {
+        if record.level() == ::log::Level::Error {
+            ERRORS.with_borrow_mut(|errors| errors.push(record.args().to_string()));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// From here on, errors are kept for this test. The first one sets the logger for all.
+fn listen() {
+    let _ = ::log::set_logger(&Logger);
+    ::log::set_max_level(::log::LevelFilter::Trace);
+}
+
+const SOURCE: Source = Source::new(1);
+
+fn ends(_: &mut (), _: Thread<'_, ()>) {}
+
+/// The same tests on a loop for three threads.
+macro_rules! tests {
+    ($new_loop:expr) => {
+        use super::*;
+
+        #[test]
+        fn r09_a_refusal_is_not_logged_as_an_error() {
+            listen();
+            let world = World::new();
+            let mut kpt = $new_loop(SimPoller::new(&world));
+            let mut threads = kpt.threads();
+            threads.add_read("reader", SOURCE, ends, ()).unwrap();
+            let same = threads.add_read("same", SOURCE, ends, ());
+            assert!(matches!(same, Err(AddError::Taken(()))));
+            let id = threads.add_execute("second", ends, ()).unwrap();
+            threads.add_execute("third", ends, ()).unwrap();
+            for when in [When::Now, When::After(Duration::ZERO), When::Writable(SOURCE)] {
+                assert!(matches!(threads.add("full", when, ends, ()), Err(AddError::Full(()))));
+            }
+            threads.cancel(id).unwrap();
+            assert_eq!(threads.cancel(id), Err(Stale));
+            threads.cancel_source(Source::new(99));
+            assert_eq!(ERRORS.take(), [""; 0]);
+        }
+
+        #[test]
+        fn r09_what_try_again_returns_is_not_logged_as_an_error() {
+            listen();
+            let world = World::new();
+            let mut kpt = $new_loop(SimPoller::new(&world));
+            kpt.threads().add_read("reader", SOURCE, ends, ()).unwrap();
+            let try_again = |_: &mut (), thread: Thread<'_, ()>| {
+                assert!(matches!(thread.try_again(), Err(AgainError::NoPeriod(()))));
+            };
+            kpt.threads().add("no period", When::At(Instant::ZERO), try_again, ()).unwrap();
+            let again_when = |_: &mut (), thread: Thread<'_, ()>| {
+                let refused = thread.again_when(When::Readable(SOURCE));
+                assert!(matches!(refused, Err(AgainError::Taken(()))));
+            };
+            kpt.threads().add_execute("taken", again_when, ()).unwrap();
+            kpt.turn(&mut ()).unwrap();
+            assert_eq!(kpt.threads().len(), 1);
+            assert_eq!(ERRORS.take(), [""; 0]);
+        }
+
+        #[test]
+        fn what_nobody_gets_is_logged_as_an_error() {
+            listen();
+            let world = World::new();
+            let mut kpt = $new_loop(SimPoller::new(&world));
+            let again = |_: &mut (), thread: Thread<'_, ()>| thread.again();
+            kpt.threads().add("timer", When::At(Instant::ZERO), again, ()).unwrap();
+            kpt.turn(&mut ()).unwrap();
+            let refused = "can't be re-armed, ends: it is a timer without a period; use again_when";
+            assert_eq!(ERRORS.take(), ["thread timer 0.1: ".to_string() + refused]);
+            world.set(SOURCE, Readiness::ERROR).unwrap();
+            kpt.threads().add_read("reader", SOURCE, ends, ()).unwrap();
+            kpt.turn(&mut ()).unwrap();
+            let broken = "source 1 is broken or can't be watched";
+            assert_eq!(ERRORS.take(), ["thread reader 0.2: ".to_string() + broken]);
+        }
+    };
+}
+
+mod small {
+    tests!(FixedLoop::<SimPoller<'_>, (), 3>::new);
+}
+
+#[cfg(feature = "large")]
+mod large {
+    tests!(LargeLoop::<SimPoller<'_>, (), 3>::new);
+}

@@ -1,0 +1,148 @@
+//! One slot of the small loop: a thread, or room for one.
+
+use core::cell::Cell;
+
+use crate::id::{Generation, Index, ThreadId};
+use crate::row::{Row, State};
+use crate::source::{Kind, Readiness, Source};
+use crate::threads::Hook;
+use crate::time::{Period, Wide};
+
+/// Where a thread is on its way from being added to being called.
+///
+/// The order matters. After `Retired` there is a thread; from `Running` on it has its source; from `Timer` on it waits,
+/// and its hook is in the slot; from `Watched` up to `Due` the poller is asked about it; from `ReadyToWrite` on it needs
+/// nothing more than to be called. Ready and due threads are called in this order; execute threads have a step of their
+/// own in a turn.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
+#[repr(u8)]
+pub(crate) enum Place {
+    /// The slot has no thread.
+    Vacant,
+    /// The slot has no thread, and will never have one again: its generations are used up.
+    Retired,
+    /// Its hook runs, and has given up its source.
+    GivenUp,
+    /// Its hook runs.
+    Running,
+    /// A timer that is not due.
+    Timer,
+    /// A reader or writer whose source is not ready.
+    Watched,
+    /// A writer whose source was found ready.
+    ReadyToWrite,
+    /// A reader whose source was found ready.
+    ReadyToRead,
+    /// A timer that was found due.
+    Due,
+    /// An execute thread.
+    Pending,
+}
+
+/// A thread, or room for one. All zero bytes when new.
+pub(crate) struct Slot<S, A> {
+    pub(crate) place: Place,
+    pub(crate) kind: Kind,
+    /// What was found on a reader's or writer's source.
+    pub(crate) readiness: Readiness,
+    /// How many threads the slot has had.
+    pub(crate) generation: Generation,
+    /// When the thread came to its place: a number that counts up, and wraps.
+    pub(crate) since: u32,
+    /// A timer's deadline in microseconds, or the number of a reader's or writer's source.
+    pub(crate) key: Wide,
+    pub(crate) period: Period,
+    pub(crate) name: Option<&'static str>,
+    /// `None` while the hook runs, and where there is no thread. The cell hides spare values of `A`, so that `None` is zero bytes for every `A`.
+    pub(crate) call: Option<(Hook<S, A>, Cell<A>)>,
+}
+
+impl<S, A> Slot<S, A> {
+    pub(crate) const VACANT: Self = Self {
+        place: Place::Vacant,
+        kind: Kind::Timer,
+        readiness: Readiness::NONE,
+        generation: Generation::NONE,
+        since: 0,
+        key: Wide::ZERO,
+        period: Period::NONE,
+        name: None,
+        call: None,
+    };
+
+    /// Whether it has a thread.
+    pub(crate) fn is_used(&self) -> bool {
+        self.place > Place::Retired
+    }
+
+    /// Whether its thread's hook runs.
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(self.place, Place::Running | Place::GivenUp)
+    }
+
+    /// Whether its thread is the one of that kind for that source.
+    pub(crate) fn has(&self, kind: Kind, source: Source) -> bool {
+        let is_there = self.place >= Place::Running && self.kind == kind;
+        is_there && self.key.get() as u32 == source.number()
+    }
+
+    /// The source that its thread waits for, or was found ready on.
+    pub(crate) fn source(&self) -> Option<Source> {
+        let is_there = self.place >= Place::Watched && self.place < Place::Due;
+        is_there.then_some(Source::new(self.key.get() as u32))
+    }
+
+    /// How many moves ago the thread came to its place, as seen from `stamp`.
+    pub(crate) fn age(&self, stamp: u32) -> u32 {
+        stamp.wrapping_sub(self.since)
+    }
+
+    /// Moves the thread to another place, behind those that are there.
+    pub(crate) fn go(&mut self, place: Place, stamp: u32) {
+        self.place = place;
+        self.since = stamp;
+    }
+
+    /// Lets the thread wait for what its kind waits for.
+    pub(crate) fn wait(&mut self, stamp: u32) {
+        self.readiness = Readiness::NONE;
+        let place = match self.kind {
+            Kind::Read | Kind::Write => Place::Watched,
+            Kind::Timer => Place::Timer,
+            Kind::Execute => Place::Pending,
+        };
+        self.go(place, stamp);
+    }
+
+    /// Ends the thread, and returns its argument unless its hook has it.
+    #[cfg_attr(not(feature = "large"), inline(never))]
+    pub(crate) fn vacate(&mut self) -> Option<A> {
+        let is_spent = self.generation == Generation::LAST;
+        self.place = if is_spent { Place::Retired } else { Place::Vacant };
+        self.period = Period::NONE;
+        self.call.take().map(|(_, arg)| arg.into_inner())
+    }
+
+    pub(crate) fn id(&self, index: Index) -> ThreadId {
+        ThreadId::new(index, self.generation)
+    }
+
+    // A hook that asks for one thing pays for nothing else.
+    #[inline(always)]
+    pub(crate) fn row(&self, index: Index) -> Option<Row> {
+        let state = match self.place {
+            Place::Vacant | Place::Retired => return None,
+            Place::GivenUp | Place::Running => State::Running,
+            Place::Timer | Place::Watched => State::Waiting,
+            Place::ReadyToWrite | Place::ReadyToRead | Place::Due | Place::Pending => State::Ready,
+        };
+        Some(Row {
+            id: self.id(index),
+            name: self.name.unwrap_or(""),
+            kind: self.kind,
+            state,
+            readiness: self.readiness,
+            key: self.key.get(),
+        })
+    }
+}

@@ -1,0 +1,216 @@
+//! The small loop as hooks see it.
+
+use core::cell::Cell;
+
+use crate::error::{AddError, AgainError, Stale};
+use crate::id::{Generation, Index, ThreadId};
+use crate::poller::Poller;
+use crate::row::Row;
+use crate::small::slot::{Place, Slot};
+use crate::small::table::Table;
+use crate::source::{Kind, Source};
+use crate::threads::{CancelledSource, Hook};
+use crate::time::{Instant, Wide, after, later};
+use crate::when::Request;
+
+/// The clock of a poller, whatever its other types are.
+pub(crate) trait Clock {
+    fn time(&mut self) -> Instant;
+}
+
+impl<P: Poller> Clock for P {
+    fn time(&mut self) -> Instant {
+        self.now()
+    }
+}
+
+/// The threads of a small loop, without its poller and its capacity.
+pub(crate) struct View<'t, S, A> {
+    pub(crate) table: &'t mut Table<[Slot<S, A>]>,
+    pub(crate) clock: &'t mut (dyn Clock + 't),
+}
+
+/// What hooks and the application do.
+impl<S, A> View<'_, S, A> {
+    pub(crate) fn reborrow(&mut self) -> View<'_, S, A> {
+        View { table: self.table, clock: self.clock }
+    }
+
+    /// Adds a thread that waits for `request`, whose number is `value`.
+    #[cfg_attr(feature = "large", inline(never))]
+    pub(crate) fn add(
+        &mut self,
+        name: &'static str,
+        request: Request,
+        value: u64,
+        hook: Hook<S, A>,
+        arg: A,
+    ) -> Result<ThreadId, AddError<A>> {
+        if self.is_taken(request, value, Place::Running) {
+            return Err(AddError::Taken(arg));
+        }
+        let vacant = self.table.slots.iter().position(|slot| slot.place == Place::Vacant);
+        let Some(index) = vacant.and_then(Index::new) else { return Err(AddError::Full(arg)) };
+        let Some(slot) = self.arm(index, request, value) else { return Err(AddError::Full(arg)) };
+        slot.name = Some(name);
+        slot.generation = slot.generation.next();
+        slot.call = Some((hook, Cell::new(arg)));
+        Ok(slot.id(index))
+    }
+
+    /// Ends a thread that waits, or was found ready or due.
+    #[cfg_attr(feature = "large", inline(never))]
+    pub(crate) fn cancel(&mut self, id: ThreadId) -> Result<A, Stale> {
+        let slot = id.index().and_then(|index| self.table.slots.get_mut(index.position()));
+        let is_meant = |slot: &&mut Slot<S, A>| slot.generation.number() == id.generation();
+        // A running thread has its argument, and a vacant slot none.
+        let slot = slot.filter(is_meant).filter(|slot| slot.call.is_some()).ok_or(Stale)?;
+        slot.vacate().ok_or(Stale)
+    }
+
+    /// Ends both threads of a source. The one that runs keeps its slot until its hook returns.
+    pub(crate) fn cancel_source(&mut self, source: Source) -> CancelledSource<A> {
+        let mut end = |kind| {
+            let slot = self.table.slots.iter_mut().find(|slot| slot.has(kind, source))?;
+            if slot.place == Place::Running {
+                slot.place = Place::GivenUp;
+                return None;
+            }
+            slot.vacate()
+        };
+        CancelledSource { writer: end(Kind::Write), reader: end(Kind::Read) }
+    }
+
+    /// Lets the running thread wait once more as it did.
+    #[cfg_attr(feature = "large", inline(never))]
+    pub(crate) fn again(
+        &mut self,
+        index: Index,
+        hook: Hook<S, A>,
+        arg: A,
+    ) -> Result<(), AgainError<A>> {
+        let (stamp, now) = (self.table.next_stamp(), self.table.wait_ended);
+        let Some(slot) = self.table.slots.get_mut(index.position()) else {
+            return Err(AgainError::Ended(arg));
+        };
+        if slot.place == Place::GivenUp {
+            return Err(AgainError::Ended(arg));
+        }
+        if slot.kind == Kind::Timer {
+            if slot.period.is_none() {
+                return Err(AgainError::NoPeriod(arg));
+            }
+            let next = slot.period.next(Instant::from_micros(slot.key.get()), now);
+            slot.key = Wide::new(next.as_micros());
+        }
+        slot.wait(stamp);
+        slot.call = Some((hook, Cell::new(arg)));
+        Ok(())
+    }
+
+    /// Lets the running thread wait for something else.
+    #[cfg_attr(feature = "large", inline(never))]
+    pub(crate) fn again_when(
+        &mut self,
+        index: Index,
+        request: Request,
+        value: u64,
+        hook: Hook<S, A>,
+        arg: A,
+    ) -> Result<(), AgainError<A>> {
+        if self.table.slots.get(index.position()).is_none_or(|slot| slot.place == Place::GivenUp) {
+            return Err(AgainError::Ended(arg));
+        }
+        if self.is_taken(request, value, Place::Timer) {
+            return Err(AgainError::Taken(arg));
+        }
+        let Some(slot) = self.arm(index, request, value) else {
+            return Err(AgainError::Ended(arg));
+        };
+        slot.call = Some((hook, Cell::new(arg)));
+        Ok(())
+    }
+
+    /// Ends the running thread.
+    #[cfg_attr(feature = "large", inline(never))]
+    pub(crate) fn end(&mut self, index: Index) {
+        if let Some(slot) = self.table.slots.get_mut(index.position()) {
+            slot.vacate();
+        }
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.table.is_stopping = true;
+    }
+
+    /// The time, not before what it was.
+    pub(crate) fn now(&mut self) -> Instant {
+        let known = later(self.table.read_at, self.table.wait_ended);
+        self.table.read_at = later(known, self.clock.time());
+        self.table.read_at
+    }
+
+    /// Whether a thread of that kind, in that place or a later one, has the source.
+    fn is_taken(&self, request: Request, value: u64, from: Place) -> bool {
+        let (kind, source) = (request.kind(), Source::new(value as u32));
+        let is_of = |slot: &Slot<S, A>| slot.place >= from && slot.has(kind, source);
+        kind.has_source() && self.table.slots.iter().any(is_of)
+    }
+
+    /// Lets a thread wait for `request`.
+    fn arm(&mut self, index: Index, request: Request, value: u64) -> Option<&mut Slot<S, A>> {
+        let key = match request {
+            // No delay is one that is over.
+            Request::After if value == 0 => self.table.wait_ended.as_micros(),
+            Request::After => after(self.now(), value).as_micros(),
+            _ => value,
+        };
+        let stamp = self.table.next_stamp();
+        let slot = self.table.slots.get_mut(index.position())?;
+        slot.kind = request.kind();
+        slot.key = Wide::new(key);
+        if request == Request::After {
+            slot.period = request.period(value);
+        }
+        slot.wait(stamp);
+        Some(slot)
+    }
+}
+
+/// What can be seen.
+impl<S, A> View<'_, S, A> {
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.table.count(|slot| slot.place != Place::Retired)
+    }
+
+    /// The most threads that there have been at a time: a slot is given out only if those before it have a thread (or are
+    /// retired, and count for one).
+    pub(crate) fn most_used(&self) -> u32 {
+        self.table.count(|slot| slot.generation != Generation::NONE) as u32
+    }
+
+    pub(crate) fn strays(&self) -> u32 {
+        self.table.strays
+    }
+
+    pub(crate) fn slots(&self) -> usize {
+        self.table.slots.len()
+    }
+
+    #[inline(always)]
+    pub(crate) fn row(&self, index: Index) -> Option<Row> {
+        self.table.slots.get(index.position())?.row(index)
+    }
+
+    pub(crate) fn name(&self, index: Index) -> &'static str {
+        self.table.slots.get(index.position()).and_then(|slot| slot.name).unwrap_or("")
+    }
+
+    pub(crate) fn verify(&self) -> Result<(), &'static str> {
+        self.table.verify()
+    }
+}

@@ -1,0 +1,87 @@
+//! Faults that came to light where a loop has a host: an interrupt handler, another executor.
+
+use std::cell::Cell;
+
+use kpt_core::board::{Board, LinePoller, Lines};
+use kpt_core::sim::{Faults, SimPoller, World};
+use kpt_core::{
+    FixedLoop, Instant, Interest, Next, Poller, Readiness, Ready, Source, Thread, Waiting,
+};
+
+const LINE: Source = Source::new(0);
+
+struct Bench {
+    lines: &'static Lines<1>,
+}
+
+impl Board<1> for Bench {
+    const TICK_MICROS: u32 = 1;
+
+    fn lines(&self) -> &'static Lines<1> {
+        self.lines
+    }
+
+    fn now(&mut self) -> Instant {
+        Instant::ZERO
+    }
+
+    fn sleep(&mut self, _: Instant, _: &dyn Fn() -> bool) {
+        panic!("a poll does not sleep");
+    }
+}
+
+/// A host that is woken when a line is set has been woken for that already, and is not woken again.
+#[test]
+fn r12_wait_is_not_said_while_a_source_is_ready() {
+    for seed in 0..1_000 {
+        static LINES: Lines<1> = Lines::new();
+        let poller = Faults::new(LinePoller::new(Bench { lines: &LINES }), seed);
+        let mut kpt = FixedLoop::<_, u32, 1>::new(poller);
+        let hook = |count: &mut u32, thread: Thread<u32>| {
+            LINES.clear(LINE);
+            *count += 1;
+            thread.again();
+        };
+        kpt.threads().add_read("line", LINE, hook, ()).unwrap();
+        let mut count = 0;
+        LINES.set(LINE);
+        while kpt.poll(&mut count).is_ok_and(|next| next == Next::Again) {}
+        assert!(count > 0, "seed {seed}: told to wait, and the line is set");
+    }
+}
+
+/// Threads of which one waits for one source, and whether that was found.
+struct One {
+    source: Source,
+    is_found: Cell<bool>,
+}
+
+impl Waiting for One {
+    fn push(&mut self, source: Source, _: Readiness) {
+        self.is_found.set(self.is_found.get() || source == self.source);
+    }
+
+    fn ask(&mut self, answer: &mut dyn FnMut(Source, Interest) -> Readiness) -> bool {
+        let is_found = !answer(self.source, Interest::READABLE).is_none();
+        self.is_found.set(self.is_found.get() || is_found);
+        is_found
+    }
+}
+
+/// What a wait may miss, the next one or the one after finds.
+#[test]
+fn r04_faults_stay_within_the_contract() {
+    for seed in 0..20 {
+        let world = World::<32>::new();
+        let mut poller = Faults::new(SimPoller::new(&world), seed);
+        world.set(LINE, Readiness::READABLE).unwrap();
+        poller.modify(LINE, Interest::READABLE).unwrap();
+        let mut misses = 0;
+        for _ in 0..10_000 {
+            let mut threads = One { source: LINE, is_found: Cell::new(false) };
+            poller.wait(Instant::NEVER, &mut Ready::new(&mut threads)).unwrap();
+            misses = if threads.is_found.get() { 0 } else { misses + 1 };
+            assert!(misses <= 2, "seed {seed}: {misses} waits in a row have missed it");
+        }
+    }
+}

@@ -44,8 +44,8 @@ pub enum Exit {
 pub enum Next {
     /// Another `poll`, at once or after other work: a thread is ready, or hooks have run that may have made one so.
     Again,
-    /// Another `poll` when a source becomes ready, at the latest at this moment ([`Instant::NEVER`] for no moment), which is
-    /// to be rounded up to the host's clock: a `poll` that comes too early says the same again.
+    /// Another `poll` when a source becomes ready, at the latest at this moment ([`Instant::NEVER`] for no moment),
+    /// which is to be rounded up to the host's clock: a `poll` that comes too early says the same again.
     Wait(Instant),
     /// The loop has come to its end. One more `poll` goes on, also with what a `stop` has left: a host that should not is
     /// to remember this.

@@ -9,7 +9,7 @@ use crate::time::Instant;
 ///
 /// A poller finds what is ready in one of two ways. It keeps a set of what [`modify`](Self::modify) has told it, waits
 /// for that set and [`push`](Ready::push)es what it finds there, as one on epoll does. Or it keeps nothing and
-/// [`ask`](Ready::ask)s in each wait which threads wait for what, as [`LinePoller`](crate::LinePoller) does; then its
+/// [`ask`](Ready::ask)s in each wait which threads wait for what, as [`LinePoller`](crate::board::LinePoller) does; then its
 /// `modify` has nothing to do. Every poller works with both loops.
 ///
 /// One suite of tests holds for every poller (`tests/` of the repository: `contract`); run it on your own.
@@ -44,8 +44,8 @@ pub trait Poller {
     /// `Ok` and report `ERROR` from `wait`.
     fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable>;
 
-    /// Waits until a source is ready or `until` has come ([`Instant::NEVER`] never does), pushes what is ready, and returns the
-    /// time, rounded **down** to a whole microsecond (or tick), so that no timer runs early.
+    /// Waits until a source is ready or `until` has come ([`Instant::NEVER`] never does), pushes what is ready, and
+    /// returns the time, rounded **down** to a whole microsecond (or tick), so that no timer runs early.
     ///
     /// - MUST return at once when `until` has passed, and look at the sources all the same: what is ready then is found.
     /// - MUST report readiness as long as it lasts (level-triggered), hang-up and error to any interest.

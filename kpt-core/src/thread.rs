@@ -185,7 +185,8 @@ impl<'t, S, A> Own<'t, S, A> {
     }
 }
 
-// A small loop's poller watches nothing while hooks run; there, the loop ends the thread when its hook has returned.
+// For the poller of a large loop, which watches the source while the hook runs: it lets go before the argument is dropped.
+// Small loops need no destructor: while hooks run they watch nothing, and they end the thread when its hook has returned.
 #[cfg(feature = "large")]
 impl<S, A> Drop for Own<'_, S, A> {
     #[inline]

@@ -15,7 +15,8 @@ use crate::when::{Request, When};
 /// What a thread does: a function of the application's state `S` and of the thread, which holds the argument.
 ///
 /// A method `fn on_tick(&mut self, thread: Thread<Self>)` is a hook, and so is a closure that captures nothing. It is
-/// called once each time the thread is added or re-armed. It runs to its end before any other hook does, so it should not block.
+/// called once each time the thread is added or re-armed. It runs to its end before any other hook
+/// does, so it should not block.
 pub type Hook<S, A = ()> = fn(&mut S, Thread<'_, S, A>);
 
 /// The threads of a loop, with an argument of type `A` each.
@@ -36,7 +37,7 @@ impl<'t, S, A> Threads<'t, S, A> {
 
     /// Adds a thread. Its hook is called once, when `when` says, and never before the hook that adds it has returned.
     ///
-    /// `name` is for logs and `dump`. Threads for the same moment run in the order of adding.
+    /// `name` is for logs and `dump`. Threads for the same moment run in the order of arming.
     ///
     /// # Errors
     /// [`AddError`] with the argument: the source has a thread of that kind, or the loop is full. The thread that runs
@@ -211,8 +212,8 @@ impl<'t, S, A> Threads<'t, S, A> {
         Threads { tables: self.tables.reborrow() }
     }
 
-    /// Checks that the loop's tables agree with each other. For tests: O(capacity), and without debug assertions it looks
-    /// at nothing.
+    /// Checks that the loop's tables agree with each other. For tests: O(capacity) in a large loop, O(capacity²) in a
+    /// small one, and without debug assertions it looks at nothing.
     ///
     /// # Errors
     /// Returns what does not hold. That is a bug in kpt.

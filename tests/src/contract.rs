@@ -35,10 +35,10 @@ pub trait Rig {
         Readiness::READABLE | Readiness::WRITABLE | Readiness::HANGUP | Readiness::ERROR
     }
 
-    /// A source that nobody watches: not readable, and writable if it can be. At least four must be possible at a time.
+    /// An unwatched source: not readable, and writable if it can be. At least four must be possible at a time.
     fn open(&mut self) -> Source;
 
-    /// Gives up a source that nobody watches.
+    /// Gives up an unwatched source.
     fn close(&mut self, source: Source);
 
     /// Makes it readable, writable or hung up, if it can be that. What has hung up is only closed after that.

@@ -179,7 +179,7 @@ pub fn real_loop<'p, S: 'p, A: 'p>(threads: usize, shape: Shape) -> BoxedLoop<'p
 /// A boxed loop of that shape for `threads` threads on that poller.
 ///
 /// # Panics
-/// If nobody has asked for a loop of that capacity or shape before: add it here.
+/// If there is no loop of that capacity or shape yet: add it here.
 pub fn any_loop<'p, P: Poller<Error: core::fmt::Debug> + 'p, S: 'p, A: 'p>(
     poller: P,
     threads: usize,

@@ -32,7 +32,7 @@ pub fn in_own_process(name: &str, test: impl FnOnce()) {
 /// The same, with a command that is changed by `prepare`: an environment variable, say.
 ///
 /// # Panics
-/// As of [`in_own_process`].
+/// See [`in_own_process`].
 pub fn in_own_process_with(name: &str, prepare: impl FnOnce(&mut Command), test: impl FnOnce()) {
     if is_own_process(name) {
         return test();
@@ -53,7 +53,7 @@ pub fn in_own_process_with(name: &str, prepare: impl FnOnce(&mut Command), test:
 /// The same for a loop of each kind, in a process each.
 ///
 /// # Panics
-/// As of [`in_own_process`].
+/// See [`in_own_process`].
 pub fn both_in_own_process(name: &str, test: impl Fn(Shape)) {
     for (number, shape) in Shape::both().enumerate() {
         let number = number.to_string();

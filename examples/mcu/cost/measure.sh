@@ -20,7 +20,7 @@ trap 'rm -f "$rows"' EXIT
 
 # Prints the bytes of stack that a program used. With `icount` time goes by instructions, so that each run is the same
 # on any machine: 2 to the power of `speed` nanoseconds each. At 128 ns, 32 jobs would not be done in time on a Cortex-M0:
-# the small loop looks at all slots, so that a hook among 32 costs some 900 instructions.
+# the small loop looks at all slots, so that a hook among 32 costs some 1,000 instructions.
 run() {
     local machine=$1 elf=$2 system=arm options=() speed stack most=0
     [[ $machine == virt ]] && system=riscv32 options=(-bios none)

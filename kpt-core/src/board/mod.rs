@@ -7,7 +7,7 @@
 //! | how a timer is read, and how its alarm is set and cleared: [`Counter`] | [`Clock`]: time that never wraps, and sleep |
 //! | how the core masks interrupts and waits for one: [`Board`] | [`LinePoller`], the poller of the loop |
 //!
-//! A whole one is in the docs of [`Clock`], three that run are in `examples/cortex-m/node` of the repository.
+//! A whole one is in the docs of [`Clock`]; those of five machines are in `examples/mcu/node` of the repository.
 //!
 //! # Timers
 //! | timer | bits | shortest alarm | worth knowing |

@@ -34,7 +34,7 @@ pub type LargeLoop<P, S, const N: usize, A = (), W = Wheel<16, 8>> =
     EventLoop<P, S, A, FixedStorage<S, A, N, W>>;
 
 impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
-    /// A loop with this memory.
+    /// Returns a loop with this memory.
     pub fn with_storage(poller: P, storage: T) -> Self {
         let Parts { links, bodies, timers } = storage.into_parts();
         let queues = Queues::with_timers(timers);
@@ -45,14 +45,15 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
 }
 
 impl<P, S, A, const N: usize> EventLoop<P, S, A, FixedStorage<S, A, N>> {
-    /// A loop for `N` threads, with its memory in itself and a wheel of 4-bit digits; all zero bytes but for the poller.
+    /// Returns a loop for `N` threads, with its memory in itself and a wheel of 4-bit digits; all zero bytes, if the poller
+    /// is.
     pub const fn new(poller: P) -> Self {
         Self::with_timers(poller, Wheel::new())
     }
 }
 
 impl<P, S, A, const N: usize, W: Timers> EventLoop<P, S, A, FixedStorage<S, A, N, W>> {
-    /// The same with another wheel: `LargeLoop::with_timers(poller, Wheel::<64, 6>::new())`.
+    /// Returns the same with another wheel: `LargeLoop::with_timers(poller, Wheel::<64, 6>::new())`.
     pub const fn with_timers(poller: P, timers: W) -> Self {
         const { assert!(N <= MAX_CAPACITY, "no tables are that large") };
         let queues = Queues::with_timers(timers);
@@ -62,12 +63,12 @@ impl<P, S, A, const N: usize, W: Timers> EventLoop<P, S, A, FixedStorage<S, A, N
 }
 
 impl<P: Poller + Default, S, A, T: Storage<S, A> + Allocate> EventLoop<P, S, A, T> {
-    /// A loop for 1,024 threads.
+    /// Returns a loop for 1,024 threads.
     pub fn new() -> Self {
         Self::with_capacity(1_024)
     }
 
-    /// A loop for `threads` threads, at most 16,777,215. It allocates here and never again.
+    /// Returns a loop for `threads` threads, at most 16,777,215. It allocates here and never again.
     pub fn with_capacity(threads: usize) -> Self {
         Self::with_storage(P::default(), T::with_capacity(threads))
     }
@@ -80,7 +81,7 @@ impl<P: Poller + Default, S, A, T: Storage<S, A> + Allocate> Default for EventLo
 }
 
 impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
-    /// The threads, to add to and to take from.
+    /// Returns the threads, for adding and cancelling, as [`FixedLoop::threads`](crate::FixedLoop::threads) does.
     pub fn threads(&mut self) -> Threads<'_, S, A> {
         // A thread is running here only if its hook has panicked: it has ended.
         self.tables.settle();
@@ -91,11 +92,11 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
         Threads::new(View { tables: &mut self.tables, bodies: self.bodies.as_mut() }.into())
     }
 
-    /// Runs turns until no thread is left ([`Exit::Empty`]) or somebody says `stop` ([`Exit::Stopped`]). The loop can
-    /// run again after that.
+    /// Runs turns until no thread is left ([`Exit::Empty`]) or a hook has called [`stop`](Threads::stop)
+    /// ([`Exit::Stopped`]). The loop can run again after that.
     ///
     /// # Errors
-    /// What the poller's wait says. All threads stay registered, so that `run` may be called again.
+    /// Returns the error of [`Poller::wait`]. No thread is lost; `run` may be called again.
     pub fn run(&mut self, state: &mut S) -> Result<Exit, P::Error> {
         loop {
             if let Some(exit) = self.turn(state)? {
@@ -104,23 +105,15 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
         }
     }
 
-    /// Runs one turn, for a program that has a loop of its own. `None` says that there are threads left; what else it
-    /// may say, [`run`](Self::run) says.
-    ///
-    /// 1. What an earlier `stop`, or a wait that failed, has left.
-    /// 2. Execute threads that are there, in the order of adding. If more are pending then, and fewer than
-    ///    [`LOOK_EVERY`](Poller::LOOK_EVERY) hooks have run since the poller was last asked, the turn ends here.
-    /// 3. The wait: until the nearest deadline, and not at all if something is pending.
-    /// 4. Writers that are ready, then readers that are ready, in the order in which the poller found them.
-    /// 5. Timers that were due when the wait ended, by deadline, equal ones in the order of adding.
-    ///
-    /// What a hook adds or re-arms never runs in the same step: execute threads wait for the next turn, all else for
-    /// the next wait (which is this turn's for a hook of steps 1 and 2). So a thread that is ready or due waits for
-    /// less than `LOOK_EVERY` + 3 × `capacity` hooks of other threads, whatever they do, unless they say `stop` again and
-    /// again, or panic: a turn that ends by that does not get to its wait.
+    /// Runs one turn, for a program that has a loop of its own. Returns `None` unless no thread is left or
+    /// [`stop`](Threads::stop) was called. The steps are those of [`FixedLoop::turn`](crate::FixedLoop::turn), in the same
+    /// order; the order of arming is exact without a bound.
     ///
     /// # Errors
-    /// What the poller's wait says. All threads stay registered.
+    /// Returns the error of [`Poller::wait`]. No thread is lost; `turn` may be called again.
+    ///
+    /// # Panics
+    /// Not by itself. A panic of a hook passes through; its thread has ended, unless it was re-armed before.
     pub fn turn(&mut self, state: &mut S) -> Result<Option<Exit>, P::Error> {
         self.tables.settle();
         self.tables.head.begin_turn();
@@ -133,7 +126,8 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
         Ok(self.tables.head.exit())
     }
 
-    /// Runs one turn that does not sleep, for a program whose loop is another one. Returns what it should do then.
+    /// Runs one turn that does not sleep, for a program whose own loop sleeps. Returns what that loop should do next, as
+    /// [`FixedLoop::poll`](crate::FixedLoop::poll) does. Between calls the poller stays told of the sources.
     ///
     /// # Errors
     /// Returns the error of [`Poller::wait`]. No thread is lost; `poll` may be called again.
@@ -173,7 +167,7 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
         self.tables.settle();
     }
 
-    /// The poller.
+    /// Returns the poller.
     pub fn poller(&self) -> &P {
         &self.tables.poller
     }
@@ -181,7 +175,7 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
 
 #[cfg(test)]
 impl<P, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
-    /// So many more threads in each slot, and it is spent.
+    /// Each slot is spent after `left` more threads.
     pub(crate) fn age_to(&mut self, left: u32) {
         for link in self.tables.links.as_mut() {
             link.age_to(left);

@@ -191,7 +191,7 @@ fn at_mut(links: &mut [Link], index: Index) -> Option<&mut Link> {
 
 #[cfg(test)]
 impl Link {
-    /// So many more threads, and the slot is spent.
+    /// The slot is spent after `left` more threads.
     pub(crate) fn age_to(&mut self, left: u32) {
         self.generation = Generation::before_last(left);
     }

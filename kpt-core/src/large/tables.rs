@@ -28,8 +28,8 @@ pub(crate) enum Again {
     NoPeriod,
 }
 
-/// What there is of a loop but its hooks. All operations on threads are here, and compiled once for a loop, whatever
-/// its application.
+/// A loop without its hooks and their arguments. All operations on threads are here, and compiled once for a poller,
+/// whatever the application.
 pub(crate) struct Tables<P, L, W> {
     pub(crate) head: Head,
     pub(crate) queues: Queues<W>,
@@ -37,7 +37,7 @@ pub(crate) struct Tables<P, L, W> {
     pub(crate) links: L,
 }
 
-/// The tables as hooks and the application see them, who don't know the poller, the capacity, or the timer structure.
+/// The tables as hooks and the application see them: without the poller, the capacity and the timer structure.
 ///
 /// What is not implemented has no threads and room for none.
 pub(crate) trait Registry {
@@ -395,7 +395,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
     #[inline(never)]
     pub(crate) fn wait(&mut self, may_sleep: bool) -> Result<(), P::Error> {
         while let Some(index) = self.first(Place::Untold) {
-            // Not when a hook has it told: nobody becomes ready in the midst of a step.
+            // Not when a hook has it told: no thread becomes ready in the midst of a step.
             let source = self.at(index).source();
             if self.tell(source) {
                 self.found().push(source, Readiness::ERROR);

@@ -45,8 +45,8 @@ impl<P, S, const N: usize, A> FixedLoop<P, S, N, A> {
 impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
     /// Returns the threads, for adding and cancelling.
     ///
-    /// Until a thread has been added, each call asks the poller for the time, with a wait that does not sleep; what is due
-    /// is judged by that time until the next wait ends. An error of that wait is ignored: the next turn waits again.
+    /// Until a thread has been added, each call asks the poller for the time, with a wait that does not sleep; what is
+    /// due is judged by that time until the next wait ends. An error of that wait is ignored: the next turn waits again.
     pub fn threads(&mut self) -> Threads<'_, S, A> {
         self.end_panicked();
         if self.table.slots.first().is_none_or(|slot| slot.generation == Generation::NONE) {
@@ -81,14 +81,14 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
     /// 5. Timers that were due when the wait ended: by deadline, and equal deadlines, as well as all that had passed before
     ///    the wait, in the order of arming.
     ///
-    /// The order of arming is exact among threads that are armed within 2^32 armings of each other: 49 days, with a
-    /// thousand a second.
+    /// The order of arming is exact among threads that are no more than 2^32 moves apart. Each arming is a move, and so is
+    /// each time that a thread is found ready or due: 24 days, with a thousand hooks a second.
     ///
     /// After a `stop` the turn ends without the rest; so does it after step 2 if no thread is left.
     ///
     /// What a hook adds or re-arms never runs in the same step: execute threads wait for the next turn, all else for
-    /// the next wait (which is this turn's for a hook of steps 1 and 2). So between two waits fewer than `LOOK_EVERY` + 2 ×
-    /// `capacity` hooks run, and after a wait fewer than `capacity` before any thread that it found, whatever hooks do,
+    /// the next wait (which is this turn's for a hook of steps 1 and 2). So between two waits fewer than `LOOK_EVERY` +
+    /// 2 × `capacity` hooks run, and after a wait fewer than `capacity` before any thread that it found, whatever hooks do,
     /// unless they call `stop` or panic in each turn: a turn that ends by that does not get to its wait.
     ///
     /// # Errors
@@ -251,7 +251,7 @@ impl<P, S, const N: usize, A> FixedLoop<P, S, N, A> {
         self.table.stamp = stamp;
     }
 
-    /// So many more threads in each slot, and it is spent.
+    /// Each slot is spent after `left` more threads.
     pub(crate) fn age_to(&mut self, left: u32) {
         for slot in &mut self.table.slots {
             slot.generation = crate::id::Generation::before_last(left);

@@ -53,7 +53,8 @@ pub(crate) struct Slot<S, A> {
     pub(crate) key: Wide,
     pub(crate) period: Period,
     pub(crate) name: Option<&'static str>,
-    /// `None` while the hook runs, and where there is no thread. The cell hides spare values of `A`, so that `None` is zero bytes for every `A`.
+    /// `None` while the hook runs, and where there is no thread. The cell hides spare values of `A`, so that `None` is
+    /// zero bytes for every `A`.
     pub(crate) call: Option<(Hook<S, A>, Cell<A>)>,
 }
 

@@ -10,7 +10,7 @@ use crate::machine::Timer;
 
 pub const TICK_MICROS: u32 = Clock::<Timer>::TICK_MICROS;
 
-/// The longest sleep: half of what the timer counts. What shall last longer is slept in parts.
+/// The longest sleep: half of what the timer counts. A longer one is split.
 pub const LONGEST_SLEEP: Duration =
     Duration::from_micros((1 << (Timer::BITS - 1)) * 1_000_000 / Timer::HZ as u64);
 

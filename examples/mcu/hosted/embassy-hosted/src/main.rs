@@ -147,7 +147,7 @@ impl Board<1> for OnEmbassy {
         now()
     }
 
-    /// Nobody calls it: `poll` does not sleep.
+    /// Never called: `poll` does not sleep.
     fn sleep(&mut self, _: Instant, _: &dyn Fn() -> bool) {}
 }
 

@@ -19,7 +19,7 @@ use defmt_semihosting as _;
 /// Ends QEMU, and tells it how it went.
 pub fn exit(is_success: bool) -> ! {
     debug::exit(if is_success { debug::EXIT_SUCCESS } else { debug::EXIT_FAILURE });
-    // Without QEMU there is nobody to end the program.
+    // Without QEMU, nothing ends the program.
     loop {
         cortex_m::asm::wfi();
     }

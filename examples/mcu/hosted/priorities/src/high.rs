@@ -69,7 +69,7 @@ impl Board<1> for Hosted {
         Instant::from_micros(clock::micros())
     }
 
-    /// Nobody calls it: `poll` does not sleep.
+    /// Never called: `poll` does not sleep.
     fn sleep(&mut self, _: Instant, _: &dyn Fn() -> bool) {}
 }
 

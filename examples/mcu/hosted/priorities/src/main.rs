@@ -14,8 +14,8 @@
 //! nothing is to be done unless a line is set.
 //!
 //! The handler's part:
-//! 1. It owns the loop and its state: each is a `static mut` at the start of the handler, of which `#[interrupt]` makes a
-//!    `&mut` that nobody else has.
+//! 1. It owns the loop and its state: each is a `static mut` at the start of the handler, of which `#[interrupt]` makes an
+//!    exclusive `&mut`.
 //! 2. It stops the alarm before it polls, so that an alarm that comes later pends the handler anew.
 //! 3. It polls until [`Next::Wait`](kpt_core::Next::Wait), sets the alarm for that moment, and returns.
 //!

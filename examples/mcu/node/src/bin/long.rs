@@ -86,5 +86,5 @@ impl Board<1> for Bench {
 
 #[unsafe(no_mangle)]
 fn on_interrupt(interrupt: Interrupt) {
-    panic!("nobody expects {interrupt:?}");
+    panic!("unexpected interrupt: {interrupt:?}");
 }

@@ -17,7 +17,7 @@
 #[path = "../../../../node/hooks.rs"]
 mod hooks;
 #[path = "../../../../node/script.rs"]
-#[allow(dead_code, reason = "here somebody really types the command")]
+#[allow(dead_code, reason = "here the command is really typed")]
 mod script;
 
 use core::fmt::{self, Display, Write};
@@ -37,11 +37,11 @@ const START: Instant = Instant::from_micros(1_000);
 
 static LINES: Lines<2> = Lines::new();
 
-/// When edges of the button came. Hooks take out what there is long before a mailbox is full.
+/// When edges of the button came. Hooks empty a mailbox long before it is full.
 static EDGES: Mailbox<Duration, 8> = Mailbox::new(&LINES, Source::new(0), &EDGES_BUFFER);
 static EDGES_BUFFER: Buffer<Duration, 8> = Buffer::new();
 
-/// What somebody typed.
+/// What was typed at the console.
 static BYTES: Mailbox<u8, 16> = Mailbox::new(&LINES, Source::new(1), &BYTES_BUFFER);
 static BYTES_BUFFER: Buffer<u8, 16> = Buffer::new();
 
@@ -73,7 +73,7 @@ fn sleeps_needed(bytes: u32) -> u32 {
     interruptions + deadlines + (WATCHDOG.as_micros() / LONGEST_SLEEP.as_micros()) as u32
 }
 
-/// The board, and somebody who presses its button when the script says so.
+/// The board, and the script, which presses its button.
 ///
 /// It hangs on the same counter as all else, and not on a timer of its own: QEMU's clock may jump too far while the core
 /// sleeps (7.2, with `sleep=off`), and then two timers do not agree.
@@ -170,7 +170,7 @@ fn on_interrupt(interrupt: Interrupt) {
     match interrupt {
         machine::BUTTON => on_edge(),
         machine::CONSOLE => on_byte(),
-        _ => panic!("nobody expects {interrupt:?}"),
+        _ => panic!("unexpected interrupt: {interrupt:?}"),
     }
 }
 

@@ -107,7 +107,7 @@ impl Counter {
     }
 }
 
-/// The board, and somebody who raises an interrupt around the sleep.
+/// The board, and the tester, which raises an interrupt around the sleep.
 struct Bench {
     core: Core,
     looks: u32,

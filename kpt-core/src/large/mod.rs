@@ -14,6 +14,7 @@ mod wheel;
 // Tables: every operation on threads that does not depend on the application's types.
 mod found;
 mod head;
+mod registry;
 mod tables;
 mod verify;
 

@@ -5,28 +5,12 @@ use crate::large::found::Found;
 use crate::large::head::Head;
 use crate::large::link::{Link, Links, Place};
 use crate::large::queues::Queues;
+use crate::large::registry::{Again, Refusal, Registry};
 use crate::large::timers::Timers;
 use crate::poller::{Poller, Ready, Waiting};
 use crate::source::{Interest, Kind, Readiness, Source};
 use crate::time::{Instant, Period, after, later};
 use crate::when::Request;
-
-/// Why a registration is refused.
-#[derive(Clone, Copy)]
-pub(crate) enum Refusal {
-    Full,
-    Taken,
-}
-
-/// What became of the running thread.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Again {
-    Done,
-    /// It has given up its source.
-    Ended,
-    /// It is a timer without a period.
-    NoPeriod,
-}
 
 /// A loop without its hooks and their arguments. All operations on threads are here, and compiled once for a poller,
 /// whatever the application.
@@ -35,59 +19,6 @@ pub(crate) struct Tables<P, L, W> {
     pub(crate) queues: Queues<W>,
     pub(crate) poller: P,
     pub(crate) links: L,
-}
-
-/// The tables as hooks and the application see them: without the poller, the capacity and the timer structure.
-///
-/// What is not implemented has no threads and room for none.
-pub(crate) trait Registry {
-    fn head(&self) -> Option<&Head> {
-        None
-    }
-
-    fn stop(&mut self) {}
-
-    fn links(&self) -> &[Link] {
-        &[]
-    }
-
-    /// The time, not before what it was.
-    fn now(&mut self) -> Instant {
-        Instant::NEVER
-    }
-
-    /// Adds a thread, or registers the one that runs for something else.
-    fn register(
-        &mut self,
-        _running: Option<Index>,
-        _request: Request,
-        _value: u64,
-    ) -> Result<ThreadId, Refusal> {
-        Err(Refusal::Full)
-    }
-
-    /// Registers the running thread once more as it was.
-    fn again(&mut self, _index: Index, _period: Period) -> Again {
-        Again::Ended
-    }
-
-    /// Ends a thread, wherever it is, and tells the poller at once.
-    fn release(&mut self, _index: Index) {}
-
-    /// The same for the thread that has the slot now, or had it last, if it is the one that `id` means.
-    fn release_tenant(&mut self, _index: Index, _id: ThreadId) -> bool {
-        false
-    }
-
-    /// Ends the writer and the reader of a source, and returns which slots they had. The one that runs keeps its slot.
-    fn release_source(&mut self, _source: Source) -> [Option<Index>; 2] {
-        [None; 2]
-    }
-
-    /// Walks all tables and checks that they agree.
-    fn verify(&self) -> Result<(), &'static str> {
-        Ok(())
-    }
 }
 
 impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Registry for Tables<P, L, W> {
@@ -355,12 +286,12 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         is_next.then_some(first)
     }
 
-    /// Ends the thread whose hook was called last, if it has not re-armed it. Whether it has ended.
+    /// Ends the thread whose hook was called last, if it has not re-armed it.
     #[inline]
-    pub(crate) fn settle(&mut self) -> bool {
-        let Some(index) = self.head.running else { return false };
-        self.release(index);
-        true
+    pub(crate) fn settle(&mut self) {
+        if let Some(index) = self.head.running {
+            self.release(index);
+        }
     }
 
     /// Whether the turn can end without asking the poller.

@@ -81,7 +81,9 @@ impl<'t, S, A> View<'t, S, A> {
         hook: Hook<S, A>,
         arg: A,
     ) -> Result<(), AgainError<A>> {
-        let Some(body) = self.bodies.get_mut(index.position()) else { return Ok(()) };
+        let Some(body) = self.bodies.get_mut(index.position()) else {
+            return Err(AgainError::Ended(arg));
+        };
         match self.tables.again(index, body.period) {
             Again::Done => body.call = Some((hook, Cell::new(arg))),
             Again::Ended => return Err(AgainError::Ended(arg)),
@@ -101,7 +103,9 @@ impl<'t, S, A> View<'t, S, A> {
         if self.tables.links().at(index).place == Place::GivenUp {
             return Err(AgainError::Ended(arg));
         }
-        let Some(body) = self.bodies.get_mut(index.position()) else { return Ok(()) };
+        let Some(body) = self.bodies.get_mut(index.position()) else {
+            return Err(AgainError::Ended(arg));
+        };
         // Before the poller is called: should it panic, the argument is dropped when the thread has ended, not before.
         body.call = Some((hook, Cell::new(arg)));
         if self.tables.register(Some(index), request, value).is_err() {

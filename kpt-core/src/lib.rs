@@ -48,10 +48,11 @@ mod retired_tests;
 pub mod board;
 pub mod sim;
 
-pub use board::{Board, LinePoller, Lines};
 pub use dump::Dump;
 pub use error::{AddError, AgainError, Exit, Next, Stale};
-pub use id::{Index, ThreadId};
+#[cfg(feature = "large")]
+pub use id::Index;
+pub use id::ThreadId;
 #[cfg(feature = "large")]
 pub use large::{
     Allocate, Body, EventLoop, FixedStorage, LargeLoop, Link, Parts, Storage, Timers, Wheel,

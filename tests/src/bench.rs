@@ -2,7 +2,8 @@
 
 use std::cell::Cell;
 
-use kpt_core::{Board, Instant, LinePoller, Lines};
+use kpt_core::Instant;
+use kpt_core::board::{Board, LinePoller, Lines};
 
 /// How many lines a bench has.
 pub const LINES: usize = 8;

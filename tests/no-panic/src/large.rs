@@ -2,9 +2,8 @@
 
 use core::fmt::Write;
 
-use kpt_core::{
-    EventLoop, FixedStorage, Index, Instant, LargeLoop, LinePoller, Link, Timers, Wheel,
-};
+use kpt_core::board::LinePoller;
+use kpt_core::{EventLoop, FixedStorage, Index, Instant, LargeLoop, Link, Timers, Wheel};
 
 use crate::{
     LINES, Outside, OutsideBoard, Sink, State, exercise, see_next, seen, unknown, use_threads,

@@ -15,11 +15,11 @@ mod zero;
 use core::fmt::{self, Write};
 use core::time::Duration;
 
-use kpt_core::board::{Buffer, Clock, Counter, Mailbox};
+use kpt_core::board::{Board, Buffer, Clock, Counter, LinePoller, Lines, Mailbox};
 use kpt_core::sim::{Faults, SimPoller, World};
 use kpt_core::{
-    AddError, AgainError, Board, Exit, Filtered, FixedLoop, Instant, Interest, LinePoller, Lines,
-    Next, Poller, Readiness, Ready, Source, Thread, ThreadId, Threads, Unwatchable, Waiting, When,
+    AddError, AgainError, Exit, Filtered, FixedLoop, Instant, Interest, Next, Poller, Readiness,
+    Ready, Source, Thread, ThreadId, Threads, Unwatchable, Waiting, When,
 };
 
 // SAFETY: neither `unknown` nor `seen` has preconditions. The probe is linked and not run, so the linker is told an

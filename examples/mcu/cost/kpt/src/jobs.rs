@@ -6,7 +6,8 @@ use cost_board::{
     Counts, GROUPS, PERIOD_MILLIS, SHOT_MILLIS, TICKS, YIELDS, handlers, must, now, tick, wfi,
     with_groups,
 };
-use kpt_core::{Board, FixedLoop, Instant, LinePoller, Lines, Source, Thread, Threads};
+use kpt_core::board::{Board, LinePoller, Lines};
+use kpt_core::{FixedLoop, Instant, Source, Thread, Threads};
 
 static LINES: Lines<GROUPS> = Lines::new();
 

@@ -16,7 +16,8 @@ use cortex_m_rt::entry;
 use embassy_time_queue_utils as _;
 use hosted_machine::clock::{self, Alarm};
 use hosted_machine::{Interrupt, interrupt, time_driver};
-use kpt_core::{Board, Exit, FixedLoop, Instant, LinePoller, Lines, Source, Thread, Threads};
+use kpt_core::board::{Board, LinePoller, Lines};
+use kpt_core::{Exit, FixedLoop, Instant, Source, Thread, Threads};
 use kpt_on_embassy::{TICK_MICROS, now, sleep};
 
 const EVENTS: u32 = 10_000;

@@ -25,7 +25,8 @@ use embassy_sync::signal::Signal;
 use embassy_time::{Ticker, Timer};
 use hosted_machine::clock::Alarm;
 use hosted_machine::{Interrupt, interrupt, time_driver};
-use kpt_core::{Board, FixedLoop, Instant, LinePoller, Lines, Next, Source, Thread};
+use kpt_core::board::{Board, LinePoller, Lines};
+use kpt_core::{FixedLoop, Instant, Next, Source, Thread};
 use kpt_on_embassy::{TICK_MICROS, now, ticks_at};
 
 /// How often each side ticks, and how often the interrupt comes.

@@ -1,4 +1,4 @@
-//! What a [`Board`](kpt_core::Board) needs, on the time driver of embassy. With it every chip that embassy supports is a
+//! What a [`Board`](kpt_core::board::Board) needs, on the time driver of embassy. With it every chip that embassy supports is a
 //! board for kpt. No executor is needed, and no `embassy-time`.
 //!
 //! To copy from: [`now`], [`sleep`] and [`TICK_MICROS`] are the three items of a `Board`. A loop that is hosted by an
@@ -29,15 +29,15 @@ use kpt_core::Instant;
 
 const MICROS_EACH_SECOND: u64 = 1_000_000;
 
-/// [`Board::TICK_MICROS`](kpt_core::Board::TICK_MICROS).
+/// [`Board::TICK_MICROS`](kpt_core::board::Board::TICK_MICROS).
 pub const TICK_MICROS: u32 = MICROS_EACH_SECOND.div_ceil(TICK_HZ) as u32;
 
-/// [`Board::now`](kpt_core::Board::now).
+/// [`Board::now`](kpt_core::board::Board::now).
 pub fn now() -> Instant {
     instant(embassy_time_driver::now())
 }
 
-/// [`Board::sleep`](kpt_core::Board::sleep).
+/// [`Board::sleep`](kpt_core::board::Board::sleep).
 pub fn sleep(until: Instant, is_awake: &dyn Fn() -> bool) {
     // An interrupt that comes after the question stays pending while they are masked, and ends the sleep at once.
     cortex_m::interrupt::free(|_| {

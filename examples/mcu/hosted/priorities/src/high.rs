@@ -6,7 +6,8 @@ use core::time::Duration;
 
 use hosted_machine::clock::{self, Alarm};
 use hosted_machine::{Interrupt, interrupt};
-use kpt_core::{Board, FixedLoop, Instant, LinePoller, Lines, Next, Source, Thread, Threads};
+use kpt_core::board::{Board, LinePoller, Lines};
+use kpt_core::{FixedLoop, Instant, Next, Source, Thread, Threads};
 
 use crate::low;
 

@@ -12,7 +12,7 @@
 #   mcu       firmware in QEMU: traces, stress, no panic, sizes; unpacks a toolchain where rustup has no target
 #   asan      the tests of tasks with AddressSanitizer
 #   valgrind  the tests of tasks under valgrind, all processes, with their descriptors; six minutes
-#   deep      the long tests, asan and valgrind: not in CI
+#   deep      the long tests, mcu with every variant of the proof on every target, asan and valgrind: not in CI
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -79,6 +79,7 @@ run_valgrind() {
 
 deep() {
     KPT_DEEP=1 cargo test --workspace
+    KPT_DEEP=1 mcu
     asan
     run_valgrind
 }

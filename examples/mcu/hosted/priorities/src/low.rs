@@ -6,8 +6,7 @@ use core::time::Duration;
 
 use hosted_machine::clock::{self, Alarm};
 use hosted_machine::{Interrupt, interrupt, wait_for_interrupt};
-use kpt_core::board::{Buffer, Mailbox};
-use kpt_core::board::{Board, LinePoller, Lines};
+use kpt_core::board::{Board, Buffer, LinePoller, Lines, Mailbox};
 use kpt_core::{FixedLoop, Instant, Source, Thread};
 
 use crate::high::{self, Report};

@@ -8,7 +8,7 @@ mod simulated;
 use std::time::Duration;
 
 use kpt_core::sim::{Faults, SimPoller, World};
-use kpt_core::{FixedLoop, Instant, Poller, Readiness};
+use kpt_core::{FixedLoop, Instant, Readiness, poller::Poller};
 
 use receiver::{MOST, Receiver, START, THREADS, TIMEOUT, sum_of};
 use simulated::Uart;

@@ -22,7 +22,7 @@ mod time;
 mod when;
 
 // The interface to the platform.
-mod poller;
+pub mod poller;
 
 // What hooks see.
 mod row;
@@ -32,7 +32,7 @@ mod threads;
 
 // The loops: a small one, which is the specification, and a large one, which is fast.
 #[cfg(feature = "large")]
-mod large;
+pub mod large;
 mod small;
 
 // Output.
@@ -50,14 +50,7 @@ pub mod sim;
 
 pub use dump::Dump;
 pub use error::{AddError, AgainError, Exit, Next, Stale};
-#[cfg(feature = "large")]
-pub use id::Index;
 pub use id::ThreadId;
-#[cfg(feature = "large")]
-pub use large::{
-    Allocate, Body, EventLoop, FixedStorage, LargeLoop, Link, Parts, Storage, Timers, Wheel,
-};
-pub use poller::{Filtered, Poller, Ready, Unwatchable, Waiting};
 pub use small::FixedLoop;
 pub use source::{Interest, Kind, Readiness, Source};
 pub use thread::Thread;

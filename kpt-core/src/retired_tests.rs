@@ -49,5 +49,5 @@ spent_slots_are_retired!(
 #[cfg(feature = "large")]
 spent_slots_are_retired!(
     spent_slots_of_a_large_loop_are_retired,
-    LargeLoop::<SimPoller<'_>, u32, SLOTS>::new
+    large::LargeLoop::<SimPoller<'_>, u32, SLOTS>::new
 );

@@ -1,6 +1,6 @@
 //! Tables on the heap.
 
-use kpt_core::{Allocate, Body, Link, Parts, Storage, Wheel};
+use kpt_core::large::{Allocate, Body, Link, Parts, Storage, Wheel};
 
 /// The timers of a loop on a host: a wheel of 6 levels with 64 slots, which span 19 hours before timers are kept in the
 /// far list.

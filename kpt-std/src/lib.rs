@@ -10,7 +10,10 @@ mod task;
 
 pub use heap::{HeapStorage, HostTimers};
 pub use kpt_core;
-pub use kpt_core::*;
+pub use kpt_core::{
+    AddError, AgainError, CancelledSource, Dump, Exit, Hook, Instant, Interest, Kind, Next,
+    Readiness, Source, Stale, Thread, ThreadId, Threads, When,
+};
 pub use select::SelectPoller;
 pub use task::{
     Child, Parent, ProtocolError, Rung, SendError, Spawner, StartError, TaskConfig, TaskEvent,
@@ -19,18 +22,18 @@ pub use task::{
 #[cfg(feature = "postcard")]
 pub use task::{Malformed, SendValueError, decode};
 
+use kpt_core::large;
 use std::os::fd::{AsFd, AsRawFd};
 
 /// A loop on select with tables on the heap: `new()` for 1,024 threads, or `with_capacity(n)`.
 ///
 /// `S` is the application's state, `A` the type of the threads' arguments: an enum where threads have different ones.
-/// [`threads`](kpt_core::EventLoop::threads), [`run`](kpt_core::EventLoop::run) and
-/// [`turn`](kpt_core::EventLoop::turn) are methods of [`kpt_core::EventLoop`], which this is for select. Its tasks are
-/// started by `kpt.poller().spawner()`, a [`Spawner`].
+/// [`threads`](large::EventLoop::threads), [`run`](large::EventLoop::run) and [`turn`](large::EventLoop::turn) are methods of
+/// [`large::EventLoop`], which this is for select. Its tasks are started by `kpt.poller().spawner()`, a [`Spawner`].
 ///
 /// # Panics
 /// Both constructors, if there is not so much memory.
-pub type EventLoop<S, A = ()> = kpt_core::EventLoop<Tasks<SelectPoller>, S, A, HeapStorage<S, A>>;
+pub type EventLoop<S, A = ()> = large::EventLoop<Tasks<SelectPoller>, S, A, HeapStorage<S, A>>;
 
 /// The source of a descriptor's events: of a socket, a pipe, a terminal, anything that select takes.
 ///

@@ -4,7 +4,10 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-use kpt_core::{Instant, Interest, Poller, Readiness, Ready, Source, Unwatchable};
+use kpt_core::{
+    Instant, Interest, Readiness, Source,
+    poller::{Poller, Ready, Unwatchable},
+};
 
 use crate::clock;
 use crate::sys::{self, Bitmaps, Word};

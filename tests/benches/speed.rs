@@ -14,7 +14,10 @@ use std::hint::black_box;
 use std::time::Instant as Stopwatch;
 
 use kpt_core::sim::{SimPoller, World};
-use kpt_core::{Allocate, EventLoop, Instant, Thread, ThreadId, When};
+use kpt_core::{
+    Instant, Thread, ThreadId, When,
+    large::{Allocate, EventLoop},
+};
 use kpt_std::HeapStorage;
 
 const ROUNDS: usize = 60;

@@ -2,7 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 
-use kpt_core::{Instant, Interest, Poller, Readiness, Ready, Source, Unwatchable};
+use kpt_core::{
+    Instant, Interest, Readiness, Source,
+    poller::{Poller, Ready, Unwatchable},
+};
 
 /// How often the poller inside was called.
 #[derive(Debug, Default)]

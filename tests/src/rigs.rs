@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use kpt_core::sim::World;
-use kpt_core::{Poller, Readiness, Source};
+use kpt_core::{Readiness, Source, poller::Poller};
 use kpt_std::source;
 
 use crate::bench::{LINES, Machine};

@@ -3,9 +3,10 @@
 use std::error::Error;
 use std::time::Duration;
 
+use kpt_core::poller::Poller;
 use kpt_std::{
-    Child, HeapStorage, Parent, Poller, Spawner, TaskConfig, TaskEvent, TaskExit, TaskHandle,
-    TaskStatus, Thread, Threads, kpt_core,
+    Child, HeapStorage, Parent, Spawner, TaskConfig, TaskEvent, TaskExit, TaskHandle, TaskStatus,
+    Thread, Threads, kpt_core,
 };
 
 /// What a scripted task does before its loop.
@@ -101,7 +102,7 @@ impl One {
     /// # Panics
     /// If the loop has no room.
     pub fn run<P: Poller<Error: std::fmt::Debug>>(
-        kpt: &mut kpt_core::EventLoop<P, Self, (), HeapStorage<Self, ()>>,
+        kpt: &mut kpt_core::large::EventLoop<P, Self, (), HeapStorage<Self, ()>>,
         task: TaskHandle,
     ) -> Vec<TaskEvent> {
         kpt.threads().add_read("task", task.source(), Self::on_task, ()).expect("room");

@@ -1,6 +1,6 @@
 //! Threads without a loop, as a poller sees them during a wait.
 
-use kpt_core::{Interest, Readiness, Source, Waiting};
+use kpt_core::{Interest, Readiness, Source, poller::Waiting};
 
 /// A reader or a writer for each pair, and what was found, in order: pushed for any source, or answered for one of these.
 pub struct Threads<'t> {

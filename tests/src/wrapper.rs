@@ -6,7 +6,10 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use kpt_core::{Instant, Interest, Poller, Readiness, Ready, Source, Unwatchable};
+use kpt_core::{
+    Instant, Interest, Readiness, Source,
+    poller::{Poller, Ready, Unwatchable},
+};
 
 use crate::waiting::Threads;
 

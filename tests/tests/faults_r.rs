@@ -7,7 +7,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use kpt_core::sim::{Faults, SimPoller, World};
-use kpt_core::{Interest, Next, Poller, Ready, Unwatchable};
+use kpt_core::{
+    Interest, Next,
+    poller::{Poller, Ready, Unwatchable},
+};
 use kpt_std::{Exit, Instant, Readiness, SelectPoller, Source, Tasks, Thread, When, source};
 use kpt_tests::bench::Machine;
 use kpt_tests::loops::{AnyLoop, BoxedLoop, Shape, any_loop, sim_loop};

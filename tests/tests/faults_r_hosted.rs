@@ -5,7 +5,8 @@ use std::cell::Cell;
 use kpt_core::board::{Board, LinePoller, Lines};
 use kpt_core::sim::{Faults, SimPoller, World};
 use kpt_core::{
-    FixedLoop, Instant, Interest, Next, Poller, Readiness, Ready, Source, Thread, Waiting,
+    FixedLoop, Instant, Interest, Next, Readiness, Source, Thread,
+    poller::{Poller, Ready, Waiting},
 };
 
 const LINE: Source = Source::new(0);

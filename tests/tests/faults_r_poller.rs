@@ -39,7 +39,7 @@ fn r06_a_poller_that_panics_in_a_wait_keeps_no_source_of_a_cancelled_thread() {
 #[test]
 fn r06_a_poller_that_panics_in_a_cancel_is_told_again() {
     let script = Script::default();
-    let mut kpt = scripted(&script, Shape::Wheel(64, 6));
+    let mut kpt = scripted(&script, Shape::HOST);
     kpt.threads().add_read("reader", SOURCE, |_, _| {}, ()).unwrap();
     let writer = kpt.threads().add_write("writer", SOURCE, |_, _| {}, ()).unwrap();
     kpt.turn(&mut ()).unwrap();

@@ -140,7 +140,7 @@ fn t05_no_delay_and_the_longest() {
 
 #[test]
 fn t06_beyond_the_span() {
-    let spans = [(64, 6, 1_u64 << 36), (16, 8, 1 << 32), (4, 3, 1 << 6), (2, 1, 2)];
+    let spans = [(64, 6, 1_u64 << 36), (16, 8, 1 << 32), (2, 3, 1 << 3), (2, 1, 2)];
     for (slots, levels, span) in spans {
         let starts = [0, 1, span - 1, span, 5 * span + 3];
         let shapes = [Shape::Small, Shape::Wheel(slots, levels)];
@@ -257,7 +257,7 @@ fn t10_a_million_timers_in_one_slot() {
         next: u32,
         reads: Vec<u32>,
     }
-    for (shape, timers) in [(Shape::Small, 63), (Shape::Wheel(64, 6), 1_000_000)] {
+    for (shape, timers) in [(Shape::Small, 63), (Shape::HOST, 1_000_000)] {
         let world = World::new();
         let mut kpt = sim_loop(&world, timers as usize + 1, shape);
         let on_time = |state: &mut State, thread: Thread<State, u32>| {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use kpt_core::{Body, EventLoop, Link, Parts, Storage};
+use kpt_core::large::{Body, EventLoop, Link, Parts, Storage};
 use kpt_std::{Exit, HostTimers, Interest, Readiness, Source, Thread, ThreadId, When};
 use kpt_tests::loops::{BoxedLoop, Shape, any_loop};
 use kpt_tests::pollers::{Failed, Script, Scripted};
@@ -31,7 +31,7 @@ fn scripted(script: &Script, shape: Shape) -> Loop<'_> {
 }
 
 fn large(script: &Script) -> Loop<'_> {
-    scripted(script, Shape::Wheel(64, 6))
+    scripted(script, Shape::HOST)
 }
 
 fn ready(script: &Script, readiness: Readiness) {

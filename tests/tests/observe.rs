@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use kpt_core::Unwatchable;
+use kpt_core::poller::Unwatchable;
 use kpt_core::sim::{Idle, World, WorldFull};
 use kpt_std::{
     AddError, AgainError, Exit, Instant, Interest, Kind, Readiness, Source, Stale, Thread,
@@ -72,7 +72,7 @@ id          kind     name             source  state    due in
 fn dump_counts_strays_and_the_most_threads() {
     for shape in Shape::both() {
         struct Stray;
-        impl kpt_core::Poller for Stray {
+        impl kpt_core::poller::Poller for Stray {
             type Error = std::convert::Infallible;
             fn now(&mut self) -> Instant {
                 Instant::ZERO
@@ -83,7 +83,7 @@ fn dump_counts_strays_and_the_most_threads() {
             fn wait(
                 &mut self,
                 _: Instant,
-                ready: &mut kpt_core::Ready<'_>,
+                ready: &mut kpt_core::poller::Ready<'_>,
             ) -> Result<Instant, Self::Error> {
                 ready.push(Source::new(4), Readiness::READABLE);
                 ready.push(Source::new(5), Readiness::READABLE);

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use kpt_core::sim::{SimPoller, World};
-use kpt_core::{FixedLoop, Instant, LargeLoop, Readiness, Source, Thread, When};
+use kpt_core::{FixedLoop, Instant, Readiness, Source, Thread, When, large::LargeLoop};
 use kpt_tests::loops::{Shape, real_loop};
 use kpt_tests::process::in_own_process;
 use static_cell::{ConstStaticCell, StaticCell};

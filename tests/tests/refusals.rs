@@ -28,7 +28,7 @@ fn each(test: impl Fn(&Script, &mut Loop<'_>)) {
 }
 
 fn large(test: impl Fn(&Script, &mut Loop<'_>)) {
-    on(Shape::Wheel(64, 6), test);
+    on(Shape::HOST, test);
 }
 
 fn ready(script: &Script) {

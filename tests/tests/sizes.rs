@@ -7,8 +7,9 @@ use std::num::NonZero;
 use std::sync::Mutex;
 
 use kpt_core::{
-    Body, FixedLoop, FixedStorage, Instant, Interest, LargeLoop, Link, Poller, Ready, Source,
-    Unwatchable, Wheel,
+    FixedLoop, Instant, Interest, Source,
+    large::{Body, FixedStorage, LargeLoop, Link, Wheel},
+    poller::{Poller, Ready, Unwatchable},
 };
 use kpt_std::HostTimers;
 use kpt_tests::sys::is_in_bss;

@@ -4,9 +4,10 @@ use std::error::Error;
 use std::thread;
 use std::time::{Duration, Instant as Stopwatch};
 
+use kpt_core::poller::Poller;
 use kpt_std::{
-    Child, EventLoop, Instant, Parent, Poller, SelectPoller, Spawner, TaskConfig, TaskEvent,
-    TaskHandle, TaskStatus, Thread, Threads,
+    Child, EventLoop, Instant, Parent, SelectPoller, Spawner, TaskConfig, TaskEvent, TaskHandle,
+    TaskStatus, Thread, Threads,
 };
 use kpt_tests::scenario::descriptors;
 use kpt_tests::sys;

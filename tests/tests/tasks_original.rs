@@ -7,9 +7,10 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use kpt_core::poller::Poller;
 use kpt_std::{
-    Child, EventLoop, Parent, Poller, Rung, SelectPoller, SendError, Spawner, TaskConfig,
-    TaskEvent, TaskHandle, TaskStatus, Thread, Threads,
+    Child, EventLoop, Parent, Rung, SelectPoller, SendError, Spawner, TaskConfig, TaskEvent,
+    TaskHandle, TaskStatus, Thread, Threads,
 };
 use kpt_tests::chance::is_checked;
 use kpt_tests::scenario::descriptors;

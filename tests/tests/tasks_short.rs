@@ -7,9 +7,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use kpt_std::{
-    Parent, Poller, Rung, SelectPoller, Spawner, TaskConfig, TaskEvent, TaskHandle, TaskStatus,
-};
+use kpt_core::poller::Poller;
+use kpt_std::{Parent, Rung, SelectPoller, Spawner, TaskConfig, TaskEvent, TaskHandle, TaskStatus};
 use kpt_tests::chance::is_checked;
 use kpt_tests::scenario::descriptors;
 use kpt_tests::sys;

@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant as Stopwatch};
 
-use kpt_std::kpt_core::{self, Allocate};
+use kpt_core::large::Allocate;
+use kpt_core::poller::{Poller, Ready, Unwatchable};
 use kpt_std::{
-    Child, EventLoop, Instant, Interest, Parent, Poller, Ready, Rung, SelectPoller, SendError,
-    Source, Spawner, TaskConfig, TaskEvent, TaskStatus, Tasks, Thread, Threads, Unwatchable,
+    Child, EventLoop, Instant, Interest, Parent, Rung, SelectPoller, SendError, Source, Spawner,
+    TaskConfig, TaskEvent, TaskStatus, Tasks, Thread, Threads,
 };
 use kpt_tests::chance::{is_checked, is_deep};
 use kpt_tests::scenario::descriptors;
@@ -128,7 +129,7 @@ fn k05_the_ladder_holds_on_any_clock() {
     let mut inner = SelectPoller::new();
     let start_time = inner.now();
     let poller = Tasks::new(FromNow { inner, start: start_time });
-    let mut kpt = kpt_core::EventLoop::with_storage(poller, Allocate::with_capacity(2));
+    let mut kpt = kpt_core::large::EventLoop::with_storage(poller, Allocate::with_capacity(2));
     let task = start(&kpt.poller().spawner(), |child, _| {
         child.parent.send(b"deaf")?;
         loop {

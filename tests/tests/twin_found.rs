@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use kpt_core::sim::{Idle, SimPoller, World};
 use kpt_core::{
-    AddError, Exit, Instant, Interest, Poller, Readiness, Ready, Source, Thread, Unwatchable, When,
+    AddError, Exit, Instant, Interest, Readiness, Source, Thread, When,
+    poller::{Poller, Ready, Unwatchable},
 };
 use kpt_tests::loops::{Shape, any_loop};
 

@@ -1,6 +1,9 @@
 //! A poller on `poll(2)`: all that kpt has to know of Linux.
 
-use kpt_core::{Instant, Interest, Poller, Readiness, Ready, Source, Unwatchable};
+use kpt_core::{
+    Instant, Interest, Readiness, Source,
+    poller::{Poller, Ready, Unwatchable},
+};
 use libc::{EINTR, POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, c_int, c_short, pollfd};
 
 use crate::sys::{self, Errno};

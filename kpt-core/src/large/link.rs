@@ -92,13 +92,13 @@ impl Link {
 
     /// When the timer is due.
     #[inline]
-    pub fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
         Instant::from_micros(self.key.get())
     }
 
     /// Makes the timer due at `deadline`. Only while it is in no timer structure.
-    #[inline]
-    pub fn set_deadline(&mut self, deadline: Instant) {
+    #[cfg(test)]
+    pub(crate) fn set_deadline(&mut self, deadline: Instant) {
         self.key = Wide::new(deadline.as_micros());
     }
 

@@ -26,6 +26,5 @@ mod view;
 pub use event_loop::{EventLoop, LargeLoop};
 pub use link::Link;
 pub use storage::{Allocate, Body, FixedStorage, Parts, Storage};
-pub use timers::Timers;
 pub(crate) use view::View;
 pub use wheel::Wheel;

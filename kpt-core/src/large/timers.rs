@@ -4,7 +4,7 @@ use crate::id::Index;
 use crate::large::link::Link;
 use crate::time::Instant;
 
-/// A structure that orders timers by deadline, for a large loop: a [`Wheel`](crate::Wheel), or a rival in a benchmark. It
+/// A structure that orders timers by deadline, for a large loop: a [`Wheel`](crate::large::Wheel). It
 /// orders links and knows no hooks.
 ///
 /// Implementers MUST

@@ -6,7 +6,10 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::rc::{Rc, Weak};
 
-use kpt_core::{Instant, Interest, Readiness, Ready, Source, Unwatchable};
+use kpt_core::{
+    Instant, Interest, Readiness, Source,
+    poller::{Ready, Unwatchable},
+};
 
 use super::peer::{Peer, Scratch};
 use crate::ask::{Question, ask};

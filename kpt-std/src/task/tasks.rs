@@ -1,6 +1,9 @@
 //! A poller around another one that also drives the channels to tasks and to the parent.
 
-use kpt_core::{Filtered, Instant, Interest, Poller, Readiness, Ready, Source, Unwatchable};
+use kpt_core::{
+    Instant, Interest, Readiness, Source,
+    poller::{Filtered, Poller, Ready, Unwatchable},
+};
 
 use super::peers::{self, SharedPeers};
 use super::spawner::Spawner;

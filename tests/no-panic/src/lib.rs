@@ -18,8 +18,9 @@ use core::time::Duration;
 use kpt_core::board::{Board, Buffer, Clock, Counter, LinePoller, Lines, Mailbox};
 use kpt_core::sim::{Faults, SimPoller, World};
 use kpt_core::{
-    AddError, AgainError, Exit, Filtered, FixedLoop, Instant, Interest, Next, Poller, Readiness,
-    Ready, Source, Thread, ThreadId, Threads, Unwatchable, Waiting, When,
+    AddError, AgainError, Exit, FixedLoop, Instant, Interest, Next, Readiness, Source, Thread,
+    ThreadId, Threads, When,
+    poller::{Filtered, Poller, Ready, Unwatchable, Waiting},
 };
 
 // SAFETY: neither `unknown` nor `seen` has preconditions. The probe is linked and not run, so the linker is told an

@@ -50,8 +50,8 @@ macro_rules! loops {
                 Static(FixedLoop::new(LinePoller::new(Nothing)));
             #[cfg(feature = "large")]
             #[unsafe(no_mangle)]
-            static $large: Static<kpt_core::LargeLoop<LinePoller<Nothing, 1>, (), 10, $arg>> =
-                Static(kpt_core::LargeLoop::new(LinePoller::new(Nothing)));
+            static $large: Static<kpt_core::large::LargeLoop<LinePoller<Nothing, 1>, (), 10, $arg>> =
+                Static(kpt_core::large::LargeLoop::new(LinePoller::new(Nothing)));
         )*
     };
 }

@@ -4,7 +4,10 @@
 use std::panic::resume_unwind;
 
 use kpt_core::sim::{Faults, SimPoller};
-use kpt_core::{Filtered, Instant, Interest, Poller, Readiness, Ready, Source, Unwatchable};
+use kpt_core::{
+    Instant, Interest, Readiness, Source,
+    poller::{Filtered, Poller, Ready, Unwatchable},
+};
 
 use super::event::{Event, Failed, Sources};
 use super::outside::Outside;

@@ -30,6 +30,9 @@ mod tables;
 mod thread;
 mod threads;
 
+// How long a loop goes on without asking its poller.
+mod budget;
+
 // The loops: a small one, which is the specification, and a large one, which is fast.
 #[cfg(feature = "large")]
 pub mod large;

@@ -109,5 +109,5 @@ mod small {
 
 #[cfg(feature = "large")]
 mod large {
-    tests!(LargeLoop::<SimPoller<'_>, (), 3>::new);
+    tests!(crate::large::LargeLoop::<SimPoller<'_>, (), 3>::new);
 }

@@ -2,7 +2,8 @@
 
 use core::fmt;
 
-use crate::source::{Interest, Readiness, Source};
+use crate::id::ThreadId;
+use crate::source::{Interest, Kind, Readiness, Source};
 use crate::time::Instant;
 
 /// Waits for sources and tells the time; nothing else in kpt reads a clock or sleeps.
@@ -18,9 +19,10 @@ pub trait Poller {
     /// [`ERROR`](Readiness::ERROR).
     type Error;
 
-    /// While execute threads are pending, a turn skips its wait until at least this many hooks have run since the last
-    /// one: 1 where asking is cheap, more where an empty look costs as much as many hooks. 0 is 1.
-    const LOOK_EVERY: u32 = 1;
+    /// While execute threads are pending, turns skip their wait until at least this many hooks have run since the last
+    /// one, or 250 µs have passed: 1 where asking is cheap, so that every turn waits; more where an empty look costs as
+    /// much as many hooks. 0 is 1.
+    const LOOK_AFTER_HOOKS: u32 = 1;
 
     /// The time, rounded **up** to a whole microsecond (or to the next tick of a coarser clock).
     ///
@@ -60,6 +62,37 @@ pub trait Poller {
     /// When it can't wait at all. All registrations stay, and the next call tries again. After a panic, too, the loop ends
     /// the watches that it no longer wants.
     fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> Result<Instant, Self::Error>;
+
+    /// Notes that a hook is about to be called: for meters, watchdogs and recorders, which are pollers around a poller.
+    /// Does nothing by default, and then nothing of it is left in the program.
+    ///
+    /// A poller around another MUST forward this and [`after_hook`](Self::after_hook).
+    #[inline(always)]
+    fn before_hook(&mut self, call: HookCall) {
+        let _ = call;
+    }
+
+    /// Notes that the hook has returned or panicked. Called once after each [`before_hook`](Self::before_hook), when its
+    /// thread has ended or has been re-armed.
+    ///
+    /// - MUST NOT panic: after a panic of the hook, the program would abort.
+    #[inline(always)]
+    fn after_hook(&mut self) {}
+}
+
+/// A call of a hook, for [`Poller::before_hook`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub struct HookCall {
+    /// The thread's id.
+    pub id: ThreadId,
+    /// The name that it was added with.
+    pub name: &'static str,
+    /// What it waited for.
+    pub kind: Kind,
+    /// Since when it could have run: a timer's deadline; for other kinds, the end of the last wait.
+    pub due: Instant,
 }
 
 /// The poller can't watch this source: no such thing, of a kind that can't be watched, or out of room for it.

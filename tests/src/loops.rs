@@ -70,9 +70,9 @@ pub trait AnyLoop<S, A> {
     /// Turns until `is_done` says so.
     ///
     /// # Panics
-    /// If that takes 100,000 turns, if the wait fails, or if the loop ends before.
+    /// If that takes 10,000,000 turns, if the wait fails, or if the loop ends before.
     fn turn_until(&mut self, state: &mut S, is_done: &mut dyn FnMut(&S) -> bool) {
-        for _ in 0..100_000 {
+        for _ in 0..10_000_000 {
             if is_done(state) {
                 return;
             }

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use kpt_core::{
     Instant, Interest, Readiness, Source,
-    poller::{Poller, Ready, Unwatchable},
+    poller::{HookCall, Poller, Ready, Unwatchable},
 };
 
 /// How often the poller inside was called.
@@ -16,7 +16,7 @@ pub struct Calls {
     pub changes: Cell<u32>,
 }
 
-/// Counts the calls of a poller. `LOOK` is its `LOOK_EVERY`.
+/// Counts the calls of a poller. `LOOK` is its `LOOK_AFTER_HOOKS`.
 pub struct Counting<'c, P, const LOOK: u32 = 1> {
     inner: P,
     calls: &'c Calls,
@@ -32,7 +32,7 @@ impl<'c, P, const LOOK: u32> Counting<'c, P, LOOK> {
 impl<P: Poller, const LOOK: u32> Poller for Counting<'_, P, LOOK> {
     type Error = P::Error;
 
-    const LOOK_EVERY: u32 = LOOK;
+    const LOOK_AFTER_HOOKS: u32 = LOOK;
 
     fn now(&mut self) -> Instant {
         self.inner.now()
@@ -46,6 +46,14 @@ impl<P: Poller, const LOOK: u32> Poller for Counting<'_, P, LOOK> {
     fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> Result<Instant, P::Error> {
         self.calls.waits.set(self.calls.waits.get() + 1);
         self.inner.wait(until, ready)
+    }
+
+    fn before_hook(&mut self, call: HookCall) {
+        self.inner.before_hook(call);
+    }
+
+    fn after_hook(&mut self) {
+        self.inner.after_hook();
     }
 }
 

@@ -3,12 +3,14 @@
 //! It may return early, and change what is found, as any poller may; so it is asked again and again.
 
 use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
+use kpt_core::{FixedLoop, Kind, Thread, When};
 use kpt_core::{
     Instant, Interest, Readiness, Source,
-    poller::{Poller, Ready, Unwatchable},
+    poller::{HookCall, Poller, Ready, Unwatchable},
 };
 
 use crate::waiting::Threads;
@@ -16,7 +18,7 @@ use crate::waiting::Threads;
 /// How often a wrapper is asked for what it must pass on, sooner or later.
 const PATIENCE: usize = 64;
 
-const LOOK_EVERY: u32 = 77;
+const LOOK_AFTER_HOOKS: u32 = 77;
 
 /// Found by pushing it.
 const PUSHED: Source = Source::new(3);
@@ -32,7 +34,7 @@ const REFUSED: Source = Source::new(9);
 /// # Panics
 /// If it does not.
 pub fn check<W: Poller<Error = Failed>>(wrap: impl FnOnce(Inner) -> W) {
-    assert_eq!(W::LOOK_EVERY, LOOK_EVERY);
+    assert_eq!(W::LOOK_AFTER_HOOKS, LOOK_AFTER_HOOKS);
     let told = Rc::<Told>::default();
     let mut wrapper = wrap(Inner(Rc::clone(&told)));
     the_clock_is_the_inner_ones(&told, &mut wrapper);
@@ -41,6 +43,7 @@ pub fn check<W: Poller<Error = Failed>>(wrap: impl FnOnce(Inner) -> W) {
     what_is_pushed_arrives(&told, &mut wrapper);
     questions_reach_the_threads_and_their_answers_the_poller(&told, &mut wrapper);
     a_failed_wait_fails(&told, &mut wrapper);
+    hooks_are_announced(&told, wrapper);
 }
 
 /// A poller that does what it is told, to put others around.
@@ -62,12 +65,15 @@ struct Told {
     /// Which threads it has asked for, and whether any of them was ready.
     threads: RefCell<Vec<(Source, Interest)>>,
     is_any_ready: Cell<Option<bool>>,
+    /// The call that has begun and not ended, and all that have ended.
+    call: Cell<Option<HookCall>>,
+    ended: RefCell<Vec<HookCall>>,
 }
 
 impl Poller for Inner {
     type Error = Failed;
 
-    const LOOK_EVERY: u32 = LOOK_EVERY;
+    const LOOK_AFTER_HOOKS: u32 = LOOK_AFTER_HOOKS;
 
     fn now(&mut self) -> Instant {
         Instant::from_micros(self.0.time.get())
@@ -93,6 +99,14 @@ impl Poller for Inner {
             self.0.is_any_ready.set(Some(is_any_ready));
         }
         if self.0.fails.take() { Err(Failed) } else { Ok(self.now()) }
+    }
+
+    fn before_hook(&mut self, call: HookCall) {
+        assert_eq!(self.0.call.replace(Some(call)), None, "a hook begins within another");
+    }
+
+    fn after_hook(&mut self) {
+        self.0.ended.borrow_mut().push(self.0.call.take().expect("a hook has begun"));
     }
 }
 
@@ -185,4 +199,34 @@ fn a_failed_wait_fails(told: &Told, wrapper: &mut impl Poller<Error = Failed>) {
     let fails = (0..PATIENCE)
         .any(|_| wrapper.wait(Instant::ZERO, &mut Ready::new(&mut nobody)) == Err(Failed));
     assert!(fails, "an error is lost");
+}
+
+/// Before and after each hook, also if it panics.
+fn hooks_are_announced(told: &Told, wrapper: impl Poller<Error = Failed>) {
+    type State<'t> = &'t Told;
+    told.time.set(7_000_000);
+    let mut kpt = FixedLoop::<_, State<'_>, 2>::new(wrapper);
+    let due = kpt.threads().now();
+    let execute = kpt.threads().add_execute("execute", is_announced, ()).expect("room for it");
+    let timer = kpt.threads().add("timer", When::At(due), is_announced, ()).expect("room for it");
+    told.time.set(8_000_000);
+    let mut state = told;
+    while told.ended.borrow().len() < 2 {
+        let turn = catch_unwind(AssertUnwindSafe(|| kpt.turn(&mut state)));
+        assert!(told.call.get().is_none(), "a hook has not ended: {turn:?}");
+    }
+    let ended = told.ended.take();
+    let seen = ended.iter().map(|call| (call.id, call.name, call.kind));
+    let expected = [(execute, "execute", Kind::Execute), (timer, "timer", Kind::Timer)];
+    assert_eq!(Vec::from_iter(seen), expected);
+    assert_eq!(ended[1].due, due);
+}
+
+/// Returns from the first call, and panics in the second.
+fn is_announced(told: &mut &Told, thread: Thread<&Told>) {
+    let call = told.call.get().expect("the hook is announced");
+    assert_eq!((call.id, call.kind), (thread.id(), thread.kind()));
+    if !told.ended.borrow().is_empty() {
+        std::panic::resume_unwind(Box::new(()));
+    }
 }

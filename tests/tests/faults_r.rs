@@ -14,6 +14,7 @@ use kpt_core::{
 use kpt_std::{Exit, Instant, Readiness, SelectPoller, Source, Tasks, Thread, When, source};
 use kpt_tests::bench::Machine;
 use kpt_tests::loops::{AnyLoop, BoxedLoop, Shape, any_loop, sim_loop};
+use kpt_tests::pollers::{Calls, Counting};
 use kpt_tests::rigs::{drain, pair};
 use kpt_tests::sys;
 use kpt_tests::time::millis;
@@ -27,7 +28,7 @@ struct Recorder<P> {
 impl<P: Poller> Poller for Recorder<P> {
     type Error = P::Error;
 
-    const LOOK_EVERY: u32 = P::LOOK_EVERY;
+    const LOOK_AFTER_HOOKS: u32 = P::LOOK_AFTER_HOOKS;
 
     fn now(&mut self) -> Instant {
         self.inner.now()
@@ -125,6 +126,61 @@ fn r05_moments_that_have_passed_keep_one_order() {
             assert_eq!(kpt.run_verified(&mut ran), Ok(Exit::Empty));
             assert_eq!(ran, Vec::from_iter(0..9), "has turned: {has_turned}");
         }
+    }
+}
+
+/// An execute thread of long slices does not keep the poller from being asked: only short ones run in a row.
+#[test]
+fn r16_long_slices_of_work_do_not_hold_up_a_timer() {
+    const SLICE: Duration = Duration::from_millis(2);
+    struct State<'w> {
+        world: &'w World,
+        latest: Duration,
+        ticks: u32,
+    }
+    for (shape, width) in Shape::both().flat_map(|shape| [(shape, 1), (shape, 30)]) {
+        let (world, calls) = (World::<32>::new(), Calls::default());
+        let poller = Counting::<_, 1_024>::new(SimPoller::new(&world), &calls);
+        let mut kpt = any_loop::<_, State<'_>, ()>(poller, 32, shape);
+        for _ in 0..width {
+            let work = |state: &mut State, thread: Thread<State>| {
+                state.world.advance(SLICE);
+                thread.again();
+            };
+            kpt.threads().add_execute("work", work, ()).unwrap();
+        }
+        let tick = |state: &mut State, thread: Thread<State>| {
+            let due = thread.deadline().unwrap();
+            let late = state.world.now().saturating_duration_since(due);
+            state.latest = state.latest.max(late);
+            state.ticks += 1;
+            thread.again();
+        };
+        kpt.threads().add_timer("tick", millis(10), tick, ()).unwrap();
+        let mut state = State { world: &world, latest: Duration::ZERO, ticks: 0 };
+        kpt.turn_until(&mut state, &mut |state| state.ticks == 100);
+        assert!(state.latest <= millis(5), "late by {:?} beside {width}", state.latest);
+    }
+}
+
+/// Where slices are short, the poller is asked as seldom as it says.
+#[test]
+fn r16_short_slices_of_work_run_in_a_row() {
+    for shape in Shape::both() {
+        let (world, calls) = (World::<32>::new(), Calls::default());
+        let poller = Counting::<_, 1_024>::new(SimPoller::new(&world), &calls);
+        let mut kpt = any_loop::<_, u32, ()>(poller, 8, shape);
+        for _ in 0..7 {
+            let work = |runs: &mut u32, thread: Thread<u32>| {
+                *runs += 1;
+                thread.again();
+            };
+            kpt.threads().add_execute("work", work, ()).unwrap();
+        }
+        let mut runs = 0;
+        kpt.turn_until(&mut runs, &mut |&runs| runs >= 10 * 1_024);
+        // One of these is the first call of `threads`.
+        assert!((10..=11).contains(&calls.waits.get()), "{} waits", calls.waits.get());
     }
 }
 

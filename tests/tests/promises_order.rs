@@ -248,7 +248,7 @@ fn bounded_work_per_turn() {
             ];
             for (look, most) in most {
                 let bound = look + 3 * capacity as u32;
-                assert!(most < bound, "{most} hooks; LOOK_EVERY {look}, capacity {capacity}");
+                assert!(most < bound, "{most} hooks; LOOK_AFTER_HOOKS {look}, capacity {capacity}");
             }
         }
     }

@@ -108,7 +108,7 @@ struct FromNow {
 impl Poller for FromNow {
     type Error = std::io::Error;
 
-    const LOOK_EVERY: u32 = SelectPoller::LOOK_EVERY;
+    const LOOK_AFTER_HOOKS: u32 = SelectPoller::LOOK_AFTER_HOOKS;
 
     fn now(&mut self) -> Instant {
         Instant::ZERO + self.inner.now().saturating_duration_since(self.start)

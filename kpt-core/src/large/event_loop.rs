@@ -118,8 +118,8 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
         self.tables.settle();
         self.tables.head.begin_turn();
         self.run_all(state, Tables::next_found);
-        self.run_all(state, Tables::next_pending);
-        if !self.tables.head.is_over() && !self.tables.can_skip_wait() {
+        let is_spent = self.run_pending(state);
+        if !self.tables.head.is_over() && (is_spent || !self.tables.can_skip_wait()) {
             self.tables.wait(true)?;
             self.run_all(state, Tables::next_found);
         }
@@ -135,7 +135,7 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
         self.tables.settle();
         self.tables.head.begin_turn();
         self.run_all(state, Tables::next_found);
-        self.run_all(state, Tables::next_pending);
+        self.run_pending(state);
         if !self.tables.head.is_over() {
             self.tables.wait(false)?;
             self.run_all(state, Tables::next_found);
@@ -156,12 +156,30 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
         }
     }
 
+    /// Calls the hooks of the execute threads that were there when the turn began, until their budget is used up. Returns
+    /// whether it is.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    fn run_pending(&mut self, state: &mut S) -> bool {
+        while let Some(index) = self.tables.next_pending() {
+            self.call(state, index);
+            if self.tables.is_budget_spent() {
+                return true;
+            }
+        }
+        P::LOOK_AFTER_HOOKS <= 1
+    }
+
     fn call(&mut self, state: &mut S, index: Index) {
         self.tables.head.begin_hook(index);
-        let view = View { tables: &mut self.tables, bodies: self.bodies.as_mut() };
-        let call = view.bodies.get_mut(index.position()).and_then(|body| body.call.take());
+        let bodies = self.bodies.as_mut();
+        let body = bodies.get_mut(index.position());
+        let name = body.as_ref().and_then(|body| body.name).unwrap_or("");
+        let call = body.and_then(|body| body.call.take());
         debug_assert!(call.is_some(), "slot {} has no hook", index.position());
         if let Some((hook, arg)) = call {
+            self.tables.poller.before_hook(self.tables.hook_call(index, name));
+            let after = AfterHook(&mut self.tables);
+            let view = View { tables: &mut *after.0, bodies };
             hook(state, Thread::new(Threads::new(view.into()), index, hook, arg.into_inner()));
         }
         self.tables.settle();
@@ -170,6 +188,16 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
     /// Returns the poller.
     pub fn poller(&self) -> &P {
         &self.tables.poller
+    }
+}
+
+/// Tells the poller that a hook has ended, when this is dropped: also if the hook panics.
+struct AfterHook<'t, P: Poller, L, W>(&'t mut Tables<P, L, W>);
+
+impl<P: Poller, L, W> Drop for AfterHook<'_, P, L, W> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.0.poller.after_hook();
     }
 }
 

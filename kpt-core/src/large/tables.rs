@@ -1,5 +1,6 @@
 //! The large loop without the application's types: every operation on threads but calling them.
 
+use crate::budget;
 use crate::id::{Index, ThreadId};
 use crate::large::found::Found;
 use crate::large::head::Head;
@@ -7,7 +8,7 @@ use crate::large::link::{Link, Links, Place};
 use crate::large::queues::Queues;
 use crate::large::registry::{Again, Refusal, Registry};
 use crate::large::timers::Timers;
-use crate::poller::{Poller, Ready, Waiting};
+use crate::poller::{HookCall, Poller, Ready, Waiting};
 use crate::source::{Interest, Kind, Readiness, Source};
 use crate::time::{Instant, Period, after, later};
 use crate::when::Request;
@@ -297,10 +298,23 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
     /// Whether the turn can end without asking the poller.
     #[inline]
     pub(crate) fn can_skip_wait(&self) -> bool {
-        // Where that is 1, a hook has run since, if any thread is pending.
-        P::LOOK_EVERY > 1
-            && self.head.hooks_since_wait < P::LOOK_EVERY
-            && self.first(Place::Pending).is_some()
+        self.head.hooks_since_wait < P::LOOK_AFTER_HOOKS && self.first(Place::Pending).is_some()
+    }
+
+    /// Whether the execute threads of a turn have used up their budget.
+    #[inline]
+    pub(crate) fn is_budget_spent(&mut self) -> bool {
+        let (hooks, wait_ended) = (self.head.hooks_since_wait, self.queues.position());
+        P::LOOK_AFTER_HOOKS > 1 && budget::is_spent(&mut self.poller, hooks, wait_ended)
+    }
+
+    /// The call of a thread with that name, for the poller.
+    #[inline(always)]
+    pub(crate) fn hook_call(&self, index: Index, name: &'static str) -> HookCall {
+        let link = self.at(index);
+        let (id, kind) = (link.id(index), link.kind);
+        let due = if kind == Kind::Timer { link.deadline() } else { self.queues.position() };
+        HookCall { id, name, kind, due }
     }
 
     /// Whether no thread has ever been added.

@@ -3,7 +3,7 @@
 use heapless::Vec;
 
 use super::map::SourceMap;
-use crate::poller::{Filtered, Poller, Ready, Unwatchable};
+use crate::poller::{Filtered, HookCall, Poller, Ready, Unwatchable};
 use crate::source::{Interest, Readiness, Source};
 use crate::time::Instant;
 
@@ -96,7 +96,7 @@ impl<P> Faults<P> {
 impl<P: Poller> Poller for Faults<P> {
     type Error = P::Error;
 
-    const LOOK_EVERY: u32 = P::LOOK_EVERY;
+    const LOOK_AFTER_HOOKS: u32 = P::LOOK_AFTER_HOOKS;
 
     fn now(&mut self) -> Instant {
         let mut now = self.inner.now();
@@ -146,6 +146,14 @@ impl<P: Poller> Poller for Faults<P> {
             self.time = self.time.max(now);
         }
         Ok(self.time)
+    }
+
+    fn before_hook(&mut self, call: HookCall) {
+        self.inner.before_hook(call);
+    }
+
+    fn after_hook(&mut self) {
+        self.inner.after_hook();
     }
 }
 

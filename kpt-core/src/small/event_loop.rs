@@ -1,8 +1,9 @@
 //! The small loop: its owner, and what a turn is.
 
+use crate::budget;
 use crate::error::{Exit, Next};
 use crate::id::{Generation, Index, MAX_CAPACITY};
-use crate::poller::{Poller, Ready, Waiting};
+use crate::poller::{HookCall, Poller, Ready, Waiting};
 use crate::small::slot::{Place, Slot};
 use crate::small::table::Table;
 use crate::small::view::View;
@@ -53,7 +54,7 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
             // Nothing is watched yet, so that nothing can be found.
             let _ = self.wait(false);
         }
-        self.view()
+        view(&mut self.table, &mut self.poller)
     }
 
     /// Runs turns until no thread is left ([`Exit::Empty`]) or a hook has called [`stop`](Threads::stop)
@@ -73,8 +74,10 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
     /// [`stop`](Threads::stop) was called.
     ///
     /// 1. What an earlier `stop`, a panic, or a wait that failed has left.
-    /// 2. Execute threads that were there when the turn began, in the order of arming. If more are pending then, and fewer
-    ///    than [`LOOK_EVERY`](Poller::LOOK_EVERY) hooks have run since the poller was last asked, the turn ends here.
+    /// 2. Execute threads that were there when the turn began, in the order of arming. This step ends early, and the rest
+    ///    runs in the next turn, when [`LOOK_AFTER_HOOKS`](Poller::LOOK_AFTER_HOOKS) hooks have run since the last wait, or
+    ///    when 250 µs have passed (with a poller that bounds hooks at 1, neither: it waits in each turn). If it has not
+    ///    ended early, and execute threads are pending, the turn ends here.
     /// 3. The wait: until the nearest deadline, and without sleeping if an execute thread is pending or a source can't be
     ///    watched.
     /// 4. Writers that are ready, then readers that are ready, in the order in which the poller found them.
@@ -87,7 +90,7 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
     /// After a `stop` the turn ends without the rest; so does it after step 2 if no thread is left.
     ///
     /// What a hook adds or re-arms never runs in the same step: execute threads wait for the next turn, all else for
-    /// the next wait (which is this turn's for a hook of steps 1 and 2). So between two waits fewer than `LOOK_EVERY` +
+    /// the next wait (which is this turn's for a hook of steps 1 and 2). So between two waits fewer than `LOOK_AFTER_HOOKS` +
     /// 2 × `capacity` hooks run, and after a wait fewer than `capacity` before any thread that it found, whatever hooks do,
     /// unless they call `stop` or panic in each turn: a turn that ends by that does not get to its wait.
     ///
@@ -97,8 +100,8 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
     /// # Panics
     /// Not by itself. A panic of a hook passes through; its thread has ended, unless it was re-armed before.
     pub fn turn(&mut self, state: &mut S) -> Result<Option<Exit>, P::Error> {
-        self.run_first(state);
-        if !self.is_over() && !self.can_skip_wait() {
+        let is_spent = self.run_first(state);
+        if !self.is_over() && (is_spent || !self.can_skip_wait()) {
             self.wait(true)?;
             self.run_found(state);
         }
@@ -109,7 +112,7 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
     /// Returns what that loop should do next.
     ///
     /// The same steps as in [`turn`](Self::turn), but that the wait of step 3 only looks, and is not left out because of
-    /// `LOOK_EVERY`. Between calls the poller watches nothing: the host must know itself which events should make it call,
+    /// `LOOK_AFTER_HOOKS`. Between calls the poller watches nothing: the host must know itself which events should make it call,
     /// as a handler does that sets a line.
     ///
     /// # Errors
@@ -131,14 +134,32 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
 
 /// The steps of a turn.
 impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
-    /// Steps 1 and 2.
+    /// Steps 1 and 2. Returns whether step 2 has used up its budget.
     #[inline(always)]
-    fn run_first(&mut self, state: &mut S) {
+    fn run_first(&mut self, state: &mut S) -> bool {
         self.end_panicked();
         // Before any hook runs: what is armed from here on waits for the next turn.
         let stamp = self.table.stamp;
         self.run_found(state);
+        if P::LOOK_AFTER_HOOKS > 1 {
+            return self.run_pending(state, stamp);
+        }
         self.run_all(state, Place::Pending, Place::Pending, stamp);
+        true
+    }
+
+    /// Step 2, where it has a budget. Returns whether that is used up.
+    fn run_pending(&mut self, state: &mut S, stamp: u32) -> bool {
+        while !self.table.is_stopping
+            && let Some(index) = self.table().first(Place::Pending, Place::Pending, stamp)
+        {
+            self.call(state, index);
+            let (hooks, wait_ended) = (self.table.hooks_since_wait, self.table.wait_ended);
+            if budget::is_spent(&mut self.poller, hooks, wait_ended) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Steps 4 and 5. Only a wait makes threads ready or due, so that hooks can't add to these.
@@ -164,7 +185,15 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
         let Some(slot) = self.table.slots.get_mut(index.position()) else { return };
         slot.place = Place::Running;
         if let Some((hook, arg)) = slot.call.take() {
-            hook(state, Thread::new(self.view(), index, hook, arg.into_inner()));
+            self.poller.before_hook(HookCall {
+                id: slot.id(index),
+                name: slot.name.unwrap_or(""),
+                kind: slot.kind,
+                due: slot.due().unwrap_or(self.table.wait_ended),
+            });
+            let after = AfterHook(&mut self.poller);
+            let threads = view(&mut self.table, &mut *after.0);
+            hook(state, Thread::new(threads, index, hook, arg.into_inner()));
         }
         let slot = self.table().slots.get_mut(index.position());
         if let Some(slot) = slot.filter(|slot| slot.is_running()) {
@@ -179,9 +208,7 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
 
     /// Whether the turn can end without asking the poller.
     fn can_skip_wait(&mut self) -> bool {
-        P::LOOK_EVERY > 1
-            && self.table.hooks_since_wait < P::LOOK_EVERY
-            && self.table().has_pending()
+        self.table.hooks_since_wait < P::LOOK_AFTER_HOOKS && self.table().has_pending()
     }
 
     /// Step 3: waits, and notes what is ready or due.
@@ -237,11 +264,24 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
     fn table(&mut self) -> &mut Table<[Slot<S, A>]> {
         &mut self.table
     }
+}
 
-    #[allow(clippy::useless_conversion)] // Without the large loop, it is none.
-    fn view(&mut self) -> Threads<'_, S, A> {
-        Threads::new(View { table: &mut self.table, clock: &mut self.poller }.into())
+/// Tells the poller that a hook has ended, when this is dropped: also if the hook panics.
+struct AfterHook<'p, P: Poller>(&'p mut P);
+
+impl<P: Poller> Drop for AfterHook<'_, P> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.0.after_hook();
     }
+}
+
+#[allow(clippy::useless_conversion)] // Without the large loop, it is none.
+fn view<'t, P: Poller, S, A>(
+    table: &'t mut Table<[Slot<S, A>]>,
+    poller: &'t mut P,
+) -> Threads<'t, S, A> {
+    Threads::new(View { table, clock: poller }.into())
 }
 
 #[cfg(test)]

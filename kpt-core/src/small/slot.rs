@@ -6,7 +6,7 @@ use crate::id::{Generation, Index, ThreadId};
 use crate::row::{Row, State};
 use crate::source::{Kind, Readiness, Source};
 use crate::threads::Hook;
-use crate::time::{Period, Wide};
+use crate::time::{Instant, Period, Wide};
 
 /// Where a thread is on its way from being added to being called.
 ///
@@ -91,6 +91,11 @@ impl<S, A> Slot<S, A> {
     pub(crate) fn source(&self) -> Option<Source> {
         let is_there = self.place >= Place::Watched && self.place < Place::Due;
         is_there.then_some(Source::new(self.key.get() as u32))
+    }
+
+    /// A timer's deadline.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        (self.kind == Kind::Timer).then_some(Instant::from_micros(self.key.get()))
     }
 
     /// How many moves ago the thread came to its place, as seen from `stamp`.

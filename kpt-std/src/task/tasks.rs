@@ -2,7 +2,7 @@
 
 use kpt_core::{
     Instant, Interest, Readiness, Source,
-    poller::{Filtered, Poller, Ready, Unwatchable},
+    poller::{Filtered, HookCall, Poller, Ready, Unwatchable},
 };
 
 use super::peers::{self, SharedPeers};
@@ -52,7 +52,7 @@ impl<P: Default> Default for Tasks<P> {
 impl<P: Poller> Poller for Tasks<P> {
     type Error = P::Error;
 
-    const LOOK_EVERY: u32 = P::LOOK_EVERY;
+    const LOOK_AFTER_HOOKS: u32 = P::LOOK_AFTER_HOOKS;
 
     fn now(&mut self) -> Instant {
         self.inner.now()
@@ -94,6 +94,14 @@ impl<P: Poller> Poller for Tasks<P> {
                 return Ok(now);
             }
         }
+    }
+
+    fn before_hook(&mut self, call: HookCall) {
+        self.inner.before_hook(call);
+    }
+
+    fn after_hook(&mut self) {
+        self.inner.after_hook();
     }
 }
 

@@ -19,7 +19,7 @@ pub struct Case {
     pub capacity: usize,
     /// The large loop's.
     pub shape: Shape,
-    /// The pollers' `LOOK_EVERY`: 1, 4 or 128.
+    /// The pollers' `LOOK_AFTER_HOOKS`: 1, 4 or 128.
     pub look_every: u32,
     /// What the clocks start at.
     pub start: u64,

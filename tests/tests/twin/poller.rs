@@ -13,7 +13,7 @@ use super::event::{Event, Failed, Sources};
 use super::outside::Outside;
 use super::stage::Panic;
 
-/// Notes what the loop asks for. `LOOK` is its `LOOK_EVERY`.
+/// Notes what the loop asks for. `LOOK` is its `LOOK_AFTER_HOOKS`.
 pub struct Noting<'o, const LOOK: u32> {
     inner: Inner<'o>,
     outside: &'o Outside,
@@ -44,7 +44,7 @@ impl<'o, const LOOK: u32> Noting<'o, LOOK> {
 
 impl<const LOOK: u32> Poller for Noting<'_, LOOK> {
     type Error = Failed;
-    const LOOK_EVERY: u32 = LOOK;
+    const LOOK_AFTER_HOOKS: u32 = LOOK;
 
     fn now(&mut self) -> Instant {
         self.panic_as_told();

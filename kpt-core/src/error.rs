@@ -6,6 +6,7 @@ use core::fmt;
 use crate::time::Instant;
 
 /// Why no thread was added. Nothing has changed, and the argument is in here.
+#[non_exhaustive]
 pub enum AddError<A> {
     /// The loop has as many threads as it can have.
     Full(A),
@@ -14,6 +15,7 @@ pub enum AddError<A> {
 }
 
 /// Why a thread was not re-armed. It has ended, and its argument is in here.
+#[non_exhaustive]
 pub enum AgainError<A> {
     /// The hook itself has given the thread up, with `cancel_source`.
     Ended(A),
@@ -21,6 +23,17 @@ pub enum AgainError<A> {
     NoPeriod(A),
     /// Another thread of that kind is registered for that source.
     Taken(A),
+}
+
+/// Why a thread was not rescheduled. It is as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum RescheduleError {
+    /// The thread has ended, or it is the one that runs just now (which has `again_when` for that).
+    Stale,
+    /// Another thread of that kind is registered for that source.
+    Taken,
 }
 
 /// The id's thread has ended, or it is the one that runs just now (which has `end` for that).
@@ -152,7 +165,17 @@ impl fmt::Display for Stale {
     }
 }
 
+impl fmt::Display for RescheduleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stale => Stale.fmt(f),
+            Self::Taken => AddError::Taken(()).fmt(f),
+        }
+    }
+}
+
 impl<A> Error for AddError<A> {}
+impl Error for RescheduleError {}
 impl<A> Error for AgainError<A> {}
 impl Error for Stale {}
 

@@ -52,7 +52,7 @@ pub mod board;
 pub mod sim;
 
 pub use dump::Dump;
-pub use error::{AddError, AgainError, Exit, Next, Stale};
+pub use error::{AddError, AgainError, Exit, Next, RescheduleError, Stale};
 pub use id::ThreadId;
 pub use small::FixedLoop;
 pub use source::{Interest, Kind, Readiness, Source};

@@ -9,7 +9,7 @@ pub(crate) use either::Tables;
 
 #[cfg(feature = "large")]
 mod either {
-    use crate::error::{AddError, AgainError, Stale};
+    use crate::error::{AddError, AgainError, RescheduleError, Stale};
     use crate::id::{Index, ThreadId};
     use crate::row::Row;
     use crate::source::Source;
@@ -56,6 +56,15 @@ mod either {
             ask!(self, view => view.cancel(id))
         }
 
+        pub(crate) fn reschedule(
+            &mut self,
+            id: ThreadId,
+            request: Request,
+            value: u64,
+        ) -> Result<(), RescheduleError> {
+            ask!(self, view => view.reschedule(id, request, value))
+        }
+
         pub(crate) fn cancel_source(&mut self, source: Source) -> CancelledSource<A> {
             ask!(self, view => view.cancel_source(source))
         }
@@ -81,6 +90,10 @@ mod either {
             ask!(self, view => view.again_when(index, request, value, hook, arg))
         }
 
+        pub(crate) fn set_period(&mut self, index: Index, micros: u64) {
+            ask!(self, view => view.set_period(index, micros));
+        }
+
         #[inline]
         pub(crate) fn end(&mut self, index: Index) {
             ask!(self, view => view.end(index));
@@ -92,6 +105,10 @@ mod either {
 
         pub(crate) fn now(&mut self) -> Instant {
             ask!(self, view => view.now())
+        }
+
+        pub(crate) fn turn_time(&self) -> Instant {
+            ask!(self, view => view.turn_time())
         }
 
         pub(crate) fn len(&self) -> usize {

@@ -1,5 +1,7 @@
 //! The thread whose hook runs, as the hook sees it.
 
+use core::time::Duration;
+
 use crate::error::AgainError;
 use crate::id::{Index, ThreadId};
 use crate::row::Row;
@@ -58,9 +60,15 @@ impl<'t, S, A> Thread<'t, S, A> {
         self.row().map_or(Readiness::NONE, |row| row.readiness)
     }
 
-    /// Returns a timer's deadline. How late it runs is the time from this to `thread.threads().now()`.
+    /// Returns a timer's deadline.
     pub fn deadline(&self) -> Option<Instant> {
         self.row()?.deadline()
+    }
+
+    /// Returns how late a timer runs: the time from its deadline to now, by the poller's clock. Zero for other kinds.
+    pub fn lateness(&mut self) -> Duration {
+        let Some(deadline) = self.deadline() else { return Duration::ZERO };
+        self.own.threads.now().saturating_duration_since(deadline)
     }
 
     /// Returns the threads of the loop, to add to and to take from.
@@ -114,8 +122,9 @@ impl<'t, S, A> Thread<'t, S, A> {
     /// Re-arms the thread for something else: another delay (which becomes its period), a moment, another source, or
     /// writing in place of reading. It keeps id, name, hook and argument. It costs what adding a thread costs.
     ///
-    /// Only `After` sets the period. So a timer that should make up for what it missed calls
-    /// `thread.again_when(When::At(deadline + period))`, and may call `again` in a later run.
+    /// Only `After` and `AfterDeadline` set the period. So a timer that should make up for what it missed calls
+    /// `thread.again_when(When::At(deadline + period))`, and may call `again` in a later run. A timer whose next period has
+    /// another length calls `thread.again_when(When::AfterDeadline(period))`: it does not drift, and skips what it missed.
     ///
     /// # Errors
     /// With the argument, and the thread has ended: [`AgainError::Ended`] if the hook has given it up with
@@ -123,6 +132,19 @@ impl<'t, S, A> Thread<'t, S, A> {
     #[inline(always)]
     pub fn again_when(self, when: When) -> Result<(), AgainError<A>> {
         let (request, value) = Request::new(when);
+        if let When::AfterDeadline(_) = when {
+            return self.again_after_deadline(value);
+        }
+        self.again_request(request, value)
+    }
+
+    fn again_after_deadline(mut self, period: u64) -> Result<(), AgainError<A>> {
+        let Some(deadline) = self.deadline() else {
+            return self.again_request(Request::After, period);
+        };
+        let tables = &mut self.own.threads.tables;
+        tables.set_period(self.own.index, period);
+        let (request, value) = Request::after_deadline(period, deadline, tables.turn_time());
         self.again_request(request, value)
     }
 

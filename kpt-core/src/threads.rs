@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::dump::Dump;
-use crate::error::{AddError, Stale};
+use crate::error::{AddError, RescheduleError, Stale};
 use crate::id::{Index, ThreadId};
 use crate::row::Row;
 use crate::source::Source;
@@ -87,6 +87,25 @@ impl<'t, S, A> Threads<'t, S, A> {
         added
     }
 
+    /// Adds a thread as [`add`](Self::add) does, if at least `vacant` slots are vacant after that: so that threads of one
+    /// purpose leave room for those of another.
+    ///
+    /// # Errors
+    /// The same as [`add`](Self::add); `Full` also if fewer slots would be vacant.
+    pub fn add_leaving(
+        &mut self,
+        vacant: usize,
+        name: &'static str,
+        when: When,
+        hook: Hook<S, A>,
+        arg: A,
+    ) -> Result<ThreadId, AddError<A>> {
+        if self.vacant() <= vacant {
+            return Err(AddError::Full(arg));
+        }
+        self.add(name, when, hook, arg)
+    }
+
     /// Adds a read thread: the hook is called when `source` is readable, its other side has gone, or it has an error.
     /// It may be called for nothing, so it reads without blocking. Where [`readiness`](Thread::readiness) has
     /// [`ERROR`](crate::Readiness::ERROR), a thread that is re-armed is called again at once.
@@ -163,6 +182,93 @@ impl<'t, S, A> Threads<'t, S, A> {
         Ok(arg)
     }
 
+    /// Has a thread that waits wait for something else: another delay, a moment, another source, or writing in place of
+    /// reading. It keeps id, name, hook and argument, and stands behind those that were armed before. It is never refused
+    /// for want of room. Only `After` and `AfterDeadline` set the period.
+    ///
+    /// - A timer that is due, a reader or writer that was found ready, and an execute thread that is pending don't run for
+    ///   what they waited for until now.
+    /// - If the thread leaves a source, the poller has let go of that interest when this returns.
+    ///
+    /// It costs less than to cancel a thread and to add another.
+    ///
+    /// # Errors
+    /// [`RescheduleError::Stale`] if the thread has ended, or is the one that runs (which has
+    /// [`again_when`](Thread::again_when)); [`RescheduleError::Taken`] if another thread of that kind has that source.
+    /// Nothing has changed.
+    ///
+    /// ```
+    /// # use core::time::Duration;
+    /// # use kpt_core::{Exit, FixedLoop, Thread, ThreadId, When, sim::{SimPoller, World}};
+    /// struct Session {
+    ///     idle: Option<ThreadId>,
+    /// }
+    ///
+    /// impl Session {
+    ///     /// A request puts the end off.
+    ///     fn on_request(&mut self, mut thread: Thread<Self>) {
+    ///         if let Some(idle) = self.idle {
+    ///             let _ = thread.threads().reschedule(idle, When::After(Duration::from_secs(30)));
+    ///         }
+    ///     }
+    ///
+    ///     fn on_idle(&mut self, _: Thread<Self>) {
+    ///         self.idle = None;
+    ///     }
+    /// }
+    ///
+    /// let world = World::<4>::new();
+    /// let mut kpt: FixedLoop<_, Session, 4> = FixedLoop::new(SimPoller::new(&world));
+    /// let idle = kpt.threads().add_timer("idle", Duration::from_secs(30), Session::on_idle, ())?;
+    /// kpt.threads().add_timer("request", Duration::from_secs(20), Session::on_request, ())?;
+    /// assert_eq!(kpt.run(&mut Session { idle: Some(idle) }), Ok(Exit::Empty));
+    /// assert_eq!(world.now().as_micros(), 50_000_000);
+    /// # Ok::<(), kpt_core::AddError<()>>(())
+    /// ```
+    #[inline(always)]
+    pub fn reschedule(&mut self, id: ThreadId, when: When) -> Result<(), RescheduleError> {
+        let (request, value) = Request::new(when);
+        if let When::AfterDeadline(_) = when {
+            return self.reschedule_after_deadline(id, value);
+        }
+        self.reschedule_request(id, request, value)
+    }
+
+    fn reschedule_after_deadline(
+        &mut self,
+        id: ThreadId,
+        period: u64,
+    ) -> Result<(), RescheduleError> {
+        let row = id.index().and_then(|index| self.row(index)).filter(|row| row.id == id);
+        let Some(deadline) = row.ok_or(RescheduleError::Stale)?.deadline() else {
+            return self.reschedule_request(id, Request::After, period);
+        };
+        let (request, value) = Request::after_deadline(period, deadline, self.turn_time());
+        self.reschedule_request(id, request, value)?;
+        if let Some(index) = id.index() {
+            self.tables.set_period(index, period);
+        }
+        Ok(())
+    }
+
+    fn reschedule_request(
+        &mut self,
+        id: ThreadId,
+        request: Request,
+        value: u64,
+    ) -> Result<(), RescheduleError> {
+        self.tables.reschedule(id, request, value)?;
+        crate::log::trace!(
+            "thread {} {}: rescheduled, {} {} {}",
+            self.name_of(id),
+            id,
+            request.kind().as_str(),
+            request.what(),
+            value
+        );
+        Ok(())
+    }
+
     /// Ends the threads that wait for a source, and returns their arguments. When this returns, the poller does not watch
     /// the source, so that it may be closed, or registered anew.
     ///
@@ -186,6 +292,11 @@ impl<'t, S, A> Threads<'t, S, A> {
         self.tables.now()
     }
 
+    /// Returns when the last wait ended: the time of the turn, by which timers are due, without reading the clock.
+    pub fn turn_time(&self) -> Instant {
+        self.tables.turn_time()
+    }
+
     /// Returns the number of threads, the one that runs included.
     pub fn len(&self) -> usize {
         self.tables.len()
@@ -199,6 +310,11 @@ impl<'t, S, A> Threads<'t, S, A> {
     /// Returns the number of threads that there can be.
     pub fn capacity(&self) -> usize {
         self.tables.capacity()
+    }
+
+    /// Returns how many threads can be added before the loop is full.
+    pub fn vacant(&self) -> usize {
+        self.capacity().saturating_sub(self.len())
     }
 
     /// Returns the state of every thread, as a value to print.

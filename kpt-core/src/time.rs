@@ -1,6 +1,6 @@
 //! Time as the loop sees it: whole microseconds on a clock that starts anywhere and never goes back.
 
-use core::ops::Add;
+use core::ops::{Add, Sub};
 use core::time::Duration;
 
 /// A moment: microseconds since the start of the poller's clock, whenever that was.
@@ -46,6 +46,15 @@ impl Add<Duration> for Instant {
 
     fn add(self, delay: Duration) -> Self {
         self.saturating_add(delay)
+    }
+}
+
+/// The same as [`Instant::saturating_duration_since`].
+impl Sub for Instant {
+    type Output = Duration;
+
+    fn sub(self, earlier: Self) -> Duration {
+        self.saturating_duration_since(earlier)
     }
 }
 

@@ -20,6 +20,12 @@ pub enum When {
     /// the timer's period. `Duration::ZERO` is due in
     /// the next wait, which then does not sleep; `Duration::MAX` is never.
     After(#[cfg_attr(feature = "defmt", defmt(Debug2Format))] Duration),
+    /// This much time has passed since the timer's last deadline, or a whole multiple of it if that has been missed: the
+    /// next period, of another length, without drift. It becomes the timer's period. For a thread that is no timer, and for
+    /// one to add, it is `After`.
+    ///
+    /// In a hook, the last deadline is the one that it runs for; for a timer that waits, it is the one that it waits for.
+    AfterDeadline(#[cfg_attr(feature = "defmt", defmt(Debug2Format))] Duration),
     /// The next turn has come: what asyncio calls `call_soon`, and FRR an event.
     Now,
 }
@@ -30,7 +36,7 @@ impl When {
         match self {
             Self::Readable(_) => Kind::Read,
             Self::Writable(_) => Kind::Write,
-            Self::At(_) | Self::After(_) => Kind::Timer,
+            Self::At(_) | Self::After(_) | Self::AfterDeadline(_) => Kind::Timer,
             Self::Now => Kind::Execute,
         }
     }
@@ -39,7 +45,7 @@ impl When {
     pub const fn source(self) -> Option<Source> {
         match self {
             Self::Readable(source) | Self::Writable(source) => Some(source),
-            Self::At(_) | Self::After(_) | Self::Now => None,
+            Self::At(_) | Self::After(_) | Self::AfterDeadline(_) | Self::Now => None,
         }
     }
 }
@@ -56,16 +62,22 @@ pub(crate) enum Request {
 }
 
 impl Request {
-    /// Returns the request and its number.
+    /// Returns the request and its number. What `AfterDeadline` means for a timer that has a deadline is
+    /// [`Request::after_deadline`].
     #[inline(always)]
     pub(crate) const fn new(when: When) -> (Self, u64) {
         match when {
             When::Readable(source) => (Self::Readable, source.number() as u64),
             When::Writable(source) => (Self::Writable, source.number() as u64),
             When::At(deadline) => (Self::At, deadline.as_micros()),
-            When::After(delay) => (Self::After, micros(delay)),
+            When::After(delay) | When::AfterDeadline(delay) => (Self::After, micros(delay)),
             When::Now => (Self::Now, 0),
         }
+    }
+
+    /// Returns the request for the first multiple of `period` microseconds after `deadline` that is not before `now`.
+    pub(crate) fn after_deadline(period: u64, deadline: Instant, now: Instant) -> (Self, u64) {
+        (Self::At, Period::from_micros(period).next(deadline, now).as_micros())
     }
 
     #[inline]

@@ -12,7 +12,7 @@ pub use heap::{HeapStorage, HostTimers};
 pub use kpt_core;
 pub use kpt_core::{
     AddError, AgainError, CancelledSource, Dump, Exit, Hook, Instant, Interest, Kind, Next,
-    Readiness, Source, Stale, Thread, ThreadId, Threads, When,
+    Readiness, RescheduleError, Source, Stale, Thread, ThreadId, Threads, When,
 };
 pub use select::SelectPoller;
 pub use task::{

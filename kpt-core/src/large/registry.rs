@@ -1,5 +1,6 @@
 //! What a hook can do with the tables of a large loop, whatever their poller, capacity and timer structure.
 
+use crate::error::RescheduleError;
 use crate::id::{Index, ThreadId};
 use crate::large::head::Head;
 use crate::large::link::Link;
@@ -43,10 +44,15 @@ pub(crate) trait Registry {
         Instant::NEVER
     }
 
-    /// Adds a thread, or registers the one that runs for something else.
+    /// When the last wait ended.
+    fn turn_time(&self) -> Instant {
+        Instant::ZERO
+    }
+
+    /// Adds a thread, or registers one that is there for something else.
     fn register(
         &mut self,
-        _running: Option<Index>,
+        _thread: Option<Index>,
         _request: Request,
         _value: u64,
     ) -> Result<ThreadId, Refusal> {
@@ -56,6 +62,17 @@ pub(crate) trait Registry {
     /// Registers the running thread once more as it was.
     fn again(&mut self, _index: Index, _period: Period) -> Again {
         Again::Ended
+    }
+
+    /// Registers the thread that has the slot for something else, if it is the one that `id` means.
+    fn reschedule(
+        &mut self,
+        _index: Index,
+        _id: ThreadId,
+        _request: Request,
+        _value: u64,
+    ) -> Result<(), RescheduleError> {
+        Err(RescheduleError::Stale)
     }
 
     /// Ends a thread, wherever it is, and tells the poller at once.

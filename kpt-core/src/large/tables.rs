@@ -1,6 +1,7 @@
 //! The large loop without the application's types: every operation on threads but calling them.
 
 use crate::budget;
+use crate::error::RescheduleError;
 use crate::id::{Index, ThreadId};
 use crate::large::found::Found;
 use crate::large::head::Head;
@@ -42,20 +43,24 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Registry for Tables
         now
     }
 
+    fn turn_time(&self) -> Instant {
+        self.queues.position()
+    }
+
     fn register(
         &mut self,
-        running: Option<Index>,
+        thread: Option<Index>,
         request: Request,
         value: u64,
     ) -> Result<ThreadId, Refusal> {
         let kind = request.kind();
         if kind.has_source() {
             let taken = self.find(Source::new(value as u32), kind);
-            if taken.is_some() && taken != running {
+            if taken.is_some() && taken != thread {
                 return Err(Refusal::Taken);
             }
         }
-        let index = match running {
+        let index = match thread {
             Some(index) => index,
             None => self.first(Place::Vacant).ok_or(Refusal::Full)?,
         };
@@ -67,19 +72,19 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Registry for Tables
             Request::After => after(self.now(), value).as_micros(),
             Request::Now => u64::from(self.head.turn),
         };
-        if running.is_none() {
+        if thread.is_none() {
             self.head.count_added();
             self.edit(index, Link::count_tenant);
         }
-        let left = running.and_then(|index| self.source_of(index));
-        if running.is_some() {
+        let left = thread.and_then(|index| self.source_of(index));
+        if thread.is_some() {
             self.move_to(index, Place::GivenUp);
         }
         self.arm(index, kind, key);
         if let Some(left) = left.filter(|_| self.source_of(index) != left) {
             self.tell(left);
         }
-        if running.is_some() {
+        if self.head.is_running(index) {
             // Not before: should the poller panic, the thread has ended, as it has no hook.
             self.head.running = None;
         }
@@ -97,6 +102,21 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Registry for Tables
             return Again::Done;
         }
         self.wait_again(index, period)
+    }
+
+    fn reschedule(
+        &mut self,
+        index: Index,
+        id: ThreadId,
+        request: Request,
+        value: u64,
+    ) -> Result<(), RescheduleError> {
+        let link = self.at(index);
+        if !link.is_tenant(id) || link.place <= Place::Retired {
+            return Err(RescheduleError::Stale);
+        }
+        self.register(Some(index), request, value).map_err(|_| RescheduleError::Taken)?;
+        Ok(())
     }
 
     fn release(&mut self, index: Index) {

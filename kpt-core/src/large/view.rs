@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 
-use crate::error::{AddError, AgainError, Stale};
+use crate::error::{AddError, AgainError, RescheduleError, Stale};
 use crate::id::{Index, ThreadId};
 use crate::large::link::{Links, Place};
 use crate::large::registry::{Again, Refusal, Registry};
@@ -10,7 +10,7 @@ use crate::large::storage::Body;
 use crate::row::{Row, State};
 use crate::source::Source;
 use crate::threads::{CancelledSource, Hook};
-use crate::time::Instant;
+use crate::time::{Instant, Period};
 use crate::when::Request;
 
 /// The tables of a large loop, without its poller, its capacity and its timer structure.
@@ -66,6 +66,25 @@ impl<'t, S, A> View<'t, S, A> {
         Ok(arg.into_inner())
     }
 
+    pub(crate) fn reschedule(
+        &mut self,
+        id: ThreadId,
+        request: Request,
+        value: u64,
+    ) -> Result<(), RescheduleError> {
+        let index = id.index().ok_or(RescheduleError::Stale)?;
+        let body = self.bodies.get_mut(index.position()).ok_or(RescheduleError::Stale)?;
+        // No hook in the body: the slot is vacant, or its thread runs.
+        if body.call.is_none() {
+            return Err(RescheduleError::Stale);
+        }
+        self.tables.reschedule(index, id, request, value)?;
+        if request == Request::After {
+            body.period = request.period(value);
+        }
+        Ok(())
+    }
+
     pub(crate) fn cancel_source(&mut self, source: Source) -> CancelledSource<A> {
         let [writer, reader] = self.tables.release_source(source);
         let mut take_arg = |index: Option<Index>| {
@@ -118,6 +137,12 @@ impl<'t, S, A> View<'t, S, A> {
         Ok(())
     }
 
+    pub(crate) fn set_period(&mut self, index: Index, micros: u64) {
+        if let Some(body) = self.bodies.get_mut(index.position()) {
+            body.period = Period::from_micros(micros);
+        }
+    }
+
     pub(crate) fn end(&mut self, index: Index) {
         self.tables.release(index);
         if let Some(body) = self.bodies.get_mut(index.position()) {
@@ -131,6 +156,10 @@ impl<'t, S, A> View<'t, S, A> {
 
     pub(crate) fn now(&mut self) -> Instant {
         self.tables.now()
+    }
+
+    pub(crate) fn turn_time(&self) -> Instant {
+        self.tables.turn_time()
     }
 
     pub(crate) fn len(&self) -> usize {

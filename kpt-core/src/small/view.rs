@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 
-use crate::error::{AddError, AgainError, Stale};
+use crate::error::{AddError, AgainError, RescheduleError, Stale};
 use crate::id::{Generation, Index, ThreadId};
 use crate::poller::Poller;
 use crate::row::Row;
@@ -10,7 +10,7 @@ use crate::small::slot::{Place, Slot};
 use crate::small::table::Table;
 use crate::source::{Kind, Source};
 use crate::threads::{CancelledSource, Hook};
-use crate::time::{Instant, Wide, after, later};
+use crate::time::{Instant, Period, Wide, after, later};
 use crate::when::Request;
 
 /// The clock of a poller, whatever its other types are.
@@ -66,6 +66,28 @@ impl<S, A> View<'_, S, A> {
         // A running thread has its argument, and a vacant slot none.
         let slot = slot.filter(is_meant).filter(|slot| slot.call.is_some()).ok_or(Stale)?;
         slot.vacate().ok_or(Stale)
+    }
+
+    /// Lets a thread that waits, or was found ready or due, wait for something else.
+    #[cfg_attr(feature = "large", inline(never))]
+    pub(crate) fn reschedule(
+        &mut self,
+        id: ThreadId,
+        request: Request,
+        value: u64,
+    ) -> Result<(), RescheduleError> {
+        let index = id.index().ok_or(RescheduleError::Stale)?;
+        let slot = self.table.slots.get(index.position());
+        let is_meant =
+            |slot: &Slot<S, A>| slot.generation.number() == id.generation() && slot.call.is_some();
+        let slot = slot.filter(|slot| is_meant(slot)).ok_or(RescheduleError::Stale)?;
+        // What it has itself, it may go on with.
+        let is_its_own = slot.has(request.kind(), Source::new(value as u32));
+        if !is_its_own && self.is_taken(request, value, Place::Running) {
+            return Err(RescheduleError::Taken);
+        }
+        self.arm(index, request, value);
+        Ok(())
     }
 
     /// Ends both threads of a source. The one that runs keeps its slot until its hook returns.
@@ -131,6 +153,12 @@ impl<S, A> View<'_, S, A> {
         Ok(())
     }
 
+    pub(crate) fn set_period(&mut self, index: Index, micros: u64) {
+        if let Some(slot) = self.table.slots.get_mut(index.position()) {
+            slot.period = Period::from_micros(micros);
+        }
+    }
+
     /// Ends the running thread.
     #[cfg_attr(feature = "large", inline(never))]
     pub(crate) fn end(&mut self, index: Index) {
@@ -179,6 +207,10 @@ impl<S, A> View<'_, S, A> {
 
 /// What can be seen.
 impl<S, A> View<'_, S, A> {
+    pub(crate) fn turn_time(&self) -> Instant {
+        self.table.wait_ended
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.table.len()
     }

@@ -18,9 +18,9 @@ use core::time::Duration;
 use kpt_core::board::{Board, Buffer, Clock, Counter, LinePoller, Lines, Mailbox};
 use kpt_core::sim::{Faults, SimPoller, World};
 use kpt_core::{
-    AddError, AgainError, Exit, FixedLoop, Instant, Interest, Next, Readiness, Source, Thread,
-    ThreadId, Threads, When,
-    poller::{Filtered, Poller, Ready, Unwatchable, Waiting},
+    AgainError, Exit, FixedLoop, Instant, Interest, Next, Readiness, Source, Thread, ThreadId,
+    Threads, When,
+    poller::{Filtered, HookCall, Poller, Ready, Unwatchable, Waiting},
 };
 
 // SAFETY: neither `unknown` nor `seen` has preconditions. The probe is linked and not run, so the linker is told an
@@ -53,6 +53,8 @@ struct Outside;
 impl Poller for Outside {
     type Error = u64;
 
+    const LOOK_AFTER_HOOKS: u32 = 1_024;
+
     fn now(&mut self) -> Instant {
         Instant::from_micros(unknown())
     }
@@ -76,6 +78,14 @@ impl Poller for Outside {
             seen(u64::from(inner.ask(&mut unknown_answer)));
         }
         if unknown() == 0 { Ok(Instant::from_micros(unknown())) } else { Err(unknown()) }
+    }
+
+    fn before_hook(&mut self, call: HookCall) {
+        seen(call.id.to_raw() ^ call.name.len() as u64 ^ call.due.as_micros() ^ call.kind as u64);
+    }
+
+    fn after_hook(&mut self) {
+        seen(4);
     }
 }
 
@@ -192,7 +202,7 @@ fn see_next(next: Next) {
 fn use_threads<'a>(threads: &mut Threads<'_, State<'a>, u32>, state: &mut State<'a>) {
     match threads.add("probe", unknown_when(), hook, unknown() as u32) {
         Ok(id) => state.id = Some(id),
-        Err(error @ (AddError::Full(_) | AddError::Taken(_))) => {
+        Err(error) => {
             let _ = write!(Sink, "{error} {error:?}");
             seen(u64::from(error.into_arg()));
         }
@@ -211,6 +221,14 @@ fn use_threads<'a>(threads: &mut Threads<'_, State<'a>, u32>, state: &mut State<
                 .map_or_else(|stale| u64::from(write!(Sink, "{stale}").is_ok()), u64::from),
         );
     }
+    if let Some(id) = ThreadId::from_raw(unknown()).or(state.id)
+        && let Err(error) = threads.reschedule(id, unknown_when())
+    {
+        let _ = write!(Sink, "{error} {error:?}");
+    }
+    let leaving = threads.add_leaving(unknown() as usize, "leaving", unknown_when(), hook, 5);
+    seen(leaving.map_or_else(|error| u64::from(error.into_arg()), ThreadId::to_raw));
+    seen(threads.vacant() as u64 ^ threads.turn_time().as_micros());
     let cancelled = threads.cancel_source(source);
     seen(u64::from(cancelled.reader.unwrap_or(0) ^ cancelled.writer.unwrap_or(0)));
     seen(threads.now().as_micros());
@@ -225,6 +243,7 @@ fn use_threads<'a>(threads: &mut Threads<'_, State<'a>, u32>, state: &mut State<
 fn hook<'a>(state: &mut State<'a>, mut thread: Thread<'_, State<'a>, u32>) {
     seen(thread.id().to_raw() ^ thread.name().len() as u64 ^ thread.kind().as_str().len() as u64);
     seen(thread.deadline().map_or(0, Instant::as_micros));
+    seen(thread.lateness().as_micros() as u64);
     seen(thread.source().map_or(0, |source| u64::from(source.number())));
     let _ = write!(Sink, "{}", thread.readiness());
     seen(state.world.now().as_micros());
@@ -341,6 +360,7 @@ fn unknown_when() -> When {
         1 => When::Writable(Source::new(unknown() as u32)),
         2 => When::At(Instant::from_micros(unknown())),
         3 => When::After(unknown_duration()),
+        4 => When::AfterDeadline(unknown_duration()),
         _ => When::Now,
     }
 }

@@ -13,7 +13,9 @@ pub fn judge(log: &[Entry]) -> Result<(), String> {
     let mut audit = Audit::default();
     for Entry { at, event } in log {
         match *event {
-            Event::Added(tag, when) | Event::Again(tag, Again::Done(Some(when))) => {
+            Event::Added(tag, when)
+            | Event::Again(tag, Again::Done(Some(when)))
+            | Event::Rescheduled(tag, when, Ok(())) => {
                 audit.register(tag, when, *at);
             }
             Event::Rearms(tag) | Event::Again(tag, Again::Done(None)) => audit.register_again(tag),
@@ -41,12 +43,21 @@ struct Thread {
     period: Option<u64>,
     /// That of the last call.
     deadline: Option<Instant>,
+    is_timer: bool,
 }
 
 #[derive(Clone, Copy)]
 struct Registration {
     order: u64,
     not_before: u64,
+}
+
+impl Thread {
+    /// The deadline that a timer waits for, or was called for; at the least.
+    fn last_deadline(&self) -> u64 {
+        let called_for = self.deadline.map_or(0, Instant::as_micros);
+        self.waits.map_or(called_for, |waits| waits.not_before)
+    }
 }
 
 impl Audit {
@@ -57,15 +68,19 @@ impl Audit {
     }
 
     fn register(&mut self, tag: u32, when: When, now: Instant) {
+        let thread = self.thread(tag);
         let mut not_before = 0;
-        if let When::After(delay) = when {
+        if let When::After(delay) | When::AfterDeadline(delay) = when {
             let micros = u64::try_from(delay.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX);
-            self.thread(tag).period = Some(micros);
+            thread.period = Some(micros);
+            let goes_on = thread.is_timer && matches!(when, When::AfterDeadline(_));
+            let start = if goes_on { thread.last_deadline() } else { now.as_micros() };
             // No delay is one that is over.
-            not_before = if micros == 0 { 0 } else { now.as_micros().saturating_add(micros) };
+            not_before = if micros == 0 && !goes_on { 0 } else { start.saturating_add(micros) };
         } else if let When::At(moment) = when {
             not_before = moment.as_micros();
         }
+        thread.is_timer = when.kind() == Kind::Timer;
         self.wait(tag, not_before);
     }
 

@@ -91,8 +91,12 @@ impl Dice {
 
     fn act(&mut self) -> Act {
         match self.below(64) {
-            0..=27 => Act::Add(self.spec()),
-            28..=34 => {
+            0..=24 => Act::Add(self.spec()),
+            25..=28 => {
+                let reach = self.of(&[3, 8, 64]);
+                Act::Reschedule(self.below(reach), self.want())
+            }
+            29..=34 => {
                 let reach = self.of(&[3, 8, 64]);
                 Act::Cancel(self.below(reach))
             }
@@ -162,6 +166,7 @@ impl Dice {
         match self.below(8) {
             0 => Want::Ahead(self.length()),
             1 => Want::Behind(self.length()),
+            3 => Want::AfterDeadline(self.delay()),
             2 => Want::At(self.of(&[0, 1, 1 << 40, last, u64::MAX])),
             _ => Want::After(self.delay()),
         }

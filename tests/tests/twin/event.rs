@@ -1,6 +1,6 @@
 //! What can be seen of a loop, in the order in which it happens.
 
-use kpt_core::{Exit, Instant, Interest, Kind, Next, Readiness, When};
+use kpt_core::{Exit, Instant, Interest, Kind, Next, Readiness, RescheduleError, When};
 
 use super::input::SOURCES;
 
@@ -14,7 +14,11 @@ pub struct Entry {
 /// Threads are known by their tag: how many had been tried to add before.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
+    /// The poller hears of a call of a hook: the thread's name and kind, and since when it could have run.
+    Before(&'static str, Kind, Instant),
     Called(Seen),
+    /// The poller hears that the hook has ended.
+    After,
     /// The hook that runs looks at its thread once more.
     Looked(Seen),
     Added(u32, When),
@@ -22,6 +26,7 @@ pub enum Event {
     Taken(u32),
     /// The argument of the thread that was cancelled, or `None` for a stale id.
     Cancelled(Option<u32>),
+    Rescheduled(u32, When, Result<(), RescheduleError>),
     SourceCancelled {
         reader: Option<u32>,
         writer: Option<u32>,
@@ -136,7 +141,7 @@ impl From<When> for Sources {
         match when {
             When::Readable(source) => Self::of(source.number(), Interest::READABLE),
             When::Writable(source) => Self::of(source.number(), Interest::WRITABLE),
-            When::At(_) | When::After(_) | When::Now => Self::default(),
+            _ => Self::default(),
         }
     }
 }

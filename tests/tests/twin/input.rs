@@ -65,6 +65,8 @@ pub enum Act {
     /// Cancel what becomes of the id that was handed out so many ids before the last one if these bits are changed.
     ForgeFrom(u32, u64),
     CancelSource(u32),
+    /// Have the thread with the id that was handed out so many ids before the last one wait for something else.
+    Reschedule(u32, Want),
     Stop,
     Now,
     Dump,
@@ -91,6 +93,7 @@ pub enum Want {
     Read(u32),
     Write(u32),
     After(Duration),
+    AfterDeadline(Duration),
     Ahead(u64),
     Behind(u64),
     At(u64),
@@ -104,6 +107,7 @@ impl Want {
             Self::Read(source) => When::Readable(Source::new(source)),
             Self::Write(source) => When::Writable(Source::new(source)),
             Self::After(delay) => When::After(delay),
+            Self::AfterDeadline(delay) => When::AfterDeadline(delay),
             Self::Ahead(micros) => When::At(Instant::from_micros(now.saturating_add(micros))),
             Self::Behind(micros) => When::At(Instant::from_micros(now.saturating_sub(micros))),
             Self::At(micros) => When::At(Instant::from_micros(micros)),

@@ -6,7 +6,7 @@ use std::panic::resume_unwind;
 use kpt_core::sim::{Faults, SimPoller};
 use kpt_core::{
     Instant, Interest, Readiness, Source,
-    poller::{Filtered, Poller, Ready, Unwatchable},
+    poller::{Filtered, HookCall, Poller, Ready, Unwatchable},
 };
 
 use super::event::{Event, Failed, Sources};
@@ -73,6 +73,14 @@ impl<const LOOK: u32> Poller for Noting<'_, LOOK> {
         };
         self.outside.note(Event::Waited(result));
         result
+    }
+
+    fn before_hook(&mut self, call: HookCall) {
+        self.outside.note(Event::Before(call.name, call.kind, call.due));
+    }
+
+    fn after_hook(&mut self) {
+        self.outside.note(Event::After);
     }
 }
 

@@ -74,6 +74,10 @@ impl<'o> Stage<'o> {
                     self.forge(threads, id.to_raw() ^ bits);
                 }
             }
+            Act::Reschedule(back, want) => {
+                let meant = self.nth_last(back);
+                self.reschedule(threads, meant, want);
+            }
             Act::CancelSource(source) => self.cancel_source(threads, source, own),
             Act::Stop => threads.stop(),
             Act::Now => {
@@ -115,6 +119,7 @@ impl<'o> Stage<'o> {
             }
             Err(AddError::Full(arg)) => Event::Full(arg.tag),
             Err(AddError::Taken(arg)) => Event::Taken(arg.tag),
+            Err(error) => unreachable!("{error}"),
         };
         outside.note(event);
     }
@@ -126,12 +131,30 @@ impl<'o> Stage<'o> {
         self.outside.note(Event::Cancelled(arg.map(|arg| arg.tag)));
     }
 
+    fn reschedule(
+        &mut self,
+        threads: &mut Threads<'_, Self, Arg<'o>>,
+        meant: Option<(u32, ThreadId)>,
+        want: Want,
+    ) {
+        let Some((tag, id)) = meant else { return };
+        let when = want.when(self.outside.world.now());
+        let rescheduled = threads.reschedule(id, when);
+        if rescheduled.is_ok() {
+            self.outside.rearm(tag, when.into());
+            self.outside.check_watched();
+        }
+        self.outside.note(Event::Rescheduled(tag, when, rescheduled));
+    }
+
     /// Cancels an id that was not handed out.
     fn forge(&mut self, threads: &mut Threads<'_, Self, Arg<'o>>, word: u64) {
         let id = ThreadId::from_raw(word);
         let id = id.filter(|&id| self.granted.iter().all(|&(_, other)| other != id));
-        let is_cancelled = id.is_some_and(|id| threads.cancel(id).is_ok());
-        assert!(!is_cancelled, "an id that was not handed out touches a thread");
+        let is_there = id.is_some_and(|id| {
+            threads.reschedule(id, When::Now).is_ok() || threads.cancel(id).is_ok()
+        });
+        assert!(!is_there, "an id that was not handed out touches a thread");
     }
 
     fn cancel_source(
@@ -257,6 +280,7 @@ impl<'o> Stage<'o> {
             Err(AgainError::Ended(arg)) => Event::Again(arg.tag, Again::Ended),
             Err(AgainError::NoPeriod(arg)) => Event::Again(arg.tag, Again::NoPeriod),
             Err(AgainError::Taken(arg)) => Event::Again(arg.tag, Again::Taken),
+            Err(error) => unreachable!("{error}"),
         };
         self.outside.note(event);
     }

@@ -6,8 +6,8 @@
 #   doc       docs build without a warning
 #   test      all tests and the examples in the docs
 #   no-panic  no operation of kpt-core can panic, on the host; mcu does this and the same for microcontrollers
-#   speed     tables and tasks beside rivals, in one run; fails when kpt takes more than its part. For a machine that does
-#             nothing else, so not in CI
+#   speed     timers, threads and tasks beside rivals (libev and what std has), each in one run; fails when kpt takes more
+#             than its part. For a machine that does nothing else, so not in CI
 #   tiny      a static binary without std, and one with; their sizes
 #   mcu       firmware in QEMU: traces, stress, no panic, sizes; unpacks a toolchain where rustup has no target
 #   asan      the tests of tasks with AddressSanitizer
@@ -16,17 +16,37 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-# Installs a program that a check uses besides Rust and gcc, if it is missing: only as root and with apt-get. Elsewhere,
-# and where that fails, the check does without.
+# Installs what a check uses besides Rust and gcc, if it is missing: only as root and with apt-get. Elsewhere, and where
+# that fails, the check does without.
+# Usage: need PROGRAM [PACKAGE], or need /PATH/OF/A/FILE PACKAGE; a package is called as its program, unless it is said
 need() {
-    if command -v "$1" >/dev/null || [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    local package=${2:-$1}
+    if command -v "$1" >/dev/null || [[ $1 == /* && -e $1 ]]; then
         return
     fi
-    { apt-get update && apt-get install --yes --no-install-recommends "$1"; } >&2 || echo "ci.sh: without $1" >&2
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        echo "ci.sh: without $package" >&2
+        return
+    fi
+    { apt-get update && apt-get install --yes --no-install-recommends "$package"; } >&2 ||
+        echo "ci.sh: without $package" >&2
+}
+
+need_libev() {
+    need /usr/include/ev.h libev-dev
+}
+
+# cargo for tests/speed, which has a workspace of its own.
+cargo_speed() {
+    local verb=$1
+    shift
+    cargo "$verb" --quiet --locked --manifest-path tests/speed/Cargo.toml \
+        --target-dir "${CARGO_TARGET_DIR:-target}/speed" "$@"
 }
 
 fmt() {
     cargo fmt --all --check
+    cargo fmt --manifest-path tests/speed/Cargo.toml --check
 }
 
 lint() {
@@ -38,6 +58,9 @@ lint() {
     for features in log postcard log,postcard; do
         cargo clippy -p kpt-std --features "$features" -- -D warnings
     done
+    need_libev # Without it, the code that needs it is not looked at.
+    cargo_speed clippy --all-targets -- -D warnings
+    KPT_NO_LIBEV=1 cargo_speed clippy --all-targets -- -D warnings
 }
 
 doc() {
@@ -56,8 +79,11 @@ no_panic() {
 }
 
 speed() {
-    cargo bench --quiet -p kpt-tests --bench speed
-    cargo bench --quiet -p kpt-tests --bench tasks
+    local result=0
+    need_libev
+    cargo_speed run --release --bin speed || result=1
+    cargo bench --quiet -p kpt-tests --bench tasks || result=1
+    return $result
 }
 
 tiny() {

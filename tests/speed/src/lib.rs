@@ -1,0 +1,4 @@
+//! What the contestants have in common.
+
+pub mod gaps;
+pub mod random;

@@ -1,0 +1,68 @@
+//! Rounds in turns, and what they say.
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::contestants::{Contestant, median};
+
+/// What one operation takes on each side, in nanoseconds of the CPU, in the round in the middle and in the best one.
+pub struct Comparison {
+    /// kpt's.
+    pub ours: Times,
+    /// The rival's, if there is one.
+    pub rival: Option<Times>,
+}
+
+/// Of the rounds of one side.
+#[derive(Clone, Copy)]
+pub struct Times {
+    /// Of the round in the middle.
+    pub median: f64,
+    /// Of the best one.
+    pub minimum: f64,
+}
+
+impl Comparison {
+    /// Runs rounds of `times` operations on one side and the other in turns, after one of each that does not count.
+    pub fn run(
+        ours: &mut dyn Contestant,
+        mut rival: Option<&mut (dyn Contestant + 'static)>,
+        rounds: usize,
+        times: usize,
+    ) -> Self {
+        let mut nanos = [Vec::new(), Vec::new()];
+        for _ in 0..=rounds {
+            nanos[0].push(round(ours, times));
+            if let Some(rival) = &mut rival {
+                nanos[1].push(round(*rival, times));
+            }
+        }
+        let [ours, rival] = nanos.map(|mut nanos| Times::of(nanos.get_mut(1..)?));
+        Self { ours: ours.expect("there are rounds"), rival }
+    }
+
+    /// kpt's part of the rival's time: of the medians, and of the minima.
+    pub fn ratios(&self) -> Option<(f64, f64)> {
+        let rival = self.rival?;
+        Some((self.ours.median / rival.median, self.ours.minimum / rival.minimum))
+    }
+}
+
+impl Times {
+    fn of(nanos: &mut [f64]) -> Option<Self> {
+        let median = median(nanos)?;
+        Some(Self { median, minimum: nanos[0] })
+    }
+}
+
+/// Nanoseconds of the CPU for one operation, those of the kernel included.
+fn round(contestant: &mut dyn Contestant, times: usize) -> f64 {
+    let start = cpu_nanos();
+    contestant.run(times);
+    (cpu_nanos() - start) / times as f64
+}
+
+/// The time that the process has had of CPUs.
+fn cpu_nanos() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
+}

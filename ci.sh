@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All checks, for people and for CI.
-# Usage: ./ci.sh [VERB...]     without a verb: fmt lint doc test tiny mcu
+# Usage: ./ci.sh [VERB...]     without a verb: fmt lint doc test count tiny mcu
 #   fmt       the code is formatted
 #   lint      clippy, with every combination of features, no warning
 #   doc       docs build without a warning
@@ -8,6 +8,7 @@
 #   no-panic  no operation of kpt-core can panic, on the host; mcu does this and the same for microcontrollers
 #   speed     timers, threads and tasks beside rivals (libev and what std has), each in one run; fails when kpt takes more
 #             than its part. For a machine that does nothing else, so not in CI
+#   count     the instructions of operations, by callgrind, are those of a table, within 3 %
 #   tiny      a static binary without std, and one with; their sizes
 #   mcu       firmware in QEMU: traces, stress, no panic, sizes; unpacks a toolchain where rustup has no target
 #   asan      the tests of tasks with AddressSanitizer
@@ -86,6 +87,11 @@ speed() {
     return $result
 }
 
+count() {
+    need valgrind
+    tests/speed/count.sh
+}
+
 tiny() {
     examples/tiny/run.sh
 }
@@ -112,13 +118,13 @@ deep() {
 
 for verb in "${@:-all}"; do
     case $verb in
-        fmt | lint | doc | speed | tiny | mcu | asan | deep) "$verb" ;;
+        fmt | lint | doc | speed | count | tiny | mcu | asan | deep) "$verb" ;;
         valgrind) run_valgrind ;;
         test) run_tests ;;
         no-panic) no_panic ;;
-        all) fmt; lint; doc; run_tests; tiny; mcu ;;
+        all) fmt; lint; doc; run_tests; count; tiny; mcu ;;
         *)
-            sed -n '3,15p' "$0" >&2
+            sed -n '3,16p' "$0" >&2
             exit 2
             ;;
     esac

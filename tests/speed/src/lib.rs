@@ -1,4 +1,4 @@
-//! What the contestants have in common.
+//! What the programs `speed` and `count` have in common.
 
 pub mod gaps;
 pub mod random;

@@ -23,6 +23,7 @@ fn find_libev() -> Result<(), &'static str> {
         return Err("KPT_NO_LIBEV was set when this was built");
     }
     let mut build = cc::Build::new();
+    // The macros of ev.h look at a watcher as one of several types.
     build.file("src/libev.c").flag_if_supported("-fno-strict-aliasing");
     let compiler = build.try_get_compiler().map_err(|_| "there is no C compiler")?;
     let mut command = compiler.to_command();

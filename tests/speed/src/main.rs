@@ -4,6 +4,9 @@
 //! kernel's part included: where loops sleep, waking up is most of it. The table has the ratio of the rounds in the middle,
 //! which must not be above its limit, and of the best rounds. One that is above ends the program with status 1.
 //!
+//! libev waits with epoll, whose timeouts are whole milliseconds: it wakes less often than kpt, and its timers are later.
+//! With `LIBEV_FLAGS=1` in the environment, it waits with select.
+//!
 //! Usage: speed [PART]     only cases with this in the name, or with this rival
 
 mod cases;
@@ -74,8 +77,8 @@ fn run(case: &Case) -> bool {
     } else {
         println!("{:>9}{:>9}{:>8}{:>7.2}  missing", "-", "-", "-", case.limit);
     }
-    if let Some(late) = ours.lateness(case.times) {
-        let theirs = rival.and_then(|mut rival| rival.lateness(case.times));
+    let late = stats::lateness(ours.as_mut(), rival.as_deref_mut(), case.times);
+    if let [Some(late), theirs] = late {
         let theirs = theirs.map_or(String::new(), |late| format!(", {} {late:?}", case.rival));
         println!("    late, in the middle: kpt {late:?}{theirs}");
     }

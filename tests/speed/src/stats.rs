@@ -1,5 +1,7 @@
 //! Rounds in turns, and what they say.
 
+use std::time::Duration;
+
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::contestants::{Contestant, median};
@@ -52,6 +54,21 @@ impl Times {
         let median = median(nanos)?;
         Some(Self { median, minimum: nanos[0] })
     }
+}
+
+/// How late timers are on each side: of a few more runs in turns, the one in the middle. `None` where no timers fire.
+pub fn lateness(
+    ours: &mut dyn Contestant,
+    mut rival: Option<&mut (dyn Contestant + 'static)>,
+    times: usize,
+) -> [Option<Duration>; 2] {
+    const RUNS: usize = 5;
+    let mut late = [Vec::new(), Vec::new()];
+    for _ in 0..RUNS {
+        late[0].extend(ours.lateness(times));
+        late[1].extend(rival.as_mut().and_then(|rival| rival.lateness(times)));
+    }
+    late.map(|mut late| median(&mut late))
 }
 
 /// Nanoseconds of the CPU for one operation, those of the kernel included.

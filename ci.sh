@@ -2,7 +2,7 @@
 # All checks, for people and for CI.
 # Usage: ./ci.sh [VERB...]     without a verb: fmt lint doc test count tiny mcu
 #   fmt       the code is formatted
-#   lint      clippy, with every combination of features, no warning
+#   lint      clippy, with every combination of features, no warning; nothing newer than the lowest Rust
 #   doc       docs build without a warning
 #   test      all tests and the examples in the docs
 #   no-panic  no operation of kpt-core can panic, on the host; mcu does this and the same for microcontrollers
@@ -50,6 +50,7 @@ fmt() {
     cargo fmt --manifest-path tests/speed/Cargo.toml --check
 }
 
+# Fails as well on what the standard library has gained since `rust-version` in Cargo.toml (clippy::incompatible_msrv).
 lint() {
     cargo clippy --workspace --all-targets -- -D warnings
     for features in "" log defmt critical-section log,defmt,critical-section,multicore; do

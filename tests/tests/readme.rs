@@ -1,7 +1,7 @@
 //! What the README says in numbers, and no other test pins.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 #[test]
 fn the_unsafe_blocks_are_as_many_as_the_readme_says() {
@@ -14,6 +14,38 @@ fn the_unsafe_blocks_are_as_many_as_the_readme_says() {
     assert_eq!(file, "sys.rs");
     let claim = format!("`kpt-std` has {count} unsafe blocks, all in `sys.rs`");
     assert!(include_str!("../../README.md").contains(&claim), "the README does not say: {claim}");
+}
+
+/// Clippy reads it of each package, and so does a compiler that is too old.
+#[test]
+fn the_lowest_rust_is_the_same_everywhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut manifests = Vec::new();
+    find_manifests(&root, &mut manifests);
+    assert!(manifests.len() > 10, "{manifests:?}");
+    let lowest = env!("CARGO_PKG_RUST_VERSION");
+    let in_figures = format!("rust-version = \"{lowest}\"");
+    for manifest in manifests {
+        let text = fs::read_to_string(&manifest).expect("manifests are text");
+        let mut lines = text.lines();
+        let is_the_same =
+            lines.any(|line| line == in_figures || line == "rust-version.workspace = true");
+        assert!(is_the_same, "{} does not say {in_figures}", manifest.display());
+    }
+    let claim = format!("Rust ({lowest} or later)");
+    assert!(include_str!("../../README.md").contains(&claim), "the README does not say: {claim}");
+}
+
+/// All `Cargo.toml` that are not in a folder of what was built.
+fn find_manifests(folder: &Path, manifests: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("the folder is there").flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        if path.is_dir() && name != "target" && name != ".git" {
+            find_manifests(&path, manifests);
+        } else if name == "Cargo.toml" {
+            manifests.push(path);
+        }
+    }
 }
 
 /// Files with unsafe blocks, and how many they have.

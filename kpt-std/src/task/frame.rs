@@ -332,7 +332,11 @@ fn cost(frame: &Frame) -> usize {
 
 /// The text, or as much of its beginning as fits.
 pub fn cut(text: &str, most: usize) -> &str {
-    &text[..text.floor_char_boundary(most)]
+    let mut end = most.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 #[cfg(test)]

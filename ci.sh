@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # All checks, for people and for CI.
-# Usage: ./ci.sh [VERB...]     without a verb: fmt lint doc test count tiny mcu
+# Usage: ./ci.sh [VERB...]     without a verb: fmt lint doc package test count tiny mcu
 #   fmt       the code is formatted
 #   lint      clippy, with every combination of features, no warning; nothing newer than the lowest Rust
 #   doc       docs build without a warning
+#   package   both packages build from what would be published, which has the README and the licences
 #   test      all tests and the examples in the docs
 #   no-panic  no operation of kpt-core can panic, on the host; mcu does this and the same for microcontrollers
 #   speed     timers, threads and tasks beside rivals (libev and what std has), each in one run; fails when kpt takes more
@@ -69,6 +70,31 @@ doc() {
     RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps
 }
 
+# Builds kpt-std with the packaged kpt-core, so that neither has to be published. Only `fetch` may use the network, and does
+# so when a dependency has not been downloaded.
+package() {
+    cargo fetch --locked
+    cargo package --quiet --locked --offline --allow-dirty --all-features --workspace \
+        --exclude kpt-tests --exclude kpt-examples
+    local target=${CARGO_TARGET_DIR:-target} package file
+    for package in kpt-core kpt-std; do
+        local archive=("$target/package/$package"-[0-9]*.crate)
+        if [ ${#archive[@]} != 1 ]; then
+            echo "package: more than one version of $package in $target/package: remove the old ones" >&2
+            return 1
+        fi
+        for file in README.md LICENSE-MIT LICENSE-APACHE; do
+            local original=$file
+            # That of kpt-std is a link to the repository's, which must have become a file.
+            [ "$package/$file" = kpt-core/README.md ] && original=$package/$file
+            if ! tar -xOf "${archive[0]}" --wildcards "*/$file" | cmp - "$original"; then
+                echo "package: $file of $package is missing, or is not the repository's" >&2
+                return 1
+            fi
+        done
+    done
+}
+
 run_tests() {
     need strace # Has a call of the system fail.
     cargo test --workspace
@@ -119,13 +145,13 @@ deep() {
 
 for verb in "${@:-all}"; do
     case $verb in
-        fmt | lint | doc | speed | count | tiny | mcu | asan | deep) "$verb" ;;
+        fmt | lint | doc | package | speed | count | tiny | mcu | asan | deep) "$verb" ;;
         valgrind) run_valgrind ;;
         test) run_tests ;;
         no-panic) no_panic ;;
-        all) fmt; lint; doc; run_tests; count; tiny; mcu ;;
+        all) fmt; lint; doc; package; run_tests; count; tiny; mcu ;;
         *)
-            sed -n '3,16p' "$0" >&2
+            sed -n '3,17p' "$0" >&2
             exit 2
             ;;
     esac

@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 
 #[cfg(not(target_os = "linux"))]
-compile_error!("kpt-std works on Linux only; kpt-core has no operating system below it and works anywhere");
+compile_error!(
+    "kpt-std works on Linux only; kpt-core has no operating system below it and works anywhere"
+);
 
 mod ask;
 mod clock;

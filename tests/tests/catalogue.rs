@@ -1,0 +1,125 @@
+//! The tests that `docs/FAULTS.md` and the READMEs name exist, and the catalogue has each test with a number.
+//!
+//! Names are in the last column of tables that have `tests` as its title: `file::test`, or the path of a script.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const CATALOGUE: &str = include_str!("../../docs/FAULTS.md");
+const READMES: [&str; 2] =
+    [include_str!("../../README.md"), include_str!("../../kpt-core/README.md")];
+
+#[test]
+fn each_test_that_is_named_exists() {
+    let tests = all_tests();
+    for text in [CATALOGUE, READMES[0], READMES[1]] {
+        let rows = rows(text);
+        assert!(rows.len() > 5, "tables with a column `tests`");
+        for (title, named) in rows {
+            assert!(!named.is_empty(), "no test is named for: {title}");
+            for name in named {
+                let exists = tests.contains(name) || root().join(name).is_file();
+                assert!(exists, "no such test: {name}, named for: {title}");
+            }
+        }
+    }
+}
+
+#[test]
+fn each_test_with_a_number_is_in_the_catalogue() {
+    let mut catalogue = BTreeMap::new();
+    for (number, named) in rows(CATALOGUE) {
+        assert!(is_number(number), "{number} is no number of a fault");
+        assert!(catalogue.insert(number, named).is_none(), "{number} is there twice");
+    }
+    for test in all_tests() {
+        let (_, name) = test.split_once("::").expect("as it was made");
+        let Some((number, _)) = name.split_once('_').filter(|(number, _)| is_number(number)) else {
+            continue;
+        };
+        let is_named = catalogue.get(number).is_some_and(|named| named.contains(&test.as_str()));
+        assert!(is_named, "docs/FAULTS.md does not name {test} in the row of {number}");
+    }
+}
+
+/// Like `b02`.
+fn is_number(word: &str) -> bool {
+    matches!(word.as_bytes(), [b'a'..=b'z', b'0'..=b'9', b'0'..=b'9'])
+}
+
+/// The first cell of each row, and what the last one names, of all tables whose last column is `tests`.
+fn rows(text: &str) -> Vec<(&str, Vec<&str>)> {
+    let mut rows = Vec::new();
+    let mut is_named = false;
+    for line in text.lines() {
+        let Some(line) = line.strip_prefix("| ").and_then(|line| line.strip_suffix(" |")) else {
+            is_named &= line.starts_with("|---");
+            continue;
+        };
+        let (first, last) =
+            (line.split(" | ").next().unwrap_or(""), line.rsplit(" | ").next().unwrap_or(""));
+        if is_named {
+            rows.push((first, last.split('`').skip(1).step_by(2).collect()));
+        }
+        is_named |= last == "tests";
+    }
+    rows
+}
+
+/// All tests without arguments, as the catalogue names them.
+fn all_tests() -> BTreeSet<String> {
+    let mut tests = BTreeSet::new();
+    for (folder, package) in
+        [("tests/tests", ""), ("kpt-core/src", "kpt-core/"), ("kpt-std/src", "kpt-std/")]
+    {
+        let folder = root().join(folder);
+        for path in sources(&folder) {
+            let text = fs::read_to_string(&path).expect("sources are text");
+            let file = path.strip_prefix(&folder).expect("it is in there").with_extension("");
+            let names = tests_in(&text).into_iter();
+            tests.extend(names.map(|name| format!("{package}{}::{name}", file.display())));
+        }
+    }
+    assert!(tests.len() > 200, "the sources of the tests: {tests:?}");
+    tests
+}
+
+/// Functions with the attribute `test`, and what is listed in `scenarios!`.
+fn tests_in(text: &str) -> Vec<&str> {
+    let scenarios = text.split_once("scenarios! {").map_or("", |(_, scenarios)| scenarios);
+    let mut names: Vec<&str> = scenarios
+        .lines()
+        .map(str::trim)
+        .take_while(|line| *line != "}")
+        .filter_map(|line| line.strip_suffix(','))
+        .collect();
+    let mut is_test = false;
+    for line in text.lines().map(str::trim) {
+        if line == "#[test]" {
+            is_test = true;
+        } else if let Some(rest) = line.strip_prefix("fn ") {
+            let name = rest.split_once("()").map(|(name, _)| name);
+            names.extend(name.filter(|_| is_test));
+            is_test = false;
+        }
+    }
+    names
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).expect("the folder is there").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            paths.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            paths.push(path);
+        }
+    }
+    paths
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # All checks, for people and for CI.
-# Usage: ./ci.sh [VERB...]     without a verb: fmt lint doc package test count tiny mcu
+# Usage: ./ci.sh [VERB...]     without a verb: fmt lint doc api package test count tiny mcu
 #   fmt       the code is formatted
 #   lint      clippy, with every combination of features, no warning; nothing newer than the lowest Rust
 #   doc       docs build without a warning
+#   api       the public API is as docs/api says; with --write after it, docs/api says what the public API is
 #   package   both packages build from what would be published, which has the README and the licences
 #   test      all tests and the examples in the docs
 #   no-panic  no operation of kpt-core can panic, on the host; mcu does this and the same for microcontrollers
@@ -68,6 +69,28 @@ lint() {
 
 doc() {
     RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps
+}
+
+# What changes it also changes CHANGELOG.md. The target directory is one of its own, so that the features don't have
+# everything else built anew.
+api() {
+    local target=${CARGO_TARGET_DIR:-target} package list has_changed=
+    mkdir -p docs/api
+    cargo build --quiet -p kpt-tests --bin api
+    cargo doc --quiet --target-dir "$target/api" --no-deps --all-features -p kpt-core -p kpt-std
+    for package in kpt-core kpt-std; do
+        list=$target/api/$package.txt
+        "$target/debug/api" "$target/api/doc" "${package//-/_}" >"$list"
+        if [ -n "$write" ]; then
+            cp "$list" "docs/api/$package.txt"
+        elif ! diff --unified=0 "docs/api/$package.txt" "$list"; then
+            has_changed=yes
+        fi
+    done
+    if [ -n "$has_changed" ]; then
+        echo "api: the public API has changed: add a line to CHANGELOG.md and run ./ci.sh api --write" >&2
+        return 1
+    fi
 }
 
 # Builds kpt-std with the packaged kpt-core, so that neither has to be published. Only `fetch` may use the network, and does
@@ -143,15 +166,23 @@ deep() {
     run_valgrind
 }
 
-for verb in "${@:-all}"; do
+write=
+verbs=()
+for word in "$@"; do
+    case $word in
+        --write) write=yes ;;
+        *) verbs+=("$word") ;;
+    esac
+done
+for verb in "${verbs[@]:-all}"; do
     case $verb in
-        fmt | lint | doc | package | speed | count | tiny | mcu | asan | deep) "$verb" ;;
+        fmt | lint | doc | api | package | speed | count | tiny | mcu | asan | deep) "$verb" ;;
         valgrind) run_valgrind ;;
         test) run_tests ;;
         no-panic) no_panic ;;
-        all) fmt; lint; doc; package; run_tests; count; tiny; mcu ;;
+        all) fmt; lint; doc; api; package; run_tests; count; tiny; mcu ;;
         *)
-            sed -n '3,17p' "$0" >&2
+            sed -n '3,18p' "$0" >&2
             exit 2
             ;;
     esac

@@ -48,6 +48,26 @@ fn find_manifests(folder: &Path, manifests: &mut Vec<PathBuf>) {
     }
 }
 
+/// Relative ones would lead nowhere on docs.rs.
+#[test]
+fn links_into_the_repository_lead_to_files() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut links = 0;
+    for readme in ["README.md", "kpt-core/README.md"] {
+        let text = fs::read_to_string(root.join(readme)).expect("a README");
+        for (_, url) in text.match_indices("https://github.com/").map(|(at, _)| text.split_at(at)) {
+            let url = url.split([')', '\n']).next().unwrap_or("");
+            let path = url.strip_prefix(env!("CARGO_PKG_REPOSITORY"));
+            let path =
+                path.unwrap_or_else(|| panic!("{readme}: {url} is no link into the repository"));
+            let file = path.strip_prefix("/blob/main/").unwrap_or("");
+            assert!(root.join(file).exists(), "{readme}: no such file: {url}");
+            links += 1;
+        }
+    }
+    assert!(links > 3);
+}
+
 /// Files with unsafe blocks, and how many they have.
 fn count_unsafe_blocks(folder: &Path, counts: &mut Vec<(String, usize)>) {
     for entry in fs::read_dir(folder).expect("the sources are there").flatten() {

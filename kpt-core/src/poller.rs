@@ -50,6 +50,8 @@ pub trait Poller {
     /// returns the time, rounded **down** to a whole microsecond (or tick), so that no timer runs early.
     ///
     /// - MUST return at once when `until` has passed, and look at the sources all the same: what is ready then is found.
+    /// - MUST look at the sources at the returned moment or later, so that what has come before a deadline is served before
+    ///   its timer. Where that can't be had exactly, within a millisecond, also if the process did not run in between.
     /// - MUST report readiness as long as it lasts (level-triggered), hang-up and error to any interest.
     /// - MUST round its timeout up, and not take a signal for an error. `until` is a moment, so that a wait cut short,
     ///   and begun anew by the poller or by the loop, ends no later.

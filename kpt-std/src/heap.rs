@@ -2,27 +2,28 @@
 
 use kpt_core::large::{Allocate, Body, Link, Parts, Storage, Wheel};
 
+use crate::sys::Pages;
+
 /// The timers of a loop on a host: a wheel of 6 levels with 64 slots, which span 19 hours before timers are kept in the
 /// far list.
 pub type HostTimers = Wheel<64, 6>;
 
 /// Memory for a number of threads that is known when the program runs: allocated once, 64 bytes and an argument each on
-/// a 64-bit machine.
+/// a 64-bit machine. The system makes a page of it resident when the first thread in it is added.
 pub struct HeapStorage<S, A> {
-    links: Box<[Link]>,
-    bodies: Box<[Body<S, A>]>,
+    links: Pages<Link>,
+    bodies: Pages<Body<S, A>>,
 }
 
 impl<S, A> Allocate for HeapStorage<S, A> {
     fn with_capacity(threads: usize) -> Self {
-        let links = vec![Link::VACANT; threads].into_boxed_slice();
-        Self { links, bodies: (0..threads).map(|_| Body::VACANT).collect() }
+        Self { links: Pages::vacant_links(threads), bodies: Pages::vacant_bodies(threads) }
     }
 }
 
 impl<S, A> Storage<S, A> for HeapStorage<S, A> {
-    type Links = Box<[Link]>;
-    type Bodies = Box<[Body<S, A>]>;
+    type Links = Pages<Link>;
+    type Bodies = Pages<Body<S, A>>;
     type Timers = HostTimers;
 
     fn into_parts(self) -> Parts<Self::Links, Self::Bodies, HostTimers> {

@@ -25,6 +25,11 @@ const SLACK_DIVISOR: u32 = 500;
 /// Of a timeout up to this, a thousandth is less than what any wake-up takes.
 const SHORT_WAIT: Duration = Duration::from_millis(20);
 
+const MICROSECOND: Duration = Duration::from_micros(1);
+
+/// A wake-up that takes longer than this is not one.
+const LATE: Duration = Duration::from_millis(1);
+
 const BITS: usize = Word::BITS as usize;
 
 /// Waits with `select`, on bitmaps of its own: not bound to 1,024 descriptors, but to the soft `RLIMIT_NOFILE` at the
@@ -165,30 +170,48 @@ impl Poller for SelectPoller {
 
     fn wait(&mut self, mut until: Instant, ready: &mut Ready<'_>) -> io::Result<Instant> {
         loop {
+            let before = clock::now_or_earlier();
             // What is left below a microsecond is no sleep, but another look.
-            let left = until.saturating_duration_since(clock::now_or_later());
+            let left = until.saturating_duration_since(before + MICROSECOND);
             match self.select(Some(timeout(left))) {
-                Ok(0) => {}
+                Ok(0) => {
+                    if until <= before {
+                        return Ok(before);
+                    }
+                    let now = clock::now_or_earlier();
+                    if until <= now {
+                        return Ok(looked_at(until, now));
+                    }
+                }
                 Ok(count) => {
                     self.push_found(count, ready);
-                    return Ok(clock::now_or_earlier());
+                    if until <= before {
+                        return Ok(before);
+                    }
+                    // The look was at some moment of the sleep. What is due by now is due in the next wait, which looks
+                    // again.
+                    let last = Instant::from_micros(until.as_micros() - 1);
+                    return Ok(clock::now_or_earlier().min(last));
                 }
                 Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
                     // Something has been found, so there is nothing to wait for; the others are served all the same.
                     until = Instant::ZERO;
-                    if self.push_closed(ready) {
-                        continue;
+                    if !self.push_closed(ready) {
+                        return Ok(before);
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
-            let now = clock::now_or_earlier();
-            if until <= now {
-                return Ok(now);
-            }
         }
     }
+}
+
+/// The time that a sleep until `until` may say, which ended without a find and is over at `now`: the kernel has looked once
+/// more when the time was up. If that is a while ago (the process did not run), what has come since is not known, and what
+/// is due since then is due in the next wait, which looks again.
+fn looked_at(until: Instant, now: Instant) -> Instant {
+    if now - until <= LATE { now } else { until }
 }
 
 impl Wanted {

@@ -2,6 +2,8 @@
 //!
 //! Each function here is safe to call with any arguments.
 
+mod memory;
+
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -11,6 +13,8 @@ use std::time::Duration;
 use libc::{c_int, c_ulong, pid_t};
 
 use crate::task::Ended;
+
+pub use memory::Pages;
 
 /// One word of a select bitmap: the kernel reads and writes whole `unsigned long`s.
 pub type Word = c_ulong;

@@ -5,9 +5,10 @@ use std::cell::Cell;
 use kpt_core::board::{Board, LinePoller, Lines};
 use kpt_core::sim::{Faults, SimPoller, World};
 use kpt_core::{
-    FixedLoop, Instant, Interest, Next, Readiness, Source, Thread,
+    FixedLoop, Instant, Interest, Next, Readiness, Source, Stale, Thread,
     poller::{Poller, Ready, Waiting},
 };
+use kpt_tests::loops::{Shape, sim_loop};
 
 const LINE: Source = Source::new(0);
 
@@ -84,5 +85,24 @@ fn r04_faults_stay_within_the_contract() {
             misses = if threads.is_found.get() { 0 } else { misses + 1 };
             assert!(misses <= 2, "seed {seed}: {misses} waits in a row have missed it");
         }
+    }
+}
+
+/// The docs say that an id is good in its own loop only. In another one it may mean a thread, and never more than that.
+#[test]
+fn r15_an_id_of_another_loop_harms_no_table() {
+    for shape in Shape::both() {
+        let world = World::new();
+        let [mut one, mut other] = [(), ()].map(|()| sim_loop::<u32, u32>(&world, 4, shape));
+        let hook = |_: &mut u32, _: Thread<u32, u32>| {};
+        let id = one.threads().add_execute("one", hook, 1).unwrap();
+        let same = other.threads().add_execute("other", hook, 2).unwrap();
+        assert_eq!(id, same, "the ids of two loops are alike");
+        assert_eq!(other.threads().cancel(id), Ok(2));
+        assert_eq!(other.threads().cancel(same), Err(Stale));
+        for kpt in [&mut one, &mut other] {
+            kpt.threads().verify().unwrap();
+        }
+        assert_eq!((one.threads().len(), other.threads().len()), (1, 0));
     }
 }

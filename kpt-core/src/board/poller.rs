@@ -66,6 +66,8 @@ impl<B: Board<N>, const N: usize> Poller for LinePoller<B, N> {
     fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> Result<Instant, Infallible> {
         let lines = self.board.lines();
         loop {
+            // Before the look, so that what has come before a deadline is served before its timer.
+            let now = self.board.now();
             // The lines as they are now. One that is set from here on ends the sleep.
             let set = lines.mask();
             let is_any_ready = ready.ask(&mut |line, _| {
@@ -77,7 +79,6 @@ impl<B: Board<N>, const N: usize> Poller for LinePoller<B, N> {
                     Readiness::NONE
                 }
             });
-            let now = self.board.now();
             if is_any_ready || until <= now {
                 return Ok(now);
             }

@@ -1,6 +1,7 @@
 //! The large loop: its owner, and what a turn is.
 
 use core::marker::PhantomData;
+use core::time::Duration;
 
 use crate::error::{Exit, Next};
 use crate::id::{Index, MAX_CAPACITY};
@@ -15,6 +16,7 @@ use crate::large::wheel::Wheel;
 use crate::poller::Poller;
 use crate::thread::Thread;
 use crate::threads::Threads;
+use crate::time::micros;
 
 /// A loop that runs pseudo threads one at a time.
 ///
@@ -183,6 +185,15 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
             hook(state, Thread::new(Threads::new(view.into()), index, hook, arg.into_inner()));
         }
         self.tables.settle();
+    }
+
+    /// Lets the loop wake up to `slack` later than a deadline, rounded up to whole microseconds, and never earlier: one
+    /// wake-up then serves all timers that are due by that time. Zero in the beginning. From the next wait on.
+    ///
+    /// A slack of 1 ms saves a program with a thousand timers of some milliseconds most of its wake-ups. In a small loop,
+    /// that is for its board to decide.
+    pub fn set_slack(&mut self, slack: Duration) {
+        self.tables.head.slack = micros(slack);
     }
 
     /// Returns the poller.

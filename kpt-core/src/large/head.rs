@@ -24,6 +24,8 @@ pub(crate) struct Head {
     /// The thread whose hook runs, or ran when it panicked.
     pub(crate) running: Option<Index>,
     pub(crate) is_stopping: bool,
+    /// By how many microseconds the loop may be woken later than a deadline.
+    pub(crate) slack: u64,
 }
 
 impl Head {
@@ -37,6 +39,7 @@ impl Head {
         read_at: Instant::ZERO,
         running: None,
         is_stopping: false,
+        slack: 0,
     };
 
     /// A slot has been given out.

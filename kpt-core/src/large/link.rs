@@ -78,7 +78,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// No thread.
+    /// No thread: all zero bytes.
     pub const VACANT: Self = Self {
         key: Wide::ZERO,
         next: None,

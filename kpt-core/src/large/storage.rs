@@ -49,7 +49,7 @@ pub struct Body<S, A> {
 }
 
 impl<S, A> Body<S, A> {
-    /// No thread.
+    /// No thread: all zero bytes, for every `S` and `A`.
     pub const VACANT: Self = Self { name: None, call: None, period: Period::NONE };
 }
 

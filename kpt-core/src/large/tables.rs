@@ -351,7 +351,10 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         if self.first(Place::Pending).is_some() || self.next_ready().is_some() {
             return Instant::ZERO;
         }
-        self.queues.next_deadline(self.links.as_ref())
+        match self.queues.next_deadline(self.links.as_ref()) {
+            Instant::ZERO => Instant::ZERO,
+            deadline => after(deadline, self.head.slack),
+        }
     }
 
     /// Tells the poller what is new, waits unless it may not sleep, and notes what is ready or due.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use kpt_std::{EventLoop, Hook, ThreadId, Threads, When};
 
 /// GAP: whether `set_slack` below has something to call.
-pub const HAS_SLACK: bool = false;
+pub const HAS_SLACK: bool = true;
 
 /// Lets timers be late by so much, so that the loop wakes less often.
 pub fn set_slack<S, A>(_kpt: &mut EventLoop<S, A>, _slack: Duration) {
@@ -16,7 +16,7 @@ pub fn set_slack<S, A>(_kpt: &mut EventLoop<S, A>, _slack: Duration) {
 }
 
 /// GAP: whether `reschedule` below does it in one call.
-pub const HAS_RESCHEDULE: bool = false;
+pub const HAS_RESCHEDULE: bool = true;
 
 /// Gives a pending timer another deadline. Returns its id from now on.
 #[inline(always)]

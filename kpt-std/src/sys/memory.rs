@@ -1,0 +1,129 @@
+//! Memory for tables, which is not resident before it is used.
+
+use std::io;
+use std::marker::PhantomData;
+use std::mem::{self, ManuallyDrop};
+use std::ops::{Deref, DerefMut};
+use std::ptr::{self, NonNull};
+
+use kpt_core::large::{Body, Link};
+
+/// The least size of a page of any Linux.
+const PAGE: usize = 4_096;
+
+/// A slice in pages of its own.
+///
+/// Not a box: for an alignment of 32 bytes, the allocator writes the zeros itself, to each page.
+pub struct Pages<T> {
+    first: NonNull<T>,
+    count: usize,
+    owned: PhantomData<T>,
+}
+
+// SAFETY: it owns its values, as a box does.
+unsafe impl<T: Send> Send for Pages<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for Pages<T> {}
+
+impl Pages<Link> {
+    /// Returns `count` vacant links.
+    ///
+    /// # Panics
+    /// If the system does not give so much memory.
+    pub fn vacant_links(count: usize) -> Self {
+        // SAFETY: the compiler checks that zero bytes are a valid link, or else refuses to make a constant of them.
+        const LINK: ManuallyDrop<Link> = unsafe { mem::zeroed() };
+        // SAFETY: zero bytes are a valid link. That it is a vacant one, kpt-core says.
+        unsafe { Self::zeroed(count, &LINK) }
+    }
+}
+
+impl<S, A> Pages<Body<S, A>> {
+    // SAFETY: the compiler checks that zero bytes are a valid body for this `S` and `A`, as above.
+    const BODY: ManuallyDrop<Body<S, A>> = unsafe { mem::zeroed() };
+
+    /// Returns `count` vacant bodies.
+    ///
+    /// # Panics
+    /// If the system does not give so much memory.
+    pub fn vacant_bodies(count: usize) -> Self {
+        // SAFETY: zero bytes are a valid body. It is a vacant one, as no hook is at address zero.
+        unsafe { Self::zeroed(count, &Self::BODY) }
+    }
+}
+
+impl<T> Pages<T> {
+    /// Returns `count` values of zero bytes. `_zeroed` is here to have the compiler make one.
+    ///
+    /// # Safety
+    /// Zero bytes MUST be a valid `T`.
+    unsafe fn zeroed(count: usize, _zeroed: &ManuallyDrop<T>) -> Self {
+        assert!(align_of::<T>() <= PAGE, "an argument is aligned to more than a page");
+        let length =
+            count.checked_mul(size_of::<T>()).expect("more memory than there are addresses");
+        if length == 0 {
+            return Self { first: NonNull::dangling(), count, owned: PhantomData };
+        }
+        // SAFETY: an anonymous mapping at an address that the kernel chooses touches nothing that is there.
+        let pages = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                length,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        assert!(
+            pages != libc::MAP_FAILED,
+            "no memory for a table of {count} threads, {length} bytes: {}",
+            io::Error::last_os_error()
+        );
+        Self {
+            first: NonNull::new(pages.cast()).expect("no mapping is at zero"),
+            count,
+            owned: PhantomData,
+        }
+    }
+}
+
+impl<T> Deref for Pages<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: `count` valid values lie there, aligned as a page is, or they have no size; they are borrowed with `self`.
+        unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.count) }
+    }
+}
+
+impl<T> DerefMut for Pages<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as in `deref`, and only here, as `self` is borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.first.as_ptr(), self.count) }
+    }
+}
+
+impl<T> AsRef<[T]> for Pages<T> {
+    fn as_ref(&self) -> &[T] {
+        self
+    }
+}
+
+impl<T> AsMut<[T]> for Pages<T> {
+    fn as_mut(&mut self) -> &mut [T] {
+        self
+    }
+}
+
+impl<T> Drop for Pages<T> {
+    fn drop(&mut self) {
+        let length = self.count * size_of::<T>();
+        // SAFETY: the values are dropped once, and not used after that.
+        unsafe { ptr::drop_in_place(ptr::from_mut::<[T]>(&mut **self)) };
+        if length != 0 {
+            // SAFETY: the mapping is that of `zeroed`, and nothing borrows from it any more.
+            unsafe { libc::munmap(self.first.as_ptr().cast(), length) };
+        }
+    }
+}

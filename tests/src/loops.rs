@@ -148,7 +148,7 @@ impl Shape {
     ];
 
     /// The large loop as hosts have it.
-    pub const HOST: Self = Self::Wheel(64, 6);
+    pub const HOST: Self = Self::Wheel(256, 5);
 
     /// The loops that ship: one of each kind. Prints which one is tried, which is shown if the test fails.
     pub fn both() -> impl Iterator<Item = Self> {
@@ -213,18 +213,24 @@ pub fn any_loop<'p, P: Poller<Error: core::fmt::Debug> + 'p, S: 'p, A: 'p>(
 }
 
 /// Tables of any size.
-struct AnyStorage<const SLOTS: usize, const LEVELS: usize> {
+struct AnyStorage<W> {
     threads: usize,
-    timers: Wheel<SLOTS, LEVELS>,
+    timers: W,
 }
 
-impl<S, A, const SLOTS: usize, const LEVELS: usize> Storage<S, A> for AnyStorage<SLOTS, LEVELS> {
-    type Links = Vec<Link>;
-    type Bodies = Vec<Body<S, A>>;
-    type Timers = Wheel<SLOTS, LEVELS>;
+macro_rules! storages {
+    ($($wheel:ty),*) => {
+        $(impl<S, A> Storage<S, A> for AnyStorage<$wheel> {
+            type Links = Vec<Link>;
+            type Bodies = Vec<Body<S, A>>;
+            type Timers = $wheel;
 
-    fn into_parts(self) -> Parts<Vec<Link>, Vec<Body<S, A>>, Wheel<SLOTS, LEVELS>> {
-        let bodies = Vec::from_iter((0..self.threads).map(|_| Body::VACANT));
-        Parts { links: vec![Link::VACANT; self.threads], bodies, timers: self.timers }
-    }
+            fn into_parts(self) -> Parts<Vec<Link>, Vec<Body<S, A>>, $wheel> {
+                let bodies = Vec::from_iter((0..self.threads).map(|_| Body::VACANT));
+                Parts { links: vec![Link::VACANT; self.threads], bodies, timers: self.timers }
+            }
+        })*
+    };
 }
+
+storages!(HostTimers, Wheel<16, 8>, Wheel<2, 3>, Wheel<2, 1>, Wheel<2, 64>);

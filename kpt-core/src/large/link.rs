@@ -125,6 +125,13 @@ impl Link {
         self.key = Wide::new(u64::from(Index::to_word(next)) << 32 | source);
     }
 
+    /// The last one of a list, behind that one.
+    #[inline]
+    pub(crate) fn stand_behind(&mut self, previous: Option<Index>) {
+        self.previous = previous;
+        self.next = None;
+    }
+
     #[inline]
     pub(crate) fn turn(&self) -> u32 {
         self.key.get() as u32
@@ -181,9 +188,10 @@ impl Links for [Link] {
     }
 }
 
+/// For what changes several things of one link, or reads and changes it: it is fetched once.
 #[cfg_attr(target_pointer_width = "64", inline)]
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-fn at_mut(links: &mut [Link], index: Index) -> Option<&mut Link> {
+pub(crate) fn at_mut(links: &mut [Link], index: Index) -> Option<&mut Link> {
     let link = links.get_mut(index.position());
     debug_assert!(link.is_some(), "link {} is out of range", index.position());
     link

@@ -12,9 +12,9 @@ pub(crate) struct List {
 impl List {
     pub(crate) const EMPTY: Self = Self { first: None };
 
-    #[inline]
-    pub(crate) fn is_empty(self) -> bool {
-        self.first.is_none()
+    /// Of what is linked in a circle already.
+    pub(crate) fn of_circle(first: Option<Index>) -> Self {
+        Self { first }
     }
 
     #[inline]
@@ -73,13 +73,6 @@ impl List {
                 self.first = Some(next);
             }
         }
-    }
-
-    #[inline]
-    pub(crate) fn pop_front(&mut self, links: &mut [Link]) -> Option<Index> {
-        let first = self.first?;
-        self.remove(links, first);
-        Some(first)
     }
 
     /// Puts the first one behind all others.

@@ -182,10 +182,15 @@ impl<W: Timers> Queues<W> {
     /// A timer at [`Instant::NEVER`] is never due.
     pub(crate) fn advance(&mut self, links: &mut [Link], now: Instant) {
         self.timers.advance(links, now);
-        while let Some(timer) = self.timers.pop(links) {
-            links.edit(timer, |link| link.place = Place::Due);
-            self.due.push_back(links, timer);
+        let due = List::of_circle(self.timers.take_due(links));
+        let mut at = due.first();
+        while let Some(timer) = at {
+            links.edit(timer, |link| {
+                link.place = Place::Due;
+                at = link.next.filter(|_| link.next != due.first());
+            });
         }
+        self.due.append(links, due);
     }
 
     /// Walks everything, and returns which invariant does not hold. Without debug assertions it looks at nothing.

@@ -22,7 +22,10 @@ pub(super) fn index(position: usize) -> Index {
 fn wheel_at<const SLOTS: usize, const LEVELS: usize>(
     position: u64,
     deadlines: &[u64],
-) -> (Wheel<SLOTS, LEVELS>, Vec<Link>) {
+) -> (Wheel<SLOTS, LEVELS>, Vec<Link>)
+where
+    Slots<SLOTS>: Level,
+{
     let mut wheel = Wheel::new();
     let mut links = std::vec![Link::VACANT; deadlines.len()];
     wheel.advance(&mut links, Instant::from_micros(position));
@@ -74,7 +77,7 @@ fn a_slot_starts_where_its_digit_does() {
         (u64::MAX - 1, 0, 63, 6, u64::MAX),
         (0, 10, 15, 6, 0xF000_0000_0000_0000),
     ] {
-        let start = slot_start(position, Cell { level, digit }, bits);
+        let start = slot_start(position, level, digit, bits);
         assert_eq!(start, expected, "slot {digit} of level {level} seen from {position:#x}");
     }
 }

@@ -4,7 +4,7 @@
 //! A timer lies at the level of the highest digit in which the two differ, in the slot of its deadline's digit there.
 //! So every timer of a level comes before every timer of a higher one, a level's slots come in order, and none lies
 //! before the position's own digit: the first occupied slot of the lowest occupied level is the next one, and two
-//! bitmaps find it in two instructions. When the position enters a slot, its timers are spread over the levels below.
+//! bitmaps find it in a few instructions. When the position enters a slot, its timers are spread over the levels below.
 //!
 //! One rule keeps equal deadlines first-in-first-out: a slot is emptied when the position enters it, and not later.
 //! Timers added before lie in that slot in their order, and go down in it; timers added after go behind them.
@@ -16,36 +16,47 @@
 
 use crate::id::Index;
 use crate::large::link::{Link, Links};
-use crate::large::list::List;
 use crate::large::timers::Timers;
 use crate::time::Instant;
 use crate::time::LAST;
 
+mod digits;
+mod occupancy;
+mod open_list;
+
+use digits::{digit, level_of_difference, shift_left, slot_start, span};
+use occupancy::{Bitmap, Level, Slots};
+use open_list::OpenList;
+
 /// A slot with more timers than this is not searched for its nearest deadline; the loop wakes at the slot's start.
 const SEARCHED: usize = 64;
 
-/// A wheel of `LEVELS` levels with `SLOTS` slots each; `SLOTS` is a power of two from 2 to 64.
+/// A wheel of `LEVELS` levels with `SLOTS` slots each; `SLOTS` is a power of two from 2 to 256.
 ///
 /// It spans `SLOTS` to the power of `LEVELS` microseconds; timers beyond that are in a list that is gone through once
 /// in each span in which one of them is due.
 ///
-/// `insert`, `remove` and `pop` are O(1). `advance` moves each timer down at most `LEVELS` times in its life.
-/// `next_deadline` looks at up to 64 timers, and is exact while the next slot holds no more; with more, it may say the
-/// start of that slot, which is earlier. The timers have then moved down a level, so this happens at most once for each
-/// level, and far timers add one such wake-up when the nearest of them has been removed.
+/// `insert` and `remove` are O(1). `advance` moves each timer down at most `LEVELS` times in its life. `take_due` hands
+/// all over at once. `next_deadline` looks at up to 64 timers, and is exact while the next slot holds no more; with more,
+/// it may say the start of that slot, which is earlier. The timers have then moved down a level, so this happens at most
+/// once for each level, and far timers add one such wake-up when the nearest of them has been removed.
 ///
-/// Its size is 4 bytes for each slot (2 on 16- and 32-bit targets), 8 for each level and 32 more.
-pub struct Wheel<const SLOTS: usize, const LEVELS: usize> {
+/// Its size is 8 bytes for each slot (4 on 16- and 32-bit targets), for each level 8 and as many more as it has slots
+/// beyond 64 in eights, and 40 (32) more.
+pub struct Wheel<const SLOTS: usize, const LEVELS: usize>
+where
+    Slots<SLOTS>: Level,
+{
     position: u64,
     /// Of each level, the slots that are not empty.
-    occupied: [u64; LEVELS],
+    occupied: [<Slots<SLOTS> as Level>::Bitmap; LEVELS],
     /// The levels that are not empty.
     levels: u64,
-    slots: [[List; SLOTS]; LEVELS],
-    far: List,
+    slots: [[OpenList; SLOTS]; LEVELS],
+    far: OpenList,
     /// No far timer is due before this. Means nothing while there is none.
     far_from: u64,
-    due: List,
+    due: OpenList,
 }
 
 /// Where a deadline belongs, as seen from a position.
@@ -70,13 +81,12 @@ struct Stop {
     home: Home,
 }
 
-impl<const SLOTS: usize, const LEVELS: usize> Wheel<SLOTS, LEVELS> {
+impl<const SLOTS: usize, const LEVELS: usize> Wheel<SLOTS, LEVELS>
+where
+    Slots<SLOTS>: Level,
+{
     /// Bits of a digit.
     const BITS: u32 = {
-        assert!(
-            SLOTS.is_power_of_two() && SLOTS >= 2 && SLOTS <= 64,
-            "2 to 64 slots, a power of two"
-        );
         assert!(LEVELS >= 1 && LEVELS <= 64, "1 to 64 levels");
         SLOTS.trailing_zeros()
     };
@@ -85,28 +95,29 @@ impl<const SLOTS: usize, const LEVELS: usize> Wheel<SLOTS, LEVELS> {
     pub const fn new() -> Self {
         Self {
             position: 0,
-            occupied: [0; LEVELS],
+            occupied: [<Slots<SLOTS> as Level>::Bitmap::EMPTY; LEVELS],
             levels: 0,
-            slots: [[List::EMPTY; SLOTS]; LEVELS],
-            far: List::EMPTY,
+            slots: [[OpenList::EMPTY; SLOTS]; LEVELS],
+            far: OpenList::EMPTY,
             far_from: 0,
-            due: List::EMPTY,
+            due: OpenList::EMPTY,
         }
     }
 
+    #[inline]
     fn home(&self, deadline: u64) -> Home {
         if deadline <= self.position {
             return Home::Due;
         }
-        let highest_bit = 63_u32.wrapping_sub((deadline ^ self.position).leading_zeros());
-        let level = highest_bit.checked_div(Self::BITS).unwrap_or(0);
+        let level = level_of_difference(deadline, self.position, Self::BITS);
         if level as usize >= LEVELS {
             return Home::Far;
         }
         Home::Slot(Cell { level, digit: digit(deadline, level, Self::BITS) })
     }
 
-    fn list_mut(&mut self, home: Home) -> &mut List {
+    #[inline]
+    fn list_mut(&mut self, home: Home) -> &mut OpenList {
         match home {
             Home::Due => &mut self.due,
             Home::Far => &mut self.far,
@@ -118,7 +129,7 @@ impl<const SLOTS: usize, const LEVELS: usize> Wheel<SLOTS, LEVELS> {
         }
     }
 
-    fn list(&self, home: Home) -> List {
+    fn list(&self, home: Home) -> OpenList {
         match home {
             Home::Due => self.due,
             Home::Far => self.far,
@@ -127,20 +138,25 @@ impl<const SLOTS: usize, const LEVELS: usize> Wheel<SLOTS, LEVELS> {
                 .get(cell.level as usize)
                 .and_then(|level| level.get(cell.digit as usize))
                 .copied()
-                .unwrap_or(List::EMPTY),
+                .unwrap_or(OpenList::EMPTY),
         }
     }
 
-    fn mark(&mut self, cell: Cell, is_occupied: bool) {
-        let Some(slots) = self.occupied.get_mut(cell.level as usize) else { return };
-        if is_occupied {
-            *slots |= bit(cell.digit);
+    /// The slot is no longer empty.
+    #[inline(never)]
+    fn mark_occupied(&mut self, cell: Cell) {
+        if let Some(slots) = self.occupied.get_mut(cell.level as usize) {
+            occupancy::insert(slots, cell.digit);
             self.levels |= bit(cell.level);
-        } else {
-            *slots &= !bit(cell.digit);
-            if *slots == 0 {
-                self.levels &= !bit(cell.level);
-            }
+        }
+    }
+
+    /// The slot is empty.
+    fn mark_empty(&mut self, cell: Cell) {
+        let Some(slots) = self.occupied.get_mut(cell.level as usize) else { return };
+        occupancy::remove(slots, cell.digit);
+        if occupancy::is_empty(slots) {
+            self.levels &= !bit(cell.level);
         }
     }
 
@@ -149,63 +165,92 @@ impl<const SLOTS: usize, const LEVELS: usize> Wheel<SLOTS, LEVELS> {
     fn next_stop(&self) -> Option<Stop> {
         if self.levels != 0 {
             let level = self.levels.trailing_zeros();
-            let digit = self.occupied.get(level as usize)?.trailing_zeros();
-            let at = slot_start(self.position, Cell { level, digit }, Self::BITS);
+            let digit = occupancy::first(self.occupied.get(level as usize)?)?;
+            let at = slot_start(self.position, level, digit, Self::BITS);
             return Some(Stop { at, home: Home::Slot(Cell { level, digit }) });
         }
         self.far.first()?;
-        let span = shift_left(u64::MAX, Self::BITS.wrapping_mul(LEVELS as u32));
+        let span = span(Self::BITS.wrapping_mul(LEVELS as u32));
         Some(Stop { at: self.far_from & span, home: Home::Far })
     }
 
     /// Moves the position to where it meets timers, and spreads them.
     fn enter(&mut self, links: &mut [Link], stop: Stop) {
         self.position = stop.at;
-        let mut list = core::mem::replace(self.list_mut(stop.home), List::EMPTY);
+        let list = core::mem::replace(self.list_mut(stop.home), OpenList::EMPTY);
         if let Home::Slot(cell) = stop.home {
-            self.mark(cell, false);
+            self.mark_empty(cell);
             if cell.level == 0 {
                 return self.due.append(links, list);
             }
         }
-        while let Some(timer) = list.pop_front(links) {
+        // Walked and not emptied one by one: whoever is inserted elsewhere needs nobody to close the gap.
+        let mut at = list.first();
+        while let Some(timer) = at {
+            at = links.at(timer).next;
             self.insert(links, timer);
+        }
+    }
+
+    /// `join` of what is due already, or far.
+    #[inline(never)]
+    fn join_no_slot(&mut self, timer: Index, deadline: u64, home: Home) -> Option<Index> {
+        let previous = self.list_mut(home).extend(timer);
+        if home == Home::Far {
+            let is_nearest = previous.is_none() || deadline < self.far_from;
+            self.far_from = if is_nearest { deadline } else { self.far_from };
+        }
+        previous
+    }
+
+    /// `remove` of the first or the last one of a list.
+    #[inline(never)]
+    fn remove_end(&mut self, links: &mut [Link], timer: Index) {
+        let home = self.home(links.at(timer).deadline().as_micros());
+        let list = self.list_mut(home);
+        list.remove_end(links, timer);
+        if list.is_empty()
+            && let Home::Slot(cell) = home
+        {
+            self.mark_empty(cell);
         }
     }
 }
 
-impl<const SLOTS: usize, const LEVELS: usize> Default for Wheel<SLOTS, LEVELS> {
+impl<const SLOTS: usize, const LEVELS: usize> Default for Wheel<SLOTS, LEVELS>
+where
+    Slots<SLOTS>: Level,
+{
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<const SLOTS: usize, const LEVELS: usize> Timers for Wheel<SLOTS, LEVELS> {
+impl<const SLOTS: usize, const LEVELS: usize> Timers for Wheel<SLOTS, LEVELS>
+where
+    Slots<SLOTS>: Level,
+{
     #[inline]
-    fn insert(&mut self, links: &mut [Link], timer: Index) {
-        let deadline = links.at(timer).deadline().as_micros();
+    fn join(&mut self, timer: Index, deadline: Instant) -> Option<Index> {
+        let deadline = deadline.as_micros();
         let home = self.home(deadline);
-        let list = self.list_mut(home);
-        let was_empty = list.is_empty();
-        list.push_back(links, timer);
-        match home {
-            Home::Slot(cell) if was_empty => self.mark(cell, true),
-            Home::Far if was_empty => self.far_from = deadline,
-            Home::Far => self.far_from = self.far_from.min(deadline),
-            Home::Slot(_) | Home::Due => {}
+        let Home::Slot(cell) = home else { return self.join_no_slot(timer, deadline, home) };
+        let previous = self.list_mut(home).extend(timer);
+        if previous.is_none() {
+            self.mark_occupied(cell);
         }
+        previous
     }
 
     #[inline]
     fn remove(&mut self, links: &mut [Link], timer: Index) {
-        let home = self.home(links.at(timer).deadline().as_micros());
-        let list = self.list_mut(home);
-        list.remove(links, timer);
-        if list.is_empty()
-            && let Home::Slot(cell) = home
-        {
-            self.mark(cell, false);
-        }
+        let link = links.at(timer);
+        let (Some(next), Some(previous)) = (link.next, link.previous) else {
+            return self.remove_end(links, timer);
+        };
+        // In the middle of whatever list: its slot does not matter, and has others, so that it stays occupied.
+        links.edit(next, |link| link.previous = Some(previous));
+        links.edit(previous, |link| link.next = Some(next));
     }
 
     fn position(&self) -> Instant {
@@ -246,8 +291,8 @@ impl<const SLOTS: usize, const LEVELS: usize> Timers for Wheel<SLOTS, LEVELS> {
         self.position = self.position.max(now);
     }
 
-    fn pop(&mut self, links: &mut [Link]) -> Option<Index> {
-        self.due.pop_front(links)
+    fn take_due(&mut self, links: &mut [Link]) -> Option<Index> {
+        self.due.take_as_circle(links)
     }
 
     fn verify(&self, links: &[Link]) -> Result<usize, &'static str> {
@@ -257,13 +302,13 @@ impl<const SLOTS: usize, const LEVELS: usize> Timers for Wheel<SLOTS, LEVELS> {
         let mut count =
             self.verify_list(links, Home::Due)?.saturating_add(self.verify_list(links, Home::Far)?);
         for level in 0..LEVELS as u32 {
-            let occupied = self.occupied.get(level as usize).copied().unwrap_or(0);
-            if (occupied != 0) != (self.levels & bit(level) != 0) {
+            let occupied = self.occupied.get(level as usize).ok_or("a level is missing")?;
+            if occupancy::is_empty(occupied) != (self.levels & bit(level) == 0) {
                 return Err("a level's bit is out of step with its slots");
             }
             for digit in 0..SLOTS as u32 {
                 let home = Home::Slot(Cell { level, digit });
-                if self.list(home).is_empty() != (occupied & bit(digit) == 0) {
+                if self.list(home).is_empty() == occupancy::contains(occupied, digit) {
                     return Err("an occupancy bit is out of step with its slot");
                 }
                 count = count.saturating_add(self.verify_list(links, home)?);
@@ -273,7 +318,10 @@ impl<const SLOTS: usize, const LEVELS: usize> Timers for Wheel<SLOTS, LEVELS> {
     }
 }
 
-impl<const SLOTS: usize, const LEVELS: usize> Wheel<SLOTS, LEVELS> {
+impl<const SLOTS: usize, const LEVELS: usize> Wheel<SLOTS, LEVELS>
+where
+    Slots<SLOTS>: Level,
+{
     fn verify_list(&self, links: &[Link], home: Home) -> Result<usize, &'static str> {
         let list = self.list(home);
         if list.iter(links).any(|timer| self.home(links.at(timer).deadline().as_micros()) != home) {
@@ -283,31 +331,11 @@ impl<const SLOTS: usize, const LEVELS: usize> Wheel<SLOTS, LEVELS> {
     }
 }
 
-/// The digit of `value` at `level`.
-fn digit(value: u64, level: u32, bits: u32) -> u32 {
-    let mask = shift_left(1, bits).wrapping_sub(1);
-    (value.wrapping_shr(level.wrapping_mul(bits)) & mask) as u32
-}
-
-/// The first moment of a slot that lies ahead of `position`: the digits above are the position's, those below are 0.
-fn slot_start(position: u64, cell: Cell, bits: u32) -> u64 {
-    let below = cell.level.wrapping_mul(bits);
-    let above = shift_left(u64::MAX, below.wrapping_add(bits));
-    (position & above) | shift_left(u64::from(cell.digit), below)
-}
-
-/// `value << by`, and 0 when all bits leave.
-fn shift_left(value: u64, by: u32) -> u64 {
-    value.checked_shl(by).unwrap_or(0)
-}
-
 fn bit(number: u32) -> u64 {
     shift_left(1, number)
 }
 
 #[cfg(test)]
-#[path = "wheel_tests.rs"]
 mod tests;
 #[cfg(test)]
-#[path = "wheel_twin_tests.rs"]
 mod twin_tests;

@@ -20,7 +20,10 @@ trait Probe: Timers + Default {
     fn is_exact(&self, links: &[Link]) -> bool;
 }
 
-impl<const SLOTS: usize, const LEVELS: usize> Probe for Wheel<SLOTS, LEVELS> {
+impl<const SLOTS: usize, const LEVELS: usize> Probe for Wheel<SLOTS, LEVELS>
+where
+    Slots<SLOTS>: Level,
+{
     const SHAPE: (u64, u32) = (SLOTS as u64, LEVELS as u32);
     fn is_exact(&self, links: &[Link]) -> bool {
         let Some(stop) = self.next_stop() else { return true };
@@ -126,13 +129,17 @@ impl<W: Probe> Pair<W> {
         self.twin.advance(now);
     }
 
-    fn pop(&mut self) -> bool {
-        let popped = self.timers.pop(&mut self.links);
-        assert_eq!(popped, self.twin.pop(), "popped at {}", self.twin.position);
-        if let Some(timer) = popped {
+    fn take_due(&mut self) {
+        let first = self.timers.take_due(&mut self.links);
+        let mut at = first;
+        while let Some(timer) = at {
+            assert_eq!(Some(timer), self.twin.pop(), "taken at {}", self.twin.position);
             self.keys[timer.position()] = None;
+            let next = self.links[timer.position()].next.unwrap();
+            assert_eq!(self.links[next.position()].previous, Some(timer));
+            at = Some(next).filter(|_| Some(next) != first);
         }
-        popped.is_some()
+        assert_eq!(self.twin.pop(), None, "not taken at {}", self.twin.position);
     }
 
     fn check_next(&self) {
@@ -203,10 +210,8 @@ impl<W: Probe> Pair<W> {
                 self.advance(now);
             }
             81..=82 => self.advance(now.saturating_sub(1)),
-            83..=95 => {
-                self.pop();
-            }
-            _ => while self.pop() {},
+            83..=88 => self.advance(now.saturating_add(1)),
+            _ => self.take_due(),
         }
     }
 }
@@ -253,6 +258,18 @@ fn a_wheel_of_16_by_10_agrees_with_its_twin() {
 fn a_wheel_of_64_by_6_agrees_with_its_twin() {
     agrees::<Wheel<64, 6>>(64, 100);
     agrees::<Wheel<64, 6>>(2_000, 60);
+}
+
+#[test]
+fn a_wheel_of_128_by_6_agrees_with_its_twin() {
+    agrees::<Wheel<128, 6>>(64, 40);
+    agrees::<Wheel<128, 6>>(3_000, 20);
+}
+
+#[test]
+fn a_wheel_of_256_by_5_agrees_with_its_twin() {
+    agrees::<Wheel<256, 5>>(64, 40);
+    agrees::<Wheel<256, 5>>(4_000, 20);
 }
 
 #[test]

@@ -1,0 +1,95 @@
+//! A first-in-first-out list of timers, threaded through their links, with two ends.
+//!
+//! Unlike a circular [`List`](crate::large::list::List) it tells who stands at an end: the first one has no `previous`, the
+//! last one no `next`. So one in the middle leaves without anybody knowing which list it is in, and one that is added
+//! touches a single neighbour, the one that was added before it. The price is a second word for each list.
+
+use crate::id::Index;
+use crate::large::link::{Link, Links};
+
+/// All operations but `iter` are O(1).
+#[derive(Clone, Copy)]
+pub(super) struct OpenList {
+    first: Option<Index>,
+    last: Option<Index>,
+}
+
+impl OpenList {
+    pub(super) const EMPTY: Self = Self { first: None, last: None };
+
+    #[inline]
+    pub(super) fn is_empty(self) -> bool {
+        self.first.is_none()
+    }
+
+    #[inline]
+    pub(super) fn first(self) -> Option<Index> {
+        self.first
+    }
+
+    /// Makes `index` the last one, and returns the one before it. Their links are the caller's to write.
+    #[inline]
+    pub(super) fn extend(&mut self, index: Index) -> Option<Index> {
+        let previous = self.last.replace(index);
+        if previous.is_none() {
+            self.first = Some(index);
+        }
+        previous
+    }
+
+    /// Takes out `index`, which must be in this list and at an end of it.
+    pub(super) fn remove_end(&mut self, links: &mut [Link], index: Index) {
+        let link = links.at(index);
+        let (next, previous) = (link.next, link.previous);
+        match next {
+            Some(next) => links.edit(next, |link| link.previous = previous),
+            None => self.last = previous,
+        }
+        match previous {
+            Some(previous) => links.edit(previous, |link| link.next = next),
+            None => self.first = next,
+        }
+    }
+
+    /// Puts all of `other` behind what is here.
+    pub(super) fn append(&mut self, links: &mut [Link], other: Self) {
+        let Some(other_first) = other.first else { return };
+        let Some(last) = self.last else {
+            *self = other;
+            return;
+        };
+        links.edit(last, |link| link.next = Some(other_first));
+        links.edit(other_first, |link| link.previous = Some(last));
+        self.last = other.last;
+    }
+
+    /// Takes out all. The first and the last one are neighbours then, as in a circular list.
+    pub(super) fn take_as_circle(&mut self, links: &mut [Link]) -> Option<Index> {
+        let (first, last) = (self.first?, self.last?);
+        links.edit(first, |link| link.previous = Some(last));
+        links.edit(last, |link| link.next = Some(first));
+        *self = Self::EMPTY;
+        Some(first)
+    }
+
+    /// From the first to the last.
+    pub(super) fn iter(self, links: &[Link]) -> impl Iterator<Item = Index> {
+        core::iter::successors(self.first, move |&index| links.at(index).next)
+    }
+
+    /// How many are in here; an error if a neighbour does not point back. For `verify`.
+    pub(super) fn verify(self, links: &[Link]) -> Result<usize, &'static str> {
+        let (mut count, mut before) = (0_usize, None);
+        for index in self.iter(links) {
+            count = count.saturating_add(1);
+            if links.at(index).previous != before {
+                return Err("a neighbour in a list does not point back");
+            }
+            if count > links.len() {
+                return Err("a list does not end");
+            }
+            before = Some(index);
+        }
+        if self.last == before { Ok(count) } else { Err("a list's last is not its last") }
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::id::Index;
 use crate::large::head::Head;
-use crate::large::link::{Link, Links, Place};
+use crate::large::link::{Link, Links, Place, at_mut};
 use crate::large::queues::Queues;
 use crate::large::timers::Timers;
 use crate::poller::Waiting;
@@ -18,17 +18,19 @@ pub(crate) struct Found<'w, W> {
 impl<W: Timers> Found<'_, W> {
     /// Notes what was found for one thread. Returns whether it wants to know.
     fn note(&mut self, thread: Index, readiness: Readiness) -> bool {
-        let link = self.links.at(thread);
-        let (place, kind) = (link.place, link.kind);
-        let seen = readiness.seen_by(kind.interest());
+        let Some(link) = at_mut(self.links, thread) else { return false };
+        let seen = readiness.seen_by(link.kind.interest());
         if seen.is_none() {
             return false;
         }
-        self.links.edit(thread, |link| link.readiness = link.readiness | seen);
-        if !place.is_ready() {
-            let is_writer = kind == Kind::Write;
-            let ready = if is_writer { Place::ReadyToWrite } else { Place::ReadyToRead };
-            self.queues.move_to(self.links, thread, ready);
+        link.readiness = link.readiness | seen;
+        let is_writer = link.kind == Kind::Write;
+        let ready = if is_writer { Place::ReadyToWrite } else { Place::ReadyToRead };
+        match link.place {
+            Place::ReadyToWrite | Place::ReadyToRead => {}
+            Place::Watched => self.queues.find_ready(self.links, thread, ready),
+            // The poller could not be told of it.
+            _ => self.queues.move_to(self.links, thread, ready),
         }
         true
     }

@@ -8,7 +8,7 @@ use crate::time::{Instant, Wide};
 /// Where a slot is, and with it its thread. The thread whose hook runs stays where it was found until it is re-armed or
 /// released.
 ///
-/// In this order: places from `Timers` to `ReadyToRead` have a list, and threads in places from `Untold` on a source.
+/// In this order: places from `Due` to `ReadyToRead` have a list, and threads in places from `Untold` on a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 #[repr(u8)]
 pub(crate) enum Place {
@@ -36,14 +36,11 @@ pub(crate) enum Place {
 
 impl Place {
     /// Those that have a list.
-    pub(crate) const LISTED: [Self; 6] = [
-        Self::Timers,
-        Self::Due,
-        Self::Pending,
-        Self::Untold,
-        Self::ReadyToWrite,
-        Self::ReadyToRead,
-    ];
+    pub(crate) const LISTED: [Self; 5] =
+        [Self::Due, Self::Pending, Self::Untold, Self::ReadyToWrite, Self::ReadyToRead];
+
+    /// The number of the first of them.
+    pub(crate) const FIRST_LISTED: usize = Self::Due as usize;
 
     /// Whether its threads were found ready by the poller.
     #[inline]
@@ -135,6 +132,12 @@ impl Link {
     #[inline]
     pub(crate) fn turn(&self) -> u32 {
         self.key.get() as u32
+    }
+
+    /// The execute thread was added in that turn.
+    #[inline]
+    pub(crate) fn set_turn(&mut self, turn: u32) {
+        self.key = Wide::new(u64::from(turn));
     }
 
     /// The slot is given out once more. Only if it is not spent.

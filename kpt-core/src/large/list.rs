@@ -75,10 +75,10 @@ impl List {
         }
     }
 
-    /// Puts the first one behind all others.
+    /// Puts the first one behind all others. `next` is the one after it, or itself if there is no other.
     #[inline]
-    pub(crate) fn rotate(&mut self, links: &[Link]) {
-        self.first = self.first.and_then(|first| links.at(first).next);
+    pub(crate) fn rotate(&mut self, next: Option<Index>) {
+        self.first = next;
     }
 
     /// Puts all of `other` behind what is here.

@@ -7,6 +7,7 @@
 mod link;
 mod list;
 mod queues;
+mod shortcuts;
 mod sources;
 mod timers;
 mod wheel;

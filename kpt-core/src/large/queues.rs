@@ -15,59 +15,30 @@ use crate::time::Instant;
 /// Queues with timers in `W`. All operations are O(1) on average, and those on timers cost what `W` says.
 pub(crate) struct Queues<W> {
     /// Slots that had a thread, as a stack: the one that was freed last has its links in the cache.
-    freed: Option<Index>,
+    pub(super) freed: Option<Index>,
     /// Slots from this position on never had a thread, and nothing has been written to them.
-    unused: u32,
-    untold: List,
-    ready_to_write: List,
-    ready_to_read: List,
-    due: List,
-    pending: List,
-    timers: W,
+    pub(super) unused: u32,
+    lists: [List; Place::LISTED.len()],
+    pub(super) timers: W,
 }
 
 impl<W> Queues<W> {
     /// Lists without threads, around `timers`.
     pub(crate) const fn with_timers(timers: W) -> Self {
-        Self {
-            freed: None,
-            unused: 0,
-            untold: List::EMPTY,
-            ready_to_write: List::EMPTY,
-            ready_to_read: List::EMPTY,
-            due: List::EMPTY,
-            pending: List::EMPTY,
-            timers,
-        }
+        Self { freed: None, unused: 0, lists: [List::EMPTY; Place::LISTED.len()], timers }
     }
 
-    /// The list of a place that has one: a first-in-first-out list of threads.
+    /// The list of a place that has one: a first-in-first-out list of threads. A place is a number, so that nothing
+    /// branches on which one it is.
     #[inline]
-    fn list_mut(&mut self, place: Place) -> Option<&mut List> {
-        match place {
-            Place::Untold => Some(&mut self.untold),
-            Place::ReadyToWrite => Some(&mut self.ready_to_write),
-            Place::ReadyToRead => Some(&mut self.ready_to_read),
-            Place::Due => Some(&mut self.due),
-            Place::Pending => Some(&mut self.pending),
-            Place::Vacant | Place::Retired | Place::GivenUp | Place::Timers | Place::Watched => {
-                None
-            }
-        }
+    pub(super) fn list_mut(&mut self, place: Place) -> Option<&mut List> {
+        self.lists.get_mut((place as usize).wrapping_sub(Place::FIRST_LISTED))
     }
 
     #[inline]
-    fn list(&self, place: Place) -> List {
-        match place {
-            Place::Untold => self.untold,
-            Place::ReadyToWrite => self.ready_to_write,
-            Place::ReadyToRead => self.ready_to_read,
-            Place::Due => self.due,
-            Place::Pending => self.pending,
-            Place::Vacant | Place::Retired | Place::GivenUp | Place::Timers | Place::Watched => {
-                List::EMPTY
-            }
-        }
+    pub(super) fn list(&self, place: Place) -> List {
+        let list = self.lists.get((place as usize).wrapping_sub(Place::FIRST_LISTED));
+        list.copied().unwrap_or(List::EMPTY)
     }
 
     #[inline]
@@ -81,9 +52,9 @@ impl<W> Queues<W> {
 
     /// Takes the first vacant slot.
     #[inline]
-    fn take_vacant(&mut self, links: &[Link], slot: Index) {
+    pub(super) fn take_vacant(&mut self, slot: Index, link: &Link) {
         if self.freed == Some(slot) {
-            self.freed = links.at(slot).next;
+            self.freed = link.next;
         } else {
             self.unused = self.unused.saturating_add(1);
         }
@@ -94,7 +65,7 @@ impl<W: Timers> Queues<W> {
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn leave(&mut self, links: &mut [Link], thread: Index, from: Place) {
         match from {
-            Place::Vacant => self.take_vacant(links, thread),
+            Place::Vacant => self.take_vacant(thread, links.at(thread)),
             Place::Timers => self.timers.remove(links, thread),
             _ => {
                 if let Some(list) = self.list_mut(from) {
@@ -128,13 +99,6 @@ impl<W: Timers> Queues<W> {
     pub(crate) fn move_to(&mut self, links: &mut [Link], thread: Index, to: Place) {
         let link = links.at(thread);
         let (from, source) = (link.place, link.source());
-        if from == to && self.list(from).first() == Some(thread) {
-            // What re-arms itself is the first, and goes behind the last without touching either.
-            if let Some(list) = self.list_mut(from) {
-                list.rotate(links);
-            }
-            return;
-        }
         if from.has_source() && !to.has_source() {
             sources::remove(links, source, thread);
         }
@@ -190,7 +154,9 @@ impl<W: Timers> Queues<W> {
                 at = link.next.filter(|_| link.next != due.first());
             });
         }
-        self.due.append(links, due);
+        if let Some(list) = self.list_mut(Place::Due) {
+            list.append(links, due);
+        }
     }
 
     /// Walks everything, and returns which invariant does not hold. Without debug assertions it looks at nothing.
@@ -198,7 +164,7 @@ impl<W: Timers> Queues<W> {
         if !cfg!(debug_assertions) {
             return Ok(());
         }
-        for place in Place::LISTED.into_iter().filter(|&place| place != Place::Timers) {
+        for place in Place::LISTED {
             let list = self.list(place);
             if list.iter(links).any(|index| links.at(index).place != place) {
                 return Err("a list has a thread of another place");

@@ -53,55 +53,23 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Registry for Tables
         request: Request,
         value: u64,
     ) -> Result<ThreadId, Refusal> {
-        let kind = request.kind();
-        if kind.has_source() {
-            let taken = self.find(Source::new(value as u32), kind);
-            if taken.is_some() && taken != thread {
-                return Err(Refusal::Taken);
-            }
+        if thread.is_some() || request.kind() != Kind::Timer {
+            return self.register_any(thread, request, value);
         }
-        let index = match thread {
-            Some(index) => index,
-            None => self.first(Place::Vacant).ok_or(Refusal::Full)?,
-        };
-        // Asked for before anything changes, since a poller may panic.
-        let key = match request {
-            Request::Readable | Request::Writable | Request::At => value,
-            // No delay is one that is over.
-            Request::After if value == 0 => self.queues.position().as_micros(),
-            Request::After => after(self.now(), value).as_micros(),
-            Request::Now => u64::from(self.head.turn),
-        };
-        if thread.is_none() {
-            self.head.count_added();
-            self.edit(index, Link::count_tenant);
-        }
-        let left = thread.and_then(|index| self.source_of(index));
-        if thread.is_some() {
-            self.move_to(index, Place::GivenUp);
-        }
-        self.arm(index, kind, key);
-        if let Some(left) = left.filter(|_| self.source_of(index) != left) {
-            self.tell(left);
-        }
-        if self.head.is_running(index) {
-            // Not before: should the poller panic, the thread has ended, as it has no hook.
-            self.head.running = None;
-        }
-        Ok(self.at(index).id(index))
+        // A full loop does not read the clock.
+        self.first(Place::Vacant).ok_or(Refusal::Full)?;
+        let deadline = self.key(request, value);
+        let id = self.queues.add_timer(self.links.as_mut(), deadline).ok_or(Refusal::Full)?;
+        self.head.count_added();
+        Ok(id)
     }
 
     fn again(&mut self, index: Index, period: Period) -> Again {
-        let is_execute = self.at(index).kind == Kind::Execute;
-        if is_execute {
-            // Not by `arm`: where all is known, a turn of execute threads is a few instructions.
-            let turn = u64::from(self.head.turn);
-            self.edit(index, |link| link.wait_for(Kind::Execute, turn));
-            self.move_to(index, Place::Pending);
+        if self.queues.rotate_pending(self.links.as_mut(), index, self.head.turn) {
             self.head.running = None;
             return Again::Done;
         }
-        self.wait_again(index, period)
+        self.again_any(index, period)
     }
 
     fn reschedule(
@@ -120,21 +88,31 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Registry for Tables
     }
 
     fn release(&mut self, index: Index) {
-        let source = self.source_of(index);
-        self.vacate(index);
-        if let Some(source) = source {
-            self.tell(source);
+        let link = self.at(index);
+        let place = link.place;
+        if matches!(place, Place::Due | Place::Pending) && !link.is_spent() {
+            self.queues.remove_called(self.links.as_mut(), index, place);
+            return self.count_vacated(index);
         }
+        self.release_any(index);
     }
 
     fn release_tenant(&mut self, index: Index, id: ThreadId) -> bool {
-        // A vacant slot's body has a hook if a poller has panicked in the midst of a release.
         let link = self.at(index);
-        let is_meant = link.is_tenant(id) && link.place > Place::Retired;
-        if is_meant {
+        if !link.is_tenant(id) {
+            return false;
+        }
+        if link.place == Place::Timers && !link.is_spent() {
+            self.queues.remove_timer(self.links.as_mut(), index);
+            self.head.used = self.head.used.wrapping_sub(1);
+            return true;
+        }
+        // A vacant slot's body has a hook if a poller has panicked in the midst of a release.
+        let is_there = link.place > Place::Retired;
+        if is_there {
             self.release(index);
         }
-        is_meant
+        is_there
     }
 
     fn release_source(&mut self, source: Source) -> [Option<Index>; 2] {
@@ -199,6 +177,58 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         link.place.has_source().then(|| link.source())
     }
 
+    /// What a thread waits for, as its link has it.
+    #[inline]
+    fn key(&mut self, request: Request, value: u64) -> u64 {
+        match request {
+            Request::Readable | Request::Writable | Request::At => value,
+            // No delay is one that is over.
+            Request::After if value == 0 => self.queues.position().as_micros(),
+            Request::After => after(self.now(), value).as_micros(),
+            Request::Now => u64::from(self.head.turn),
+        }
+    }
+
+    /// `register` of any thread for anything: what is not a new timer.
+    #[inline(never)]
+    fn register_any(
+        &mut self,
+        thread: Option<Index>,
+        request: Request,
+        value: u64,
+    ) -> Result<ThreadId, Refusal> {
+        let kind = request.kind();
+        if kind.has_source() {
+            let taken = self.find(Source::new(value as u32), kind);
+            if taken.is_some() && taken != thread {
+                return Err(Refusal::Taken);
+            }
+        }
+        let index = match thread {
+            Some(index) => index,
+            None => self.first(Place::Vacant).ok_or(Refusal::Full)?,
+        };
+        // Asked for before anything changes, since a poller may panic.
+        let key = self.key(request, value);
+        if thread.is_none() {
+            self.head.count_added();
+            self.edit(index, Link::count_tenant);
+        }
+        let left = thread.and_then(|index| self.source_of(index));
+        if thread.is_some() {
+            self.move_to(index, Place::GivenUp);
+        }
+        self.arm(index, kind, key);
+        if let Some(left) = left.filter(|_| self.source_of(index) != left) {
+            self.tell(left);
+        }
+        if self.head.is_running(index) {
+            // Not before: should the poller panic, the thread has ended, as it has no hook.
+            self.head.running = None;
+        }
+        Ok(self.at(index).id(index))
+    }
+
     /// Puts a thread that is where its source and its deadline don't matter among those that wait for the same.
     #[inline]
     fn arm(&mut self, index: Index, kind: Kind, key: u64) {
@@ -211,20 +241,24 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         self.move_to(index, place);
     }
 
-    /// Registers the running thread once more as it was; not an execute thread.
-    ///
-    /// A function of its own, so that execute threads don't pay for what it needs.
-    #[cfg_attr(target_pointer_width = "64", inline(never))]
-    fn wait_again(&mut self, index: Index, period: Period) -> Again {
+    /// `again` of any thread: what is not the first of those pending.
+    #[inline(never)]
+    fn again_any(&mut self, index: Index, period: Period) -> Again {
         let link = self.at(index);
-        if link.place == Place::GivenUp {
+        let (place, kind) = (link.place, link.kind);
+        if place == Place::GivenUp {
             return Again::Ended;
         }
-        if link.kind.has_source() {
-            // The poller still watches the source, unless it found an error and may have let go of it.
-            let is_broken = link.readiness.is_error();
-            self.edit(index, |link| link.readiness = Readiness::NONE);
-            self.move_to(index, if is_broken { Place::Untold } else { Place::Watched });
+        if kind.has_source() {
+            if link.readiness.is_error() {
+                // The poller may have let go of the source.
+                self.edit(index, |link| link.readiness = Readiness::NONE);
+                self.move_to(index, Place::Untold);
+            } else {
+                self.queues.watch_again(self.links.as_mut(), index, place);
+            }
+        } else if kind == Kind::Execute {
+            self.arm(index, kind, u64::from(self.head.turn));
         } else if period.is_none() {
             return Again::NoPeriod;
         } else {
@@ -233,6 +267,16 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         }
         self.head.running = None;
         Again::Done
+    }
+
+    /// `release` of any thread, wherever it is.
+    #[inline(never)]
+    fn release_any(&mut self, index: Index) {
+        let source = self.source_of(index);
+        self.vacate(index);
+        if let Some(source) = source {
+            self.tell(source);
+        }
     }
 
     /// Gives the thread's slot back.
@@ -244,6 +288,12 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         } else {
             self.move_to(index, Place::Vacant);
         }
+        self.count_vacated(index);
+    }
+
+    /// A slot has been given back.
+    #[inline]
+    fn count_vacated(&mut self, index: Index) {
         self.head.used = self.head.used.wrapping_sub(1);
         if self.head.is_running(index) {
             self.head.running = None;

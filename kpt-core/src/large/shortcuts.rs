@@ -1,0 +1,91 @@
+//! The moves that programs make all the time, each with its link fetched once.
+//!
+//! Every one means what [`Queues::move_to`] to the same place means, and takes fewer instructions because more is known:
+//! from which place, and to which. What is not known for certain takes the long way.
+
+use crate::id::{Index, ThreadId};
+use crate::large::link::{Link, Links, Place, at_mut};
+use crate::large::queues::Queues;
+use crate::large::timers::Timers;
+use crate::source::{Kind, Readiness};
+
+impl<W: Timers> Queues<W> {
+    /// Gives the first vacant slot to a timer; `None` if there is none. It skips the table of sources and all lists: a vacant slot is in none of them, and
+    /// a timer only joins the timers.
+    #[inline]
+    pub(crate) fn add_timer(&mut self, links: &mut [Link], deadline: u64) -> Option<ThreadId> {
+        let slot = self.first(links, Place::Vacant)?;
+        let link = at_mut(links, slot)?;
+        self.take_vacant(slot, link);
+        link.count_tenant();
+        link.wait_for(Kind::Timer, deadline);
+        link.place = Place::Timers;
+        let id = link.id(slot);
+        let previous = self.timers.join(slot, link.deadline());
+        link.stand_behind(previous);
+        if let Some(previous) = previous {
+            links.edit(previous, |link| link.next = Some(slot));
+        }
+        Some(id)
+    }
+
+    /// Vacates the slot of a timer that is not due. It skips the table of sources, in which a timer is not.
+    #[inline]
+    pub(crate) fn remove_timer(&mut self, links: &mut [Link], timer: Index) {
+        self.timers.remove(links, timer);
+        let next = self.freed.replace(timer);
+        links.edit(timer, |link| {
+            link.place = Place::Vacant;
+            link.next = next;
+        });
+    }
+
+    /// Puts an execute thread behind all others that are pending, if it is the first of them, with another turn. Returns
+    /// whether it was. It skips everything but the turn: kind and place stay as they are, and a circle turns without
+    /// anybody in it being touched.
+    #[inline]
+    pub(crate) fn rotate_pending(&mut self, links: &mut [Link], thread: Index, turn: u32) -> bool {
+        let Some(pending) = self.list_mut(Place::Pending) else { return false };
+        let is_first = pending.first() == Some(thread);
+        if is_first && let Some(link) = at_mut(links, thread) {
+            link.set_turn(turn);
+            pending.rotate(link.next);
+        }
+        is_first
+    }
+
+    /// Vacates the slot of a thread that was found due, or is pending. It skips the table of sources, in which neither is.
+    #[inline]
+    pub(crate) fn remove_called(&mut self, links: &mut [Link], thread: Index, from: Place) {
+        if let Some(list) = self.list_mut(from) {
+            list.remove(links, thread);
+        }
+        let next = self.freed.replace(thread);
+        links.edit(thread, |link| {
+            link.place = Place::Vacant;
+            link.next = next;
+        });
+    }
+
+    /// Puts a reader or writer that the poller watches among those found ready. It skips the table of sources, which has
+    /// the thread in both places, and the list that it leaves, as those watched have none.
+    #[inline]
+    pub(crate) fn find_ready(&mut self, links: &mut [Link], thread: Index, to: Place) {
+        links.edit(thread, |link| link.place = to);
+        if let Some(list) = self.list_mut(to) {
+            list.push_back(links, thread);
+        }
+    }
+
+    /// Puts a reader or writer that was found ready among those that the poller watches. It skips the same.
+    #[inline]
+    pub(crate) fn watch_again(&mut self, links: &mut [Link], thread: Index, from: Place) {
+        if let Some(list) = self.list_mut(from) {
+            list.remove(links, thread);
+        }
+        links.edit(thread, |link| {
+            link.place = Place::Watched;
+            link.readiness = Readiness::NONE;
+        });
+    }
+}

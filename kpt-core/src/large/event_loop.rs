@@ -101,7 +101,7 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
     /// Returns the error of [`Poller::wait`]. No thread is lost; `run` may be called again.
     pub fn run(&mut self, state: &mut S) -> Result<Exit, P::Error> {
         loop {
-            if let Some(exit) = self.turn(state)? {
+            if let Some(exit) = self.take_turns(state, true)? {
                 return Ok(exit);
             }
         }
@@ -117,10 +117,21 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
     /// # Panics
     /// Not by itself. A panic of a hook passes through; its thread has ended, unless it was re-armed before.
     pub fn turn(&mut self, state: &mut S) -> Result<Option<Exit>, P::Error> {
+        self.take_turns(state, false)
+    }
+
+    /// Runs one turn, or as many as follow each other without a wait.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    fn take_turns(&mut self, state: &mut S, is_many: bool) -> Result<Option<Exit>, P::Error> {
         self.tables.settle();
         self.tables.head.begin_turn();
         self.run_all(state, Tables::next_found);
-        let is_spent = self.run_pending(state);
+        let mut is_spent = self.run_pending(state);
+        while is_many && !is_spent && !self.tables.head.is_over() && self.tables.can_skip_wait() {
+            // The next turn. Only a wait finds threads ready or due, so that there are none.
+            self.tables.head.begin_turn();
+            is_spent = self.run_pending(state);
+        }
         if !self.tables.head.is_over() && (is_spent || !self.tables.can_skip_wait()) {
             self.tables.wait(true)?;
             self.run_all(state, Tables::next_found);

@@ -85,6 +85,13 @@ impl Interest {
         self.0 & Self::WRITABLE.0 != 0
     }
 
+    /// The set without what is in `other`.
+    #[cfg(feature = "large")]
+    #[inline]
+    pub(crate) const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// Whether nothing is wanted.
     pub const fn is_none(self) -> bool {
         self.0 == 0
@@ -153,6 +160,13 @@ impl Readiness {
     /// The set without what is in `other`.
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
+    }
+
+    /// Which threads it wakes: those with any of these interests.
+    #[cfg(feature = "large")]
+    #[inline]
+    pub(crate) const fn concerns(self) -> Interest {
+        if self.0 & 0b1100 != 0 { Interest::BOTH } else { Interest(self.0 & Interest::BOTH.0) }
     }
 
     /// Returns the bits by which a thread with that interest is woken: its own, hang-up and error.

@@ -2,8 +2,9 @@
 
 use crate::id::Index;
 use crate::large::head::Head;
-use crate::large::link::{Link, Links, Place, at_mut};
+use crate::large::link::{Link, Place, at_mut};
 use crate::large::queues::Queues;
+use crate::large::sources;
 use crate::large::timers::Timers;
 use crate::poller::Waiting;
 use crate::source::{Interest, Kind, Readiness, Source};
@@ -16,45 +17,59 @@ pub(crate) struct Found<'w, W> {
 }
 
 impl<W: Timers> Found<'_, W> {
-    /// Notes what was found for one thread. Returns whether it wants to know.
-    fn note(&mut self, thread: Index, readiness: Readiness) -> bool {
-        let Some(link) = at_mut(self.links, thread) else { return false };
-        let seen = readiness.seen_by(link.kind.interest());
-        if seen.is_none() {
-            return false;
-        }
-        link.readiness = link.readiness | seen;
-        let is_writer = link.kind == Kind::Write;
-        let ready = if is_writer { Place::ReadyToWrite } else { Place::ReadyToRead };
-        match link.place {
+    /// Puts a thread that wants to know what was found among those that are ready.
+    #[inline]
+    fn make_ready(&mut self, thread: Index, from: Place, kind: Kind) {
+        let is_writer = kind == Kind::Write;
+        let to = if is_writer { Place::ReadyToWrite } else { Place::ReadyToRead };
+        match from {
             Place::ReadyToWrite | Place::ReadyToRead => {}
-            Place::Watched => self.queues.find_ready(self.links, thread, ready),
-            // The poller could not be told of it.
-            _ => self.queues.move_to(self.links, thread, ready),
+            Place::Watched => self.queues.find_ready(self.links, thread, to),
+            _ => self.make_untold_ready(thread, to),
         }
-        true
+    }
+
+    /// The same for a thread that the poller has not been told of, or could not be.
+    #[inline(never)]
+    fn make_untold_ready(&mut self, thread: Index, to: Place) {
+        self.queues.move_to(self.links, thread, to);
     }
 }
 
 impl<W: Timers> Waiting for Found<'_, W> {
     fn push(&mut self, source: Source, readiness: Readiness) {
-        let mut at = None;
-        while let Some(thread) = self.queues.next_of(self.links, source, at) {
-            at = Some(thread);
-            self.note(thread, readiness);
+        // A source has one thread of each kind. When all whom it concerns know it, the rest of the chain is others'.
+        let (mut is_stray, mut to_tell) = (true, readiness.concerns());
+        let mut at = sources::first_in_chain(self.links, source);
+        while let Some(thread) = at {
+            let Some(link) = at_mut(self.links, thread) else { return };
+            at = link.chain();
+            if link.source() != source {
+                continue;
+            }
+            is_stray = false;
+            let (place, kind) = (link.place, link.kind);
+            if link.note(readiness) {
+                self.make_ready(thread, place, kind);
+            }
+            to_tell = to_tell.without(kind.interest());
+            if to_tell.is_none() {
+                return;
+            }
         }
-        if at.is_none() {
+        if is_stray {
             self.head.strays = self.head.strays.saturating_add(1);
         }
     }
 
     fn ask(&mut self, answer: &mut dyn FnMut(Source, Interest) -> Readiness) -> bool {
         let mut is_any_ready = false;
-        for thread in (0..self.links.len()).filter_map(Index::new) {
-            let link = self.links.at(thread);
-            if link.place.has_source() {
-                let readiness = answer(link.source(), link.kind.interest());
-                is_any_ready |= self.note(thread, readiness);
+        for thread in (0..self.queues.slots_used()).filter_map(Index::new) {
+            let Some(link) = at_mut(self.links, thread) else { break };
+            let (place, kind) = (link.place, link.kind);
+            if place.has_source() && link.note(answer(link.source(), kind.interest())) {
+                self.make_ready(thread, place, kind);
+                is_any_ready = true;
             }
         }
         is_any_ready

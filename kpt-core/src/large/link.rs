@@ -117,6 +117,14 @@ impl Link {
         self.readiness = Readiness::NONE;
     }
 
+    /// Adds what was found to what is known. Returns whether there was anything that the thread wants to know.
+    #[inline]
+    pub(crate) fn note(&mut self, readiness: Readiness) -> bool {
+        let seen = readiness.seen_by(self.kind.interest());
+        self.readiness = self.readiness | seen;
+        !seen.is_none()
+    }
+
     pub(crate) fn set_chain(&mut self, next: Option<Index>) {
         let source = u64::from(self.source().number());
         self.key = Wide::new(u64::from(Index::to_word(next)) << 32 | source);

@@ -41,6 +41,12 @@ impl<W> Queues<W> {
         list.copied().unwrap_or(List::EMPTY)
     }
 
+    /// How many slots, from the first, have had a thread at any time. Those beyond are not looked at, so that their memory
+    /// need not be there.
+    pub(crate) fn slots_used(&self) -> usize {
+        self.unused as usize
+    }
+
     #[inline]
     fn first_vacant(&self, links: &[Link]) -> Option<Index> {
         let unused = self.unused as usize;

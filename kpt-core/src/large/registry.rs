@@ -39,6 +39,11 @@ pub(crate) trait Registry {
         &[]
     }
 
+    /// How many slots, from the first, have had a thread at any time.
+    fn slots_used(&self) -> usize {
+        0
+    }
+
     /// The time, not before what it was.
     fn now(&mut self) -> Instant {
         Instant::NEVER

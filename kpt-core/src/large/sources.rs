@@ -1,7 +1,8 @@
 //! Which threads wait for a source: a hash table with chains whose heads are lodged in the links.
 //!
-//! As many buckets as slots, so that a chain has one thread on average. Descriptors and interrupt lines, which count up
-//! from 0, spread evenly; numbers that are chosen to collide would not, and make each operation on them O(their number).
+//! As many buckets as slots, so that a chain has one thread on average. Descriptors and interrupt lines count up from 0: a
+//! number that is also a slot's is its own bucket, so that theirs are next to each other and hold them alone. Larger numbers
+//! are spread by a hash; those that are chosen to collide make each operation on them O(their number).
 
 use crate::id::{Index, MAX_CAPACITY};
 use crate::large::link::{Link, Links};
@@ -9,18 +10,27 @@ use crate::source::Source;
 
 /// The link in which the head of the source's chain is lodged. `None` only if there are no links.
 fn bucket(links: &[Link], source: Source) -> Option<Index> {
+    let buckets = links.len().min(MAX_CAPACITY);
+    if (source.number() as usize) < buckets {
+        return Index::new(source.number() as usize);
+    }
     // Fibonacci hashing; the product's high word picks one of the buckets without a division.
     let hash = source.number().wrapping_mul(0x9E37_79B9);
-    let buckets = links.len().min(MAX_CAPACITY);
     let position = u64::from(hash).wrapping_mul(buckets as u64) >> 32;
     Index::new(position as usize).filter(|_| !links.is_empty())
+}
+
+/// The first thread of the chain in which the source's threads are; others may be in there as well.
+#[inline]
+pub(crate) fn first_in_chain(links: &[Link], source: Source) -> Option<Index> {
+    links.at(bucket(links, source)?).bucket
 }
 
 /// The source's threads, one after the other.
 pub(crate) fn next_of(links: &[Link], source: Source, after: Option<Index>) -> Option<Index> {
     let mut at = match after {
         Some(after) => links.at(after).chain(),
-        None => links.at(bucket(links, source)?).bucket,
+        None => first_in_chain(links, source),
     };
     while let Some(index) = at {
         let link = links.at(index);

@@ -36,6 +36,10 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Registry for Tables
         self.links.as_ref()
     }
 
+    fn slots_used(&self) -> usize {
+        self.queues.slots_used()
+    }
+
     fn now(&mut self) -> Instant {
         // Not before what a wait has returned either: were the clock to go back, timers would begin in the past.
         let now = later(later(self.head.read_at, self.queues.position()), self.poller.now());
@@ -69,7 +73,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Registry for Tables
             self.head.running = None;
             return Again::Done;
         }
-        self.again_any(index, period)
+        self.again_waiting(index, period)
     }
 
     fn reschedule(
@@ -241,7 +245,20 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         self.move_to(index, place);
     }
 
-    /// `again` of any thread: what is not the first of those pending.
+    /// `again` of what is not pending. Most are readers or writers that were found ready, without an error.
+    #[inline(never)]
+    fn again_waiting(&mut self, index: Index, period: Period) -> Again {
+        let link = self.at(index);
+        let place = link.place;
+        if !place.is_ready() || link.readiness.is_error() {
+            return self.again_any(index, period);
+        }
+        self.queues.watch_again(self.links.as_mut(), index, place);
+        self.head.running = None;
+        Again::Done
+    }
+
+    /// `again` of any thread: what is neither pending nor found ready without an error.
     #[inline(never)]
     fn again_any(&mut self, index: Index, period: Period) -> Again {
         let link = self.at(index);
@@ -250,13 +267,9 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
             return Again::Ended;
         }
         if kind.has_source() {
-            if link.readiness.is_error() {
-                // The poller may have let go of the source.
-                self.edit(index, |link| link.readiness = Readiness::NONE);
-                self.move_to(index, Place::Untold);
-            } else {
-                self.queues.watch_again(self.links.as_mut(), index, place);
-            }
+            // An error was found: the poller may have let go of the source.
+            self.edit(index, |link| link.readiness = Readiness::NONE);
+            self.move_to(index, Place::Untold);
         } else if kind == Kind::Execute {
             self.arm(index, kind, u64::from(self.head.turn));
         } else if period.is_none() {

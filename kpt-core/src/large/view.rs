@@ -178,8 +178,9 @@ impl<'t, S, A> View<'t, S, A> {
         self.tables.head().map_or(0, |head| head.capacity(self.tables.links()))
     }
 
+    /// Slots beyond never had a thread.
     pub(crate) fn slots(&self) -> usize {
-        self.tables.links().len()
+        self.tables.slots_used()
     }
 
     pub(crate) fn row(&self, index: Index) -> Option<Row> {

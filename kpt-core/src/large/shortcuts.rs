@@ -8,6 +8,7 @@ use crate::large::link::{Link, Links, Place, at_mut};
 use crate::large::queues::Queues;
 use crate::large::timers::Timers;
 use crate::source::{Kind, Readiness};
+use crate::time::Instant;
 
 impl<W: Timers> Queues<W> {
     /// Gives the first vacant slot to a timer; `None` if there is none. It skips the table of sources and all lists: a vacant slot is in none of them, and
@@ -21,12 +22,21 @@ impl<W: Timers> Queues<W> {
         link.wait_for(Kind::Timer, deadline);
         link.place = Place::Timers;
         let id = link.id(slot);
-        let previous = self.timers.join(slot, link.deadline());
-        link.stand_behind(previous);
-        if let Some(previous) = previous {
-            links.edit(previous, |link| link.next = Some(slot));
-        }
+        self.timers.insert(links, slot);
         Some(id)
+    }
+
+    /// Puts a timer that was found due among those that wait, with another deadline. It skips the table of sources.
+    #[inline]
+    pub(crate) fn rearm_timer(&mut self, links: &mut [Link], timer: Index, deadline: Instant) {
+        if let Some(due) = self.list_mut(Place::Due) {
+            due.remove(links, timer);
+        }
+        links.edit(timer, |link| {
+            link.set_deadline(deadline);
+            link.place = Place::Timers;
+        });
+        self.timers.insert(links, timer);
     }
 
     /// Vacates the slot of a timer that is not due. It skips the table of sources, in which a timer is not.

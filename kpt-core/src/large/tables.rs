@@ -276,7 +276,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
             return Again::NoPeriod;
         } else {
             let deadline = period.next(link.deadline(), self.queues.position());
-            self.arm(index, Kind::Timer, deadline.as_micros());
+            self.queues.rearm_timer(self.links.as_mut(), index, deadline);
         }
         self.head.running = None;
         Again::Done

@@ -1,7 +1,7 @@
 //! What the loop asks of a timer structure.
 
 use crate::id::Index;
-use crate::large::link::{Link, Links, at_mut};
+use crate::large::link::Link;
 use crate::time::Instant;
 
 /// A structure that orders timers by deadline, for a large loop: a [`Wheel`](crate::large::Wheel). It
@@ -10,25 +10,13 @@ use crate::time::Instant;
 /// Implementers MUST
 /// - keep a *position*: the latest moment that `advance` was told, 0 in the beginning;
 /// - take a deadline that is not after the position as one that is due now, behind those that are due already;
-/// - hand timers out by deadline, equal ones in the order of `join`;
+/// - hand timers out by deadline, equal ones in the order of `insert`;
 /// - never hand out one with the deadline [`Instant::NEVER`];
 /// - be all zero bytes when new, and neither allocate nor panic, whatever the deadlines. Only timers that are in here
 ///   are removed.
 pub trait Timers {
-    /// Takes in a timer that is not in here, and returns behind which one it stands. The caller links the two, and writes
-    /// the deadline to the timer's link, where it does not change while it is in here.
-    fn join(&mut self, timer: Index, deadline: Instant) -> Option<Index>;
-
-    /// The same for a timer whose link has its deadline; also links it.
-    #[inline]
-    fn insert(&mut self, links: &mut [Link], timer: Index) {
-        let Some(link) = at_mut(links, timer) else { return };
-        let previous = self.join(timer, link.deadline());
-        link.stand_behind(previous);
-        if let Some(previous) = previous {
-            links.edit(previous, |link| link.next = Some(timer));
-        }
-    }
+    /// Takes in a timer that is not in here. Its deadline is in its link and does not change while it is in here.
+    fn insert(&mut self, links: &mut [Link], timer: Index);
 
     /// Gives up a timer that is in here.
     fn remove(&mut self, links: &mut [Link], timer: Index);

@@ -15,7 +15,7 @@
 //! bitmaps of occupied slots in place of ticking come from W. Ahern's timeout.c.
 
 use crate::id::Index;
-use crate::large::link::{Link, Links};
+use crate::large::link::{Link, Links, at_mut};
 use crate::large::timers::Timers;
 use crate::time::Instant;
 use crate::time::LAST;
@@ -192,6 +192,18 @@ where
         }
     }
 
+    /// Makes a timer the last one of the list where it belongs, and returns the one before it, whose neighbour it is now.
+    #[inline]
+    fn join(&mut self, timer: Index, deadline: u64) -> Option<Index> {
+        let home = self.home(deadline);
+        let Home::Slot(cell) = home else { return self.join_no_slot(timer, deadline, home) };
+        let previous = self.list_mut(home).extend(timer);
+        if previous.is_none() {
+            self.mark_occupied(cell);
+        }
+        previous
+    }
+
     /// `join` of what is due already, or far.
     #[inline(never)]
     fn join_no_slot(&mut self, timer: Index, deadline: u64, home: Home) -> Option<Index> {
@@ -231,15 +243,13 @@ where
     Slots<SLOTS>: Level,
 {
     #[inline]
-    fn join(&mut self, timer: Index, deadline: Instant) -> Option<Index> {
-        let deadline = deadline.as_micros();
-        let home = self.home(deadline);
-        let Home::Slot(cell) = home else { return self.join_no_slot(timer, deadline, home) };
-        let previous = self.list_mut(home).extend(timer);
-        if previous.is_none() {
-            self.mark_occupied(cell);
+    fn insert(&mut self, links: &mut [Link], timer: Index) {
+        let Some(link) = at_mut(links, timer) else { return };
+        let previous = self.join(timer, link.deadline().as_micros());
+        link.stand_behind(previous);
+        if let Some(previous) = previous {
+            links.edit(previous, |link| link.next = Some(timer));
         }
-        previous
     }
 
     #[inline]

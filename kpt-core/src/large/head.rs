@@ -49,6 +49,15 @@ impl Head {
         self.most_used = self.most_used.max(self.used);
     }
 
+    /// The thread has ended, and its slot has been given back.
+    #[inline]
+    pub(crate) fn count_ended(&mut self, index: Index) {
+        self.used = self.used.wrapping_sub(1);
+        if self.is_running(index) {
+            self.running = None;
+        }
+    }
+
     /// How many threads there can be.
     pub(crate) fn capacity(&self, links: &[Link]) -> usize {
         links.len().saturating_sub(self.retired as usize)

@@ -126,6 +126,11 @@ impl<W: Timers> Queues<W> {
         }
     }
 
+    /// The timers that were found due, in order.
+    pub(crate) fn due(&self, links: &[Link]) -> impl Iterator<Item = Index> {
+        self.list(Place::Due).iter(links)
+    }
+
     /// The threads of a source, its reader and its writer, one after the other in any order; first the one after
     /// `None`.
     pub(crate) fn next_of(

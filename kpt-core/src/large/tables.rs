@@ -96,7 +96,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Registry for Tables
         let place = link.place;
         if matches!(place, Place::Due | Place::Pending) && !link.is_spent() {
             self.queues.remove_called(self.links.as_mut(), index, place);
-            return self.count_vacated(index);
+            return self.head.count_ended(index);
         }
         self.release_any(index);
     }
@@ -301,16 +301,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         } else {
             self.move_to(index, Place::Vacant);
         }
-        self.count_vacated(index);
-    }
-
-    /// A slot has been given back.
-    #[inline]
-    fn count_vacated(&mut self, index: Index) {
-        self.head.used = self.head.used.wrapping_sub(1);
-        if self.head.is_running(index) {
-            self.head.running = None;
-        }
+        self.head.count_ended(index);
     }
 
     /// Asks the poller to watch a source for all that its threads want. Whether it refuses; then it is to be told again,
@@ -342,7 +333,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
 
 /// What the loop does with them.
 impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
-    /// Slots from this position on have no body. Only of new tables.
+    /// Slots from this position on have no body. Only of new tables; where each slot has a body, it touches none.
     pub(crate) fn retire_from(&mut self, position: usize) {
         for link in self.links.as_mut().get_mut(position..).unwrap_or_default() {
             link.place = Place::Retired;

@@ -94,7 +94,7 @@ impl Link {
     }
 
     /// Makes the timer due at `deadline`. Only while it is in no timer structure.
-    #[cfg(test)]
+    #[inline]
     pub(crate) fn set_deadline(&mut self, deadline: Instant) {
         self.key = Wide::new(deadline.as_micros());
     }

@@ -9,7 +9,8 @@ use crate::sys::Pages;
 pub type HostTimers = Wheel<256, 5>;
 
 /// Memory for a number of threads that is known when the program runs: allocated once, 64 bytes and an argument each on
-/// a 64-bit machine. The system makes a page of it resident when the first thread in it is added.
+/// a 64-bit machine. The system makes a page of it resident when the first thread in it is added;
+/// in tables of more than 2 MiB, these are huge pages.
 pub struct HeapStorage<S, A> {
     links: Pages<Link>,
     bodies: Pages<Body<S, A>>,

@@ -33,8 +33,8 @@ fn r08_room_for_threads_is_not_resident_before_it_is_used() {
         assert_eq!(kpt.run(&mut runs).unwrap(), Exit::Empty);
         assert_eq!(runs, 1_200);
         let used = resident() - before;
-        // The tables are 256 MB; 1,200 threads of them 154 KB, and the code that runs is some pages as well.
+        // The tables are 256 MB; 1,200 threads of them are in the first huge page of each.
         assert!(constructed < 1 << 20, "{constructed} bytes resident when constructed");
-        assert!(used < 2 << 20, "{used} bytes resident when used");
+        assert!(used < 5 << 20, "{used} bytes resident when used");
     });
 }

@@ -11,7 +11,8 @@ use crate::source::{Kind, Readiness};
 use crate::time::Instant;
 
 impl<W: Timers> Queues<W> {
-    /// Gives the first vacant slot to a timer; `None` if there is none. It skips the table of sources and all lists: a vacant slot is in none of them, and
+    /// Gives the first vacant slot to a timer; `None` if there is none. It skips the table of sources and all lists: a vacant
+    /// slot is in none of them, and
     /// a timer only joins the timers.
     #[inline]
     pub(crate) fn add_timer(&mut self, links: &mut [Link], deadline: u64) -> Option<ThreadId> {
@@ -36,6 +37,14 @@ impl<W: Timers> Queues<W> {
             link.set_deadline(deadline);
             link.place = Place::Timers;
         });
+        self.timers.insert(links, timer);
+    }
+
+    /// Gives a timer that is not due another deadline. It skips the table of sources, and the place stays the same.
+    #[inline]
+    pub(crate) fn reschedule_timer(&mut self, links: &mut [Link], timer: Index, deadline: Instant) {
+        self.timers.remove(links, timer);
+        links.edit(timer, |link| link.set_deadline(deadline));
         self.timers.insert(links, timer);
     }
 

@@ -84,10 +84,18 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Registry for Tables
         value: u64,
     ) -> Result<(), RescheduleError> {
         let link = self.at(index);
-        if !link.is_tenant(id) || link.place <= Place::Retired {
+        if !link.is_tenant(id) {
             return Err(RescheduleError::Stale);
         }
-        self.register(Some(index), request, value).map_err(|_| RescheduleError::Taken)?;
+        if link.place == Place::Timers && request.kind() == Kind::Timer {
+            let deadline = Instant::from_micros(self.key(request, value));
+            self.queues.reschedule_timer(self.links.as_mut(), index, deadline);
+            return Ok(());
+        }
+        if link.place <= Place::Retired {
+            return Err(RescheduleError::Stale);
+        }
+        self.register_any(Some(index), request, value).map_err(|_| RescheduleError::Taken)?;
         Ok(())
     }
 

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use kpt_speed::gaps;
-
 use crate::contestants::Contestant;
 use crate::contestants::fire::Fire;
 use crate::contestants::heaps::{HeapTimers, LazyHeap, SlabHeap};
@@ -38,9 +36,6 @@ const MANY: usize = 200_000;
 
 /// What kpt may be late in the cases with slack, and libev's least interval between two looks.
 const SLACK: Duration = Duration::from_millis(1);
-
-/// For what kpt does not have yet.
-const NONE_YET: f64 = f64::INFINITY;
 
 /// All of them, in the order of the table.
 pub fn all() -> Vec<Case> {
@@ -80,7 +75,7 @@ fn fire(cases: &mut Vec<Case>) {
     for (timers, slack, rounds, limit) in [
         (100_000, Duration::ZERO, 21, 1.7),
         (1_000_000, Duration::ZERO, 9, 1.1),
-        (100_000, SLACK, 21, if gaps::HAS_SLACK { 1.0 } else { NONE_YET }),
+        (100_000, SLACK, 21, 1.0),
     ] {
         cases.push(Case {
             name: format!("add + fire {timers}{}", with_slack(slack)),
@@ -97,7 +92,7 @@ fn fire(cases: &mut Vec<Case>) {
     cases.push(Case {
         name: format!("{timers} periodic{}", with_slack(SLACK)),
         rival: LIBEV,
-        limit: if gaps::HAS_SLACK { 1.2 } else { NONE_YET },
+        limit: 1.2,
         rounds: 7,
         // Each fires about so often in its second, whatever is asked for.
         times: timers * 100,
@@ -108,11 +103,7 @@ fn fire(cases: &mut Vec<Case>) {
 }
 
 fn with_slack(slack: Duration) -> &'static str {
-    match (slack.is_zero(), gaps::HAS_SLACK) {
-        (true, _) => "",
-        (false, true) => ", 1 ms slack",
-        (false, false) => ", 1 ms slack (kpt: GAP)",
-    }
+    if slack.is_zero() { "" } else { ", 1 ms slack" }
 }
 
 fn execute(cases: &mut Vec<Case>) {
@@ -133,11 +124,10 @@ fn execute(cases: &mut Vec<Case>) {
 
 fn reschedule(cases: &mut Vec<Case>) {
     for pending in [1_000, 100_000] {
-        let gap = if gaps::HAS_RESCHEDULE { "" } else { " (GAP)" };
         cases.push(Case {
-            name: format!("reschedule{gap}, {pending} pending"),
+            name: format!("reschedule, {pending} pending"),
             rival: "cancel + add",
-            limit: if gaps::HAS_RESCHEDULE { 0.8 } else { NONE_YET },
+            limit: 0.8,
             rounds: 40,
             times: MANY,
             sides: Box::new(move || {

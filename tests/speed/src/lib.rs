@@ -1,4 +1,3 @@
 //! What the programs `speed` and `count` have in common.
 
-pub mod gaps;
 pub mod random;

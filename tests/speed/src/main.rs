@@ -18,7 +18,6 @@ mod stats;
 use std::process::ExitCode;
 
 use cases::Case;
-use kpt_speed::gaps;
 use kpt_std::EventLoop;
 use stats::Comparison;
 
@@ -46,11 +45,6 @@ fn say_who_takes_part() {
         Err(reason) => {
             println!("kpt on {us}");
             eprintln!("\n*** THE COMPARISON WITH LIBEV IS MISSING: {reason} ***\n");
-        }
-    }
-    for (has_it, what) in [(gaps::HAS_SLACK, "set_slack"), (gaps::HAS_RESCHEDULE, "reschedule")] {
-        if !has_it {
-            println!("GAP: kpt has no {what} yet; it does without, and has no limit there");
         }
     }
 }

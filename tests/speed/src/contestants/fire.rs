@@ -3,7 +3,6 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use kpt_speed::gaps;
 use kpt_speed::random::Random;
 use kpt_std::{EventLoop, Hook, Instant, Thread, When};
 
@@ -45,7 +44,7 @@ impl Fire {
     pub fn new(timers: usize, slack: Duration) -> Self {
         let mut kpt = EventLoop::with_capacity(timers);
         if !slack.is_zero() {
-            gaps::set_slack(&mut kpt, slack);
+            kpt.set_slack(slack);
         }
         Self { kpt, random: Random::new() }
     }

@@ -3,7 +3,6 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use kpt_speed::gaps;
 use kpt_speed::random::Random;
 use kpt_std::{EventLoop, Instant, Thread, ThreadId, When};
 
@@ -31,7 +30,7 @@ impl Periodic {
     pub fn new(timers: usize, slack: Duration) -> Self {
         // One more ends the run.
         let mut kpt = EventLoop::with_capacity(timers + 1);
-        gaps::set_slack(&mut kpt, slack);
+        kpt.set_slack(slack);
         Self { kpt, timers, random: Random::new() }
     }
 }

@@ -4,17 +4,15 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use kpt_speed::gaps;
 use kpt_speed::random::Random;
 use kpt_std::kpt_core::FixedLoop;
-use kpt_std::{
-    HeapStorage, Hook, Instant, Interest, Poller, Readiness, Ready, Source, Thread, ThreadId, When,
-};
+use kpt_std::kpt_core::poller::{Poller, Ready};
+use kpt_std::{HeapStorage, Hook, Instant, Interest, Readiness, Source, Thread, ThreadId, When};
 
 use crate::poller::{SOURCE, Trivial};
 
 /// As kpt-std has it, but for the poller.
-type Loop<S> = kpt_std::kpt_core::EventLoop<Trivial, S, u32, HeapStorage<S, u32>>;
+type Loop<S> = kpt_std::kpt_core::large::EventLoop<Trivial, S, u32, HeapStorage<S, u32>>;
 
 /// How often hooks are to be called.
 struct Count {
@@ -65,12 +63,12 @@ pub fn cancel_add(timers: usize, times: usize) {
 
 /// Gives a random timer another deadline. Two random numbers are in it.
 pub fn reschedule(timers: usize, times: usize) {
-    let (mut kpt, mut ids, mut random) = pending(timers);
+    let (mut kpt, ids, mut random) = pending(timers);
     let mut threads = kpt.threads();
     for _ in 0..times {
         let victim = random.below(ids.len() as u64) as usize;
         let when = deadline(&mut random);
-        ids[victim] = gaps::reschedule(&mut threads, ids[victim], when, IDLE);
+        threads.reschedule(ids[victim], when).expect("it is pending");
     }
 }
 
@@ -112,7 +110,7 @@ pub fn wait(_width: usize, times: usize) {
 /// Threads that there are not.
 struct Nobody;
 
-impl kpt_std::Waiting for Nobody {
+impl kpt_std::kpt_core::poller::Waiting for Nobody {
     fn push(&mut self, source: Source, readiness: Readiness) {
         black_box((source, readiness));
     }

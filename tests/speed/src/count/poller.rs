@@ -2,7 +2,8 @@
 
 use std::convert::Infallible;
 
-use kpt_std::{Instant, Interest, Poller, Readiness, Ready, Source, Unwatchable};
+use kpt_std::kpt_core::poller::{Poller, Ready, Unwatchable};
+use kpt_std::{Instant, Interest, Readiness, Source};
 
 /// The source that it always finds readable, once a thread has asked for it.
 pub const SOURCE: Source = Source::new(0);
@@ -18,7 +19,7 @@ impl Poller for Trivial {
     type Error = Infallible;
 
     /// As the poller of kpt-std has it.
-    const LOOK_EVERY: u32 = <kpt_std::SelectPoller as Poller>::LOOK_EVERY;
+    const LOOK_AFTER_HOOKS: u32 = <kpt_std::SelectPoller as Poller>::LOOK_AFTER_HOOKS;
 
     fn now(&mut self) -> Instant {
         self.now

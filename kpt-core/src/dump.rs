@@ -1,5 +1,6 @@
 //! The table of threads, as a value to print.
 
+use core::cell::RefCell;
 use core::fmt;
 
 use crate::decimal::Decimal;
@@ -22,6 +23,8 @@ pub struct Dump<'d, S, A> {
     pub(crate) tables: Tables<'d, S, A>,
     pub(crate) now: Instant,
 }
+
+const HEADER: &str = "id          kind     name             source  state    due in\n";
 
 /// When a thread is due, in microseconds from now.
 enum Due {
@@ -62,14 +65,30 @@ impl<S, A> Dump<'_, S, A> {
         write_column(f, &[source.as_ref().map_or("-", Decimal::as_str)], 8)?;
         write_column(f, &[row.state.as_str()], 9)?;
         match Due::of(row, self.now) {
-            Due::No => f.write_str("-\n"),
-            Due::Never => f.write_str("never\n"),
+            Due::No => f.write_str("-"),
+            Due::Never => f.write_str("never"),
             Due::In(micros) => write_seconds(f, micros),
             Due::Late(micros) => {
                 f.write_str("late ")?;
                 write_seconds(f, micros)
             }
         }
+    }
+
+    /// Writes how many threads there are, can be, and have been.
+    fn write_summary(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Decimal::new(self.tables.len() as u64).as_str())?;
+        f.write_str(" of ")?;
+        f.write_str(Decimal::new(self.tables.capacity() as u64).as_str())?;
+        f.write_str(" threads, at most ")?;
+        f.write_str(Decimal::new(u64::from(self.tables.most_used())).as_str())?;
+        f.write_str(" so far")?;
+        if self.tables.strays() > 0 {
+            f.write_str("; ")?;
+            f.write_str(Decimal::new(u64::from(self.tables.strays())).as_str())?;
+            f.write_str(" events for sources without threads")?;
+        }
+        Ok(())
     }
 }
 
@@ -96,27 +115,56 @@ fn write_seconds(f: &mut fmt::Formatter<'_>, micros: u64) -> fmt::Result {
     f.write_str(seconds)?;
     f.write_str(".")?;
     f.write_str(fraction)?;
-    f.write_str(" s\n")
+    f.write_str(" s")
 }
 
 impl<S, A> fmt::Display for Dump<'_, S, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("id          kind     name             source  state    due in\n")?;
+        f.write_str(HEADER)?;
         for row in self.rows() {
             self.write_row(f, &row)?;
+            f.write_str("\n")?;
         }
-        f.write_str(Decimal::new(self.tables.len() as u64).as_str())?;
-        f.write_str(" of ")?;
-        f.write_str(Decimal::new(self.tables.capacity() as u64).as_str())?;
-        f.write_str(" threads, at most ")?;
-        f.write_str(Decimal::new(u64::from(self.tables.most_used())).as_str())?;
-        f.write_str(" so far")?;
-        if self.tables.strays() > 0 {
-            f.write_str("; ")?;
-            f.write_str(Decimal::new(u64::from(self.tables.strays())).as_str())?;
-            f.write_str(" events for sources without threads")?;
+        self.write_summary(f)
+    }
+}
+
+/// A [`Dump`] that shows arguments. From [`Threads::dump_with`](crate::Threads::dump_with).
+pub struct DumpWith<'d, S, A, F> {
+    // An argument can only be looked at by who may change it.
+    dump: RefCell<Dump<'d, S, A>>,
+    show: F,
+}
+
+impl<'d, S, A, F> DumpWith<'d, S, A, F> {
+    pub(crate) fn new(dump: Dump<'d, S, A>, show: F) -> Self {
+        Self { dump: RefCell::new(dump), show }
+    }
+}
+
+impl<S, A, F> fmt::Display for DumpWith<'_, S, A, F>
+where
+    F: Fn(&A, &mut fmt::Formatter<'_>) -> fmt::Result,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut dump = self.dump.try_borrow_mut().map_err(|_| fmt::Error)?;
+        f.write_str(HEADER)?;
+        for index in (0..dump.tables.slots()).filter_map(Index::new) {
+            let Some(row) = dump.tables.row(index) else { continue };
+            dump.write_row(f, &row)?;
+            if let Some(arg) = dump.tables.arg(index) {
+                f.write_str("  ")?;
+                (self.show)(arg, f)?;
+            }
+            f.write_str("\n")?;
         }
-        Ok(())
+        dump.write_summary(f)
+    }
+}
+
+impl<S, A> fmt::Debug for Dump<'_, S, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

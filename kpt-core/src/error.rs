@@ -80,6 +80,13 @@ impl<A> AddError<A> {
         }
     }
 
+    /// The same, to look at.
+    pub(crate) fn arg(&self) -> &A {
+        match self {
+            Self::Full(arg) | Self::Taken(arg) => arg,
+        }
+    }
+
     fn message(&self) -> &'static str {
         match self {
             Self::Full(_) => "the thread tables are full",
@@ -91,6 +98,13 @@ impl<A> AddError<A> {
 impl<A> AgainError<A> {
     /// The argument that the thread had.
     pub fn into_arg(self) -> A {
+        match self {
+            Self::Ended(arg) | Self::NoPeriod(arg) | Self::Taken(arg) => arg,
+        }
+    }
+
+    /// The same, to look at.
+    pub(crate) fn arg(&self) -> &A {
         match self {
             Self::Ended(arg) | Self::NoPeriod(arg) | Self::Taken(arg) => arg,
         }

@@ -39,6 +39,7 @@ pub mod large;
 mod small;
 
 // Output.
+mod debug;
 mod decimal;
 mod dump;
 mod log;
@@ -51,7 +52,7 @@ mod retired_tests;
 pub mod board;
 pub mod sim;
 
-pub use dump::Dump;
+pub use dump::{Dump, DumpWith};
 pub use error::{AddError, AgainError, Exit, Next, RescheduleError, Stale};
 pub use id::ThreadId;
 pub use small::FixedLoop;

@@ -11,6 +11,8 @@ use crate::*;
 std::thread_local! {
     /// What the test of this OS thread has logged as an error.
     static ERRORS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    /// All that it has logged.
+    static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
 struct Logger;
@@ -21,6 +23,7 @@ impl ::log::Log for Logger {
     }
 
     fn log(&self, record: &::log::Record<'_>) {
+        LINES.with_borrow_mut(|lines| lines.push(record.args().to_string()));
         if record.level() == ::log::Level::Error {
             ERRORS.with_borrow_mut(|errors| errors.push(record.args().to_string()));
         }
@@ -92,13 +95,42 @@ macro_rules! tests {
             let again = |_: &mut (), thread: Thread<'_, ()>| thread.again();
             kpt.threads().add("timer", When::At(Instant::ZERO), again, ()).unwrap();
             kpt.turn(&mut ()).unwrap();
-            let refused = "can't be re-armed, ends: it is a timer without a period; use again_when";
+            let refused = "can't be re-armed, and has ended: it is a timer without a period; use again_when";
             assert_eq!(ERRORS.take(), ["thread timer 0.1: ".to_string() + refused]);
             world.set(SOURCE, Readiness::ERROR).unwrap();
             kpt.threads().add_read("reader", SOURCE, ends, ()).unwrap();
             kpt.turn(&mut ()).unwrap();
-            let broken = "source 1 is broken or can't be watched";
+            let broken = "source 1 is closed, broken or can't be watched";
             assert_eq!(ERRORS.take(), ["thread reader 0.2: ".to_string() + broken]);
+        }
+
+        #[test]
+        fn lines_have_units_and_show_arguments_as_the_application_says() {
+            listen();
+            let world = World::new();
+            let mut kpt = $new_loop(SimPoller::new(&world));
+            kpt.show_args(|(), f| f.write_str("client 7"));
+            LINES.take();
+            let id = kpt.threads().add_timer("idle", Duration::from_millis(2), ends, ()).unwrap();
+            kpt.threads().reschedule(id, When::At(Instant::from_micros(5_000))).unwrap();
+            kpt.threads().add_read("reader", SOURCE, ends, ()).unwrap();
+            kpt.threads().cancel(id).unwrap();
+            let _ = kpt.threads().add_read("same", SOURCE, ends, ());
+            world.set(SOURCE, Readiness::ERROR).unwrap();
+            kpt.turn(&mut ()).unwrap();
+            let lines = LINES.take();
+            let expected = [
+                "thread idle 0.1 (client 7): added, timer in 2000 us",
+                "thread idle 0.1 (client 7): rescheduled, timer at 5000 us of the loop's clock",
+                "thread reader 1.1 (client 7): added, read source 1",
+                "thread idle 0.1 (client 7): cancelled",
+                "thread same (client 7): not added, read source 1; 1 threads are there: the source already has a \
+                 thread of that kind",
+                "thread reader 1.1 (client 7): source 1 is closed, broken or can't be watched",
+                "thread reader 1.1: ended",
+            ];
+            assert_eq!(lines, expected);
+            ERRORS.take();
         }
     };
 }

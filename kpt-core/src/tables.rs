@@ -139,6 +139,10 @@ mod either {
             ask!(self, view => view.name(index))
         }
 
+        pub(crate) fn arg(&mut self, index: Index) -> Option<&A> {
+            ask!(self, view => view.arg(index))
+        }
+
         pub(crate) fn verify(&self) -> Result<(), &'static str> {
             ask!(self, view => view.verify())
         }

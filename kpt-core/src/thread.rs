@@ -30,7 +30,7 @@ impl<'t, S, A> Thread<'t, S, A> {
     #[inline]
     pub(crate) fn new(threads: Threads<'t, S, A>, index: Index, hook: Hook<S, A>, arg: A) -> Self {
         if crate::log::IS_ON {
-            threads.log_error_of(index);
+            threads.log_error_of(index, &arg);
         }
         Self { own: Own { threads, index }, hook, arg }
     }
@@ -92,9 +92,10 @@ impl<'t, S, A> Thread<'t, S, A> {
         let again = tables.again(self.own.index, self.hook, self.arg);
         if let Err(error) = &again {
             crate::log::error!(
-                "thread {} {}: can't be re-armed, ends: {}",
+                "thread {} {}{}: can't be re-armed, and has ended: {}",
                 self.own.threads.name(self.own.index),
                 self.own.threads.id(self.own.index),
+                self.own.threads.show.shown(Some(error.arg())),
                 error.message()
             );
         }
@@ -201,9 +202,9 @@ impl<'t, S, A> Own<'t, S, A> {
     /// A value with a destructor can't be taken apart, so that its threads are taken out of it.
     #[cfg(feature = "large")]
     fn into_threads(mut self) -> Threads<'t, S, A> {
-        let tables = self.threads.tables.take();
+        let (tables, show) = (self.threads.tables.take(), self.threads.show);
         core::mem::forget(self);
-        Threads::new(tables)
+        Threads::new(tables, show)
     }
 }
 

@@ -1,16 +1,18 @@
 //! What hooks see of the loop: the threads, to add to and to take from.
 
+use core::fmt;
 use core::time::Duration;
 
-use crate::dump::Dump;
+use crate::dump::{Dump, DumpWith};
 use crate::error::{AddError, RescheduleError, Stale};
 use crate::id::{Index, ThreadId};
+use crate::log::{ShowArgs, Shown};
 use crate::row::Row;
 use crate::source::Source;
 use crate::tables::Tables;
 use crate::thread::Thread;
 use crate::time::Instant;
-use crate::when::{Request, When};
+use crate::when::{Request, Wanted, When};
 
 /// What a thread does: a function of the application's state `S` and of the thread, which holds the argument.
 ///
@@ -28,11 +30,12 @@ pub type Hook<S, A = ()> = fn(&mut S, Thread<'_, S, A>);
 /// threads.
 pub struct Threads<'t, S, A = ()> {
     pub(crate) tables: Tables<'t, S, A>,
+    pub(crate) show: ShowArgs<A>,
 }
 
 impl<'t, S, A> Threads<'t, S, A> {
-    pub(crate) fn new(tables: Tables<'t, S, A>) -> Self {
-        Self { tables }
+    pub(crate) fn new(tables: Tables<'t, S, A>, show: ShowArgs<A>) -> Self {
+        Self { tables, show }
     }
 
     /// Adds a thread. Its hook is called once, when `when` says, and never before the hook that adds it has returned.
@@ -66,20 +69,18 @@ impl<'t, S, A> Threads<'t, S, A> {
         let added = self.tables.add(name, request, value, hook, arg);
         match &added {
             Ok(id) => crate::log::trace!(
-                "thread {} {}: added, {} {} {}",
+                "thread {} {}{}: added, {}",
                 name,
                 *id,
-                request.kind().as_str(),
-                request.what(),
-                value
+                self.shown(*id),
+                Wanted(request, value)
             ),
             // The caller decides what that means.
             Err(error) => crate::log::trace!(
-                "thread {}: not added, {} {} {}, {} are there: {}",
+                "thread {}{}: not added, {}; {} threads are there: {}",
                 name,
-                request.kind().as_str(),
-                request.what(),
-                value,
+                self.show.shown(Some(error.arg())),
+                Wanted(request, value),
                 self.len(),
                 error
             ),
@@ -178,7 +179,12 @@ impl<'t, S, A> Threads<'t, S, A> {
     /// [`Stale`] if the thread has ended, or is the one that runs; that one has [`end`](Thread::end).
     pub fn cancel(&mut self, id: ThreadId) -> Result<A, Stale> {
         let arg = self.tables.cancel(id)?;
-        crate::log::trace!("thread {} {}: cancelled", self.name_of(id), id);
+        crate::log::trace!(
+            "thread {} {}{}: cancelled",
+            self.name_of(id),
+            id,
+            self.show.shown(Some(&arg))
+        );
         Ok(arg)
     }
 
@@ -259,12 +265,11 @@ impl<'t, S, A> Threads<'t, S, A> {
     ) -> Result<(), RescheduleError> {
         self.tables.reschedule(id, request, value)?;
         crate::log::trace!(
-            "thread {} {}: rescheduled, {} {} {}",
+            "thread {} {}{}: rescheduled, {}",
             self.name_of(id),
             id,
-            request.kind().as_str(),
-            request.what(),
-            value
+            self.shown(id),
+            Wanted(request, value)
         );
         Ok(())
     }
@@ -323,9 +328,18 @@ impl<'t, S, A> Threads<'t, S, A> {
         Dump { tables: self.tables.reborrow(), now }
     }
 
+    /// Returns the state of every thread as [`dump`](Self::dump) does, with the argument of each at the end of its line, as
+    /// `show` writes it: `|arg, f| write!(f, "client {arg}")`. The one that runs holds its argument itself.
+    pub fn dump_with<F>(&mut self, show: F) -> DumpWith<'_, S, A, F>
+    where
+        F: Fn(&A, &mut fmt::Formatter<'_>) -> fmt::Result,
+    {
+        DumpWith::new(self.dump(), show)
+    }
+
     /// Returns the same threads, for a function that takes them by value.
     pub fn reborrow(&mut self) -> Threads<'_, S, A> {
-        Threads { tables: self.tables.reborrow() }
+        Threads { tables: self.tables.reborrow(), show: self.show }
     }
 
     /// Checks that the loop's tables agree with each other. For tests: O(capacity) in a large loop, O(capacity²) in a
@@ -360,13 +374,20 @@ impl<S, A> Threads<'_, S, A> {
         self.row(index).map_or(ThreadId::NONE, |row| row.id)
     }
 
-    /// Logs an error if the thread's source has one.
-    pub(crate) fn log_error_of(&self, index: Index) {
+    /// The argument of a thread whose hook does not run, for logs.
+    fn shown(&mut self, id: ThreadId) -> Shown<'_, A> {
+        let show = self.show;
+        show.shown(id.index().and_then(|index| self.tables.arg(index)))
+    }
+
+    /// Logs an error if the source of the thread that is about to run has one.
+    pub(crate) fn log_error_of(&self, index: Index, arg: &A) {
         if let Some(row) = self.row(index).filter(|row| row.readiness.is_error()) {
             crate::log::error!(
-                "thread {} {}: source {} is broken or can't be watched",
+                "thread {} {}{}: source {} is closed, broken or can't be watched",
                 row.name,
                 row.id,
+                self.show.shown(Some(arg)),
                 row.key
             );
         }

@@ -1,7 +1,9 @@
 //! When a thread's hook is called: the four kinds of thread are four answers to that question.
 
+use core::fmt;
 use core::time::Duration;
 
+use crate::decimal::Decimal;
 use crate::source::{Kind, Source};
 use crate::time::{Instant, Period, micros};
 
@@ -90,13 +92,14 @@ impl Request {
         }
     }
 
-    /// What the number is, for logs.
-    pub(crate) const fn what(self) -> &'static str {
+    /// What comes before the number in a log line, and its unit.
+    const fn words(self) -> (&'static str, &'static str) {
         match self {
-            Self::Readable | Self::Writable => "of source",
-            Self::At => "at microsecond",
-            Self::After => "after microseconds:",
-            Self::Now => "-",
+            Self::Readable => ("read source ", ""),
+            Self::Writable => ("write source ", ""),
+            Self::At => ("timer at ", " us of the loop's clock"),
+            Self::After => ("timer in ", " us"),
+            Self::Now => ("execute", ""),
         }
     }
 
@@ -104,5 +107,31 @@ impl Request {
     #[inline]
     pub(crate) fn period(self, value: u64) -> Period {
         if self == Self::After { Period::from_micros(value) } else { Period::NONE }
+    }
+}
+
+/// A request and its number, for logs.
+pub(crate) struct Wanted(pub(crate) Request, pub(crate) u64);
+
+/// `read source 7`, `timer in 1500 us`.
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (before, unit) = self.0.words();
+        f.write_str(before)?;
+        if self.0 != Request::Now {
+            f.write_str(Decimal::new(self.1).as_str())?;
+        }
+        f.write_str(unit)
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Wanted {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        let (before, unit) = self.0.words();
+        match self.0 {
+            Request::Now => defmt::write!(f, "{=str}", before),
+            _ => defmt::write!(f, "{=str}{=u64}{=str}", before, self.1, unit),
+        }
     }
 }

@@ -16,8 +16,8 @@ mod task;
 pub use heap::{HeapStorage, HostTimers};
 pub use kpt_core;
 pub use kpt_core::{
-    AddError, AgainError, CancelledSource, Dump, Exit, Hook, Instant, Interest, Kind, Next,
-    Readiness, RescheduleError, Source, Stale, Thread, ThreadId, Threads, When,
+    AddError, AgainError, CancelledSource, Dump, DumpWith, Exit, Hook, Instant, Interest, Kind,
+    Next, Readiness, RescheduleError, Source, Stale, Thread, ThreadId, Threads, When,
 };
 pub use select::SelectPoller;
 pub use task::{

@@ -230,3 +230,26 @@ fn moments_saturate() {
     let later = Instant::from_micros(9);
     assert_eq!(later.saturating_duration_since(now), Duration::from_micros(4));
 }
+
+/// Arguments come at the end of the lines, as the application writes them; the one that runs has its own.
+#[test]
+fn dump_with_shows_arguments() {
+    for shape in Shape::both() {
+        let world = World::new();
+        let mut kpt = sim_loop::<String, u32>(&world, 3, shape);
+        let dump = |text: &mut String, mut thread: Thread<String, u32>| {
+            *text = thread.threads().dump_with(|arg, f| write!(f, "client {arg}")).to_string();
+        };
+        kpt.threads().add_execute("runs", dump, 1).unwrap();
+        kpt.threads().add_timer("idle", Duration::from_secs(2), |_, _| {}, 7).unwrap();
+        let mut text = String::new();
+        kpt.turn(&mut text).unwrap();
+        let expected = [
+            "id          kind     name             source  state    due in",
+            "0.1         execute  runs             -       running  -",
+            "1.1         timer    idle             -       waiting  2.000000 s  client 7",
+            "2 of 3 threads, at most 2 so far",
+        ];
+        assert_eq!(Vec::from_iter(text.lines()), expected);
+    }
+}

@@ -13,6 +13,7 @@ use crate::large::tables::Tables;
 use crate::large::timers::Timers;
 use crate::large::view::View;
 use crate::large::wheel::Wheel;
+use crate::log::ShowArgs;
 use crate::poller::Poller;
 use crate::thread::Thread;
 use crate::threads::Threads;
@@ -29,6 +30,7 @@ const AHEAD: u32 = 32;
 pub struct EventLoop<P, S, A, T: Storage<S, A>> {
     pub(crate) tables: TablesOf<P, S, A, T>,
     bodies: T::Bodies,
+    show: ShowArgs<A>,
     types: PhantomData<fn(&mut S, A)>,
 }
 
@@ -45,7 +47,7 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
         let queues = Queues::with_timers(timers);
         let mut tables = Tables { head: Head::NEW, queues, poller, links };
         tables.retire_from(bodies.as_ref().len().min(MAX_CAPACITY));
-        Self { tables, bodies, types: PhantomData }
+        Self { tables, bodies, show: ShowArgs::NOT, types: PhantomData }
     }
 }
 
@@ -63,7 +65,8 @@ impl<P, S, A, const N: usize, W: Timers> EventLoop<P, S, A, FixedStorage<S, A, N
         const { assert!(N <= MAX_CAPACITY, "no tables are that large") };
         let queues = Queues::with_timers(timers);
         let tables = Tables { head: Head::NEW, queues, poller, links: [Link::VACANT; N] };
-        Self { tables, bodies: [const { Body::VACANT }; N], types: PhantomData }
+        let bodies = [const { Body::VACANT }; N];
+        Self { tables, bodies, show: ShowArgs::NOT, types: PhantomData }
     }
 }
 
@@ -94,7 +97,8 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
             // The loop's time begins. Nothing is watched yet, so that nothing can be found or go wrong.
             let _ = self.tables.wait(false);
         }
-        Threads::new(View { tables: &mut self.tables, bodies: self.bodies.as_mut() }.into())
+        let view = View { tables: &mut self.tables, bodies: self.bodies.as_mut() };
+        Threads::new(view.into(), self.show)
     }
 
     /// Runs turns until no thread is left ([`Exit::Empty`]) or a hook has called [`stop`](Threads::stop)
@@ -220,7 +224,8 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
             self.tables.poller.before_hook(self.tables.hook_call(index, name));
             let after = AfterHook(&mut self.tables);
             let view = View { tables: &mut *after.0, bodies };
-            hook(state, Thread::new(Threads::new(view.into()), index, hook, arg.into_inner()));
+            let threads = Threads::new(view.into(), self.show);
+            hook(state, Thread::new(threads, index, hook, arg.into_inner()));
         }
         self.tables.settle();
     }
@@ -232,6 +237,12 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
     /// that is for its board to decide.
     pub fn set_slack(&mut self, slack: Duration) {
         self.tables.head.slack = micros(slack);
+    }
+
+    /// Has the loop's logs show arguments, behind a thread's id, as `show` writes them.
+    #[cfg(feature = "log")]
+    pub fn show_args(&mut self, show: fn(&A, &mut core::fmt::Formatter<'_>) -> core::fmt::Result) {
+        self.show = ShowArgs::with(show);
     }
 
     /// Returns the poller.

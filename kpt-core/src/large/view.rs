@@ -205,6 +205,12 @@ impl<'t, S, A> View<'t, S, A> {
         self.bodies.get(index.position()).and_then(|body| body.name).unwrap_or("")
     }
 
+    /// The argument of a thread whose hook does not run.
+    pub(crate) fn arg(&mut self, index: Index) -> Option<&A> {
+        let (_, arg) = self.bodies.get_mut(index.position())?.call.as_mut()?;
+        Some(arg.get_mut())
+    }
+
     pub(crate) fn verify(&self) -> Result<(), &'static str> {
         self.tables.verify()
     }

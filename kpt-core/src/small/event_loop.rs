@@ -3,6 +3,7 @@
 use crate::budget;
 use crate::error::{Exit, Next};
 use crate::id::{Generation, Index, MAX_CAPACITY};
+use crate::log::ShowArgs;
 use crate::poller::{HookCall, Poller, Ready, Waiting};
 use crate::small::slot::{Place, Slot};
 use crate::small::table::Table;
@@ -28,13 +29,20 @@ pub struct FixedLoop<P, S, const N: usize, A = ()> {
     // Dropped first, though it watches nothing here: unless it has panicked in a wait.
     poller: P,
     table: Table<[Slot<S, A>; N]>,
+    show: ShowArgs<A>,
 }
 
 impl<P, S, const N: usize, A> FixedLoop<P, S, N, A> {
     /// Returns a loop without threads; all zero bytes, if the poller is.
     pub const fn new(poller: P) -> Self {
         const { assert!(N <= MAX_CAPACITY, "no loop is that large") };
-        Self { poller, table: Table::new() }
+        Self { poller, table: Table::new(), show: ShowArgs::NOT }
+    }
+
+    /// Has the loop's logs show arguments, behind a thread's id, as `show` writes them.
+    #[cfg(feature = "log")]
+    pub fn show_args(&mut self, show: fn(&A, &mut core::fmt::Formatter<'_>) -> core::fmt::Result) {
+        self.show = ShowArgs::with(show);
     }
 
     /// Returns the poller.
@@ -54,7 +62,7 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
             // Nothing is watched yet, so that nothing can be found.
             let _ = self.wait(false);
         }
-        view(&mut self.table, &mut self.poller)
+        view(&mut self.table, &mut self.poller, self.show)
     }
 
     /// Runs turns until no thread is left ([`Exit::Empty`]) or a hook has called [`stop`](Threads::stop)
@@ -192,7 +200,7 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
                 due: slot.due().unwrap_or(self.table.wait_ended),
             });
             let after = AfterHook(&mut self.poller);
-            let threads = view(&mut self.table, &mut *after.0);
+            let threads = view(&mut self.table, &mut *after.0, self.show);
             hook(state, Thread::new(threads, index, hook, arg.into_inner()));
         }
         let slot = self.table().slots.get_mut(index.position());
@@ -217,7 +225,7 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
     /// nothing that it would have to let go of.
     #[inline(never)]
     fn wait(&mut self, may_sleep: bool) -> Result<(), P::Error> {
-        let Self { poller, table } = self;
+        let Self { poller, table, .. } = self;
         let mut table: &mut Table<[Slot<S, A>]> = table;
         table.hooks_since_wait = 0;
         if cfg!(panic = "unwind") {
@@ -239,7 +247,7 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
     /// Has the poller let go of all sources.
     #[inline(always)]
     fn unwatch(&mut self) {
-        let Self { poller, table } = self;
+        let Self { poller, table, .. } = self;
         for source in table.slots.iter().filter_map(Slot::source) {
             let _ = poller.modify(source, Interest::NONE);
         }
@@ -276,12 +284,14 @@ impl<P: Poller> Drop for AfterHook<'_, P> {
     }
 }
 
+#[inline(always)]
 #[allow(clippy::useless_conversion)] // Without the large loop, it is none.
 fn view<'t, P: Poller, S, A>(
     table: &'t mut Table<[Slot<S, A>]>,
     poller: &'t mut P,
+    show: ShowArgs<A>,
 ) -> Threads<'t, S, A> {
-    Threads::new(View { table, clock: poller }.into())
+    Threads::new(View { table, clock: poller }.into(), show)
 }
 
 #[cfg(test)]

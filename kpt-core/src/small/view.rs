@@ -242,6 +242,12 @@ impl<S, A> View<'_, S, A> {
         self.table.slots.get(index.position()).and_then(|slot| slot.name).unwrap_or("")
     }
 
+    /// The argument of a thread whose hook does not run.
+    pub(crate) fn arg(&mut self, index: Index) -> Option<&A> {
+        let (_, arg) = self.table.slots.get_mut(index.position())?.call.as_mut()?;
+        Some(arg.get_mut())
+    }
+
     pub(crate) fn verify(&self) -> Result<(), &'static str> {
         self.table.verify()
     }

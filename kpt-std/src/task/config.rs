@@ -11,6 +11,7 @@ const LONGEST_NAME: usize = 64;
 
 /// What a task is given when it starts: `TaskConfig::new("worker").max_message(1 << 20)`.
 #[derive(Clone, Debug)]
+#[must_use = "a task is started by a spawner"]
 pub struct TaskConfig {
     pub(super) name: String,
     pub(super) max_message: usize,

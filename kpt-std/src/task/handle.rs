@@ -19,6 +19,7 @@ use crate::clock;
 /// When the handle is dropped, the task is stopped, with the grace of its configuration, and reaped in the loop's waits.
 /// What it says from then on is lost, and threads that are left on its [`source`](Self::source) are never called.
 /// In a process that other code has forked, dropping it does nothing: the task is that of the process that started it.
+#[must_use = "dropping the handle stops the task"]
 pub struct TaskHandle {
     peers: SharedPeers,
     source: Source,

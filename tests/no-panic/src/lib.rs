@@ -234,6 +234,11 @@ fn use_threads<'a>(threads: &mut Threads<'_, State<'a>, u32>, state: &mut State<
     seen(threads.now().as_micros());
     seen((threads.len() ^ threads.capacity()) as u64 ^ u64::from(threads.is_empty()));
     let _ = write!(Sink, "{}", threads.reborrow().dump());
+    let show = |arg: &u32, f: &mut fmt::Formatter<'_>| {
+        seen(u64::from(*arg));
+        f.write_str("argument")
+    };
+    let _ = write!(Sink, "{}", threads.dump_with(show));
     seen(threads.verify().map_or_else(|error| error.len() as u64, |()| 0));
     if unknown() == 0 {
         threads.stop();

@@ -14,6 +14,8 @@
 //! The scheme is that of G. Varghese and T. Lauck, "Hashed and Hierarchical Timing Wheels" (SOSP 1987), scheme 7;
 //! bitmaps of occupied slots in place of ticking come from W. Ahern's timeout.c.
 
+use core::fmt;
+
 use crate::id::Index;
 use crate::large::link::{Link, Links, at_mut};
 use crate::large::timers::Timers;
@@ -226,6 +228,15 @@ where
         {
             self.mark_empty(cell);
         }
+    }
+}
+
+impl<const SLOTS: usize, const LEVELS: usize> fmt::Debug for Wheel<SLOTS, LEVELS>
+where
+    Slots<SLOTS>: Level,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wheel").field("position", &self.position).finish_non_exhaustive()
     }
 }
 

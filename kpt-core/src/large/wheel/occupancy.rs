@@ -3,6 +3,7 @@
 use super::digits::shift_left;
 
 /// A level of that many slots.
+#[derive(Debug)]
 pub struct Slots<const SLOTS: usize>;
 
 /// How many slots a level may have, and the bitmap for them. A small wheel does not pay for what a large one needs.

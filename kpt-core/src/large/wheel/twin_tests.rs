@@ -237,6 +237,14 @@ fn agrees<W: Probe>(links: usize, runs: u64) {
 }
 
 #[test]
+fn wheels_of_one_level_and_of_64_agree_with_their_twins() {
+    agrees::<Wheel<2, 1>>(8, 100);
+    agrees::<Wheel<2, 1>>(150, 40);
+    agrees::<Wheel<2, 64>>(24, 100);
+    agrees::<Wheel<2, 64>>(300, 40);
+}
+
+#[test]
 fn a_wheel_of_2_by_3_agrees_with_its_twin() {
     agrees::<Wheel<2, 3>>(8, 100);
     agrees::<Wheel<2, 3>>(150, 60);

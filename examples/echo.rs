@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let signals = end_signals()?;
     say(format_args!("listening on {}", listener.local_addr()?));
 
-    let mut kpt = EventLoop::with_capacity(clients + OTHER_THREADS);
+    let mut kpt = EventLoop::with_capacity(clients + OTHER_THREADS)?;
     let mut threads = kpt.threads();
     let accept = source(&listener);
     let mut server = Server { listener, statistics: Statistics::new(threads.now()) };

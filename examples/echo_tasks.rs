@@ -43,8 +43,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let bytes = args.number("--bytes", 1024, 1..=16 << 20);
     args.finish();
 
-    let mut kpt = EventLoop::new();
-    let spawner = kpt.poller().spawner();
+    let mut kpt = EventLoop::new()?;
+    let spawner = kpt.spawner();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;

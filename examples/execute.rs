@@ -19,7 +19,7 @@ const DURATION: Duration = Duration::from_millis(100);
 fn main() -> Result<(), Box<dyn Error>> {
     Args::new(HELP).finish();
 
-    let mut kpt = EventLoop::new();
+    let mut kpt = EventLoop::new()?;
     let mut counts = Counts::default();
     add_ten(kpt.threads(), Counts::run_once)?;
     let exit = kpt.run(&mut counts)?;

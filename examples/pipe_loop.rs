@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Args::new(HELP).finish();
 
     let mut pipe = Pipe::new()?;
-    let mut kpt = EventLoop::new();
+    let mut kpt = EventLoop::new()?;
     let mut threads = kpt.threads();
     threads.add_read("receiver", source(&pipe.receiver), Pipe::on_readable, ())?;
     threads.add_write("sender", source(&pipe.sender), Pipe::on_writable, ())?;

@@ -35,8 +35,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let up_to = args.number("--up-to", 20_000_000, 1..=2_000_000_000);
     args.finish();
 
-    let mut kpt = EventLoop::new();
-    let mut pool = Pool::new(kpt.poller().spawner(), parts, up_to);
+    let mut kpt = EventLoop::new()?;
+    let mut pool = Pool::new(kpt.spawner(), parts, up_to);
     for _ in 0..workers {
         pool.start_worker(&mut kpt.threads())?;
     }

@@ -18,7 +18,7 @@ const DELAY: Duration = Duration::from_secs(2);
 fn main() -> Result<(), Box<dyn Error>> {
     Args::new(HELP).finish();
 
-    let mut kpt = EventLoop::new();
+    let mut kpt = EventLoop::new()?;
     let mut stopwatch = Stopwatch { started: Instant::now() };
     kpt.threads().add_timer("alarm", DELAY, Stopwatch::on_alarm, ())?;
     println!("a timer of {DELAY:?} runs");

@@ -28,7 +28,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let total = options.threads * u64::from(options.rounds);
     println!("{options}");
 
-    let mut kpt = EventLoop::with_capacity(options.threads as usize);
+    let mut kpt = EventLoop::with_capacity(options.threads as usize)?;
     let mut timers = Timers::new(&options);
     for _ in 0..options.threads {
         let delay = timers.random_delay();

@@ -21,7 +21,7 @@ pub fn run() -> Result<(), Box<dyn Error>> {
     let machine = Terminals::open()?;
     let screen = source(&machine.console.keyboard);
 
-    let mut kpt = EventLoop::with_capacity(THREADS + OTHER_THREADS);
+    let mut kpt = EventLoop::with_capacity(THREADS + OTHER_THREADS)?;
     let mut node = Node::new(machine, kpt.threads().now());
     node.add_threads(kpt.threads())?;
 

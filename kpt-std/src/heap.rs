@@ -1,6 +1,8 @@
 //! Tables on the heap.
 
-use kpt_core::large::{Allocate, Body, Link, Parts, Storage, Wheel};
+use std::io;
+
+use kpt_core::large::{Body, Link, Parts, Storage, Wheel};
 
 use crate::sys::Pages;
 
@@ -11,14 +13,19 @@ pub type HostTimers = Wheel<256, 5>;
 /// Memory for a number of threads that is known when the program runs: allocated once, 64 bytes and an argument each on
 /// a 64-bit machine. The system makes a page of it resident when the first thread in it is added;
 /// in tables of more than 2 MiB, these are huge pages.
+#[derive(Debug)]
 pub struct HeapStorage<S, A> {
     links: Pages<Link>,
     bodies: Pages<Body<S, A>>,
 }
 
-impl<S, A> Allocate for HeapStorage<S, A> {
-    fn with_capacity(threads: usize) -> Self {
-        Self { links: Pages::vacant_links(threads), bodies: Pages::vacant_bodies(threads) }
+impl<S, A> HeapStorage<S, A> {
+    /// Returns memory for `threads` threads; a loop uses it for at most 16,777,215.
+    ///
+    /// # Errors
+    /// Returns the system's error if there is not so much.
+    pub fn new(threads: usize) -> io::Result<Self> {
+        Ok(Self { links: Pages::vacant_links(threads)?, bodies: Pages::vacant_bodies(threads)? })
     }
 }
 

@@ -7,12 +7,14 @@ compile_error!(
 
 mod ask;
 mod clock;
+mod event_loop;
 mod heap;
 mod log;
 mod select;
 mod sys;
 mod task;
 
+pub use event_loop::{Builder, EventLoop};
 pub use heap::{HeapStorage, HostTimers};
 pub use kpt_core;
 pub use kpt_core::{
@@ -27,18 +29,7 @@ pub use task::{
 #[cfg(feature = "postcard")]
 pub use task::{Malformed, SendValueError, decode};
 
-use kpt_core::large;
 use std::os::fd::{AsFd, AsRawFd};
-
-/// A loop on select with tables on the heap: `new()` for 1,024 threads, or `with_capacity(n)`.
-///
-/// `S` is the application's state, `A` the type of the threads' arguments: an enum where threads have different ones.
-/// [`threads`](large::EventLoop::threads), [`run`](large::EventLoop::run) and [`turn`](large::EventLoop::turn) are methods of
-/// [`large::EventLoop`], which this is for select. Its tasks are started by `kpt.poller().spawner()`, a [`Spawner`].
-///
-/// # Panics
-/// Both constructors, if there is not so much memory.
-pub type EventLoop<S, A = ()> = large::EventLoop<Tasks<SelectPoller>, S, A, HeapStorage<S, A>>;
 
 /// The source of a descriptor's events: of a socket, a pipe, a terminal, anything that select takes.
 ///
@@ -47,7 +38,7 @@ pub type EventLoop<S, A = ()> = large::EventLoop<Tasks<SelectPoller>, S, A, Heap
 ///
 /// ```
 /// # use kpt_std::{EventLoop, source};
-/// # let mut kpt = EventLoop::<()>::new();
+/// # let mut kpt = EventLoop::<()>::new()?;
 /// # let (socket, _other) = std::os::unix::net::UnixStream::pair()?;
 /// # kpt.threads().add_read("socket", source(&socket), |_, _| {}, ())?;
 /// kpt.threads().cancel_source(source(&socket));

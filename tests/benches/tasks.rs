@@ -93,8 +93,8 @@ impl Child for Echo {
 
 impl PingPong {
     fn new() -> Self {
-        let mut kpt = EventLoop::with_capacity(8);
-        let task = kpt.poller().spawner().start(TaskConfig::new("echo"), Echo).expect("a task");
+        let mut kpt = EventLoop::with_capacity(8).unwrap();
+        let task = kpt.spawner().start(TaskConfig::new("echo"), Echo).expect("a task");
         kpt.threads().add_read("pong", task.source(), Pinger::on_pong, ()).expect("room");
         Self { kpt, state: Pinger { task, left: 0 } }
     }

@@ -49,15 +49,15 @@
 //! fn hook(state: &mut Outer, _: Thread<Outer>) {
 //!     state.inner.run(&mut 0).unwrap();
 //! }
-//! let mut outer = EventLoop::with_capacity(1);
+//! let mut outer = EventLoop::with_capacity(1).unwrap();
 //! outer.threads().add_execute("run", hook, ()).unwrap();
-//! outer.run(&mut Outer { inner: EventLoop::with_capacity(1) }).unwrap();
+//! outer.run(&mut Outer { inner: EventLoop::with_capacity(1).unwrap() }).unwrap();
 //! ```
 //! but not from its own, which is borrowed while it runs:
 //! ```compile_fail,E0499
 //! use kpt_std::{EventLoop, Thread};
 //! struct Outer<'l> { own: &'l mut EventLoop<u32> }
-//! let mut outer: EventLoop<u32> = EventLoop::with_capacity(1);
+//! let mut outer: EventLoop<u32> = EventLoop::with_capacity(1).unwrap();
 //! let mut state = Outer { own: &mut outer };
 //! outer.run(&mut 0).unwrap();
 //! state.own.run(&mut 0).unwrap();
@@ -74,8 +74,8 @@
 //! Views of two loops may be used side by side:
 //! ```
 //! use kpt_std::EventLoop;
-//! let mut one: EventLoop<u32> = EventLoop::with_capacity(1);
-//! let mut other: EventLoop<u64> = EventLoop::with_capacity(1);
+//! let mut one: EventLoop<u32> = EventLoop::with_capacity(1).unwrap();
+//! let mut other: EventLoop<u64> = EventLoop::with_capacity(1).unwrap();
 //! let (mut of_one, mut of_other) = (one.threads(), other.threads());
 //! of_one.add_execute("one", |_, _| {}, ()).unwrap();
 //! of_other.add_execute("other", |_, _| {}, ()).unwrap();
@@ -84,13 +84,13 @@
 //! ```compile_fail,E0308
 //! use kpt_std::{EventLoop, Thread};
 //! fn hook(_: &mut u32, _: Thread<u32>) {}
-//! let mut other: EventLoop<u64> = EventLoop::with_capacity(1);
+//! let mut other: EventLoop<u64> = EventLoop::with_capacity(1).unwrap();
 //! other.threads().add_execute("other", hook, ()).unwrap();
 //! ```
 //! and there are no two views of one loop:
 //! ```compile_fail,E0499
 //! use kpt_std::EventLoop;
-//! let mut one: EventLoop<u32> = EventLoop::with_capacity(2);
+//! let mut one: EventLoop<u32> = EventLoop::with_capacity(2).unwrap();
 //! let (mut first, mut second) = (one.threads(), one.threads());
 //! first.add_execute("one", |_, _| {}, ()).unwrap();
 //! second.add_execute("one", |_, _| {}, ()).unwrap();

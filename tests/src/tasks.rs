@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kpt_core::poller::Poller;
 use kpt_std::{
-    Child, HeapStorage, Parent, Spawner, TaskConfig, TaskEvent, TaskExit, TaskHandle, TaskStatus,
+    Child, EventLoop, Parent, Spawner, TaskConfig, TaskEvent, TaskExit, TaskHandle, TaskStatus,
     Thread, Threads, kpt_core,
 };
 
@@ -102,7 +102,7 @@ impl One {
     /// # Panics
     /// If the loop has no room.
     pub fn run<P: Poller<Error: std::fmt::Debug>>(
-        kpt: &mut kpt_core::large::EventLoop<P, Self, (), HeapStorage<Self, ()>>,
+        kpt: &mut EventLoop<Self, (), P>,
         task: TaskHandle,
     ) -> Vec<TaskEvent> {
         kpt.threads().add_read("task", task.source(), Self::on_task, ()).expect("room");

@@ -154,7 +154,7 @@ fn b06_dump_of_every_kind() {
 #[test]
 fn b07_wall_clock_step() {
     with_wall_clock_step("b07_wall_clock_step", -3_600, || {
-        let mut kpt = EventLoop::with_capacity(1);
+        let mut kpt = EventLoop::with_capacity(1).unwrap();
         let start = Instant::now();
         kpt.threads().add_timer("timer", millis(200), |runs, _| *runs += 1, ()).unwrap();
         let mut runs = 0;

@@ -1,7 +1,6 @@
 //! Fault B21 of the original: costs that grow with the number of threads.
 
 use kpt_core::Source;
-use kpt_core::large::Allocate;
 use kpt_std::{HeapStorage, Thread};
 use kpt_tests::pollers::AllReady;
 use kpt_tests::sys;
@@ -11,7 +10,7 @@ use kpt_tests::sys;
 fn cost_per_thread(threads: u32) -> [f64; 3] {
     let mut best = [f64::MAX; 3];
     for _ in 0..5 {
-        let storage: HeapStorage<u32, ()> = HeapStorage::with_capacity(threads as usize);
+        let storage: HeapStorage<u32, ()> = HeapStorage::new(threads as usize).unwrap();
         let mut kpt = kpt_core::large::EventLoop::with_storage(AllReady::new(threads), storage);
         let mut ids = Vec::with_capacity(threads as usize);
         let mut at = [sys::thread_cpu_time(); 4];

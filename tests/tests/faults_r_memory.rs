@@ -16,7 +16,7 @@ fn resident() -> usize {
 fn r08_room_for_threads_is_not_resident_before_it_is_used() {
     in_own_process("r08_room_for_threads_is_not_resident_before_it_is_used", || {
         let before = resident();
-        let mut kpt = EventLoop::<u32, [u64; 8]>::with_capacity(2_000_000);
+        let mut kpt = EventLoop::<u32, [u64; 8]>::with_capacity(2_000_000).unwrap();
         let constructed = resident() - before;
         let hook = |runs: &mut u32, _: Thread<u32, [u64; 8]>| *runs += 1;
         let mut threads = kpt.threads();

@@ -14,7 +14,7 @@ use kpt_tests::wall_clock::with_wall_clock_step;
 #[test]
 fn t01_wall_clock_step() {
     with_wall_clock_step("t01_wall_clock_step", 3_600, || {
-        let mut kpt = EventLoop::with_capacity(1);
+        let mut kpt = EventLoop::with_capacity(1).unwrap();
         let start = Instant::now();
         kpt.threads().add_timer("timer", millis(200), |runs, _| *runs += 1, ()).unwrap();
         let mut runs = 0;

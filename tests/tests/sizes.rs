@@ -118,6 +118,6 @@ fn r10_loops_are_all_zero_bytes_for_every_argument() {
 
 #[test]
 fn a_loop_for_a_million_threads_can_be_built() {
-    let mut kpt = kpt_std::EventLoop::<App>::with_capacity(1_000_000);
+    let mut kpt = kpt_std::EventLoop::<App>::with_capacity(1_000_000).unwrap();
     assert_eq!(kpt.threads().capacity(), 1_000_000);
 }

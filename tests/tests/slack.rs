@@ -20,7 +20,7 @@ fn wake_ups_merge_within_the_slack_and_no_timer_is_early() {
     for (slack, most_waits) in [(0, 1_001), (100, 11), (1_000, 2), (u64::MAX, 1)] {
         let (world, calls) = (World::new(), Calls::default());
         let poller = Counting::<_>::new(SimPoller::new(&world), &calls);
-        let storage: HeapStorage<App, ()> = kpt_core::large::Allocate::with_capacity(1_000);
+        let storage: HeapStorage<App, ()> = HeapStorage::new(1_000).unwrap();
         let mut kpt = EventLoop::with_storage(poller, storage);
         kpt.set_slack(micros(slack));
         for at in 0..1_000 {
@@ -51,7 +51,7 @@ fn wake_ups_merge_within_the_slack_and_no_timer_is_early() {
 #[test]
 fn what_is_due_has_no_slack() {
     let world = World::<32>::new();
-    let storage: HeapStorage<u32, ()> = kpt_core::large::Allocate::with_capacity(2);
+    let storage: HeapStorage<u32, ()> = HeapStorage::new(2).unwrap();
     let mut kpt = EventLoop::with_storage(SimPoller::new(&world), storage);
     kpt.set_slack(millis(5));
     kpt.threads().add_timer("due", Duration::ZERO, |runs, _| *runs += 1, ()).unwrap();

@@ -117,8 +117,8 @@ fn hooks_start_drop_and_wait() {
             state.task = Some(task);
         }
     }
-    let mut kpt = EventLoop::with_capacity(2);
-    let spawner = kpt.poller().spawner();
+    let mut kpt = EventLoop::with_capacity(2).unwrap();
+    let spawner = kpt.spawner();
     let task = start(&spawner, |child, _| Ok(child.parent.send(b"here")?));
     kpt.threads().add_read("task", task.source(), on_task, ()).expect("room");
     let mut state = State { spawner, task: Some(task), left: 10 };
@@ -131,8 +131,8 @@ fn hooks_start_drop_and_wait() {
 
 fn handles_and_spawners_outlive_the_loop() {
     let before = descriptors();
-    let mut kpt = EventLoop::with_capacity(2);
-    let spawner = kpt.poller().spawner();
+    let mut kpt = EventLoop::with_capacity(2).unwrap();
+    let spawner = kpt.spawner();
     let tasks: Vec<_> = (0..4).map(|_| start(&spawner, |_, _| Ok(()))).collect();
     kpt.threads()
         .add_execute("stop", |_: &mut (), mut thread| thread.threads().stop(), ())
@@ -162,8 +162,8 @@ fn handles_and_spawners_outlive_the_loop() {
 /// What is closed in a blocking wait is the loop's poller's to be told of; and then there is no loop any more.
 fn a_loop_that_is_dropped_leaves_nothing_open() {
     let before = descriptors();
-    let mut kpt = EventLoop::with_capacity(1);
-    let task = start(&kpt.poller().spawner(), |_, _| Ok(()));
+    let mut kpt = EventLoop::with_capacity(1).unwrap();
+    let task = start(&kpt.spawner(), |_, _| Ok(()));
     // The poller watches both of its descriptors.
     kpt.threads().add_timer("wait", Duration::from_millis(1), |_, _| {}, ()).expect("room");
     kpt.run(&mut ()).expect("the loop runs");
@@ -174,9 +174,9 @@ fn a_loop_that_is_dropped_leaves_nothing_open() {
 }
 
 fn two_loops_have_tasks_of_their_own() {
-    let mut loops = [EventLoop::with_capacity(2), EventLoop::with_capacity(2)];
+    let mut loops = [EventLoop::with_capacity(2).unwrap(), EventLoop::with_capacity(2).unwrap()];
     let tasks = [0, 1].map(|at| {
-        start(&loops[at].poller().spawner(), |child, _| {
+        start(&loops[at].spawner(), |child, _| {
             child.parent.send(b"here")?;
             child.parent.hang_up();
             Ok(())
@@ -187,7 +187,7 @@ fn two_loops_have_tasks_of_their_own() {
         assert!(matches!(events[..], [TaskEvent::Message(_), TaskEvent::Exit(_)]), "{events:?}");
     }
     // A hook of one waits for a task of the other.
-    let task = start(&loops[0].poller().spawner(), |_, _| Ok(()));
+    let task = start(&loops[0].spawner(), |_, _| Ok(()));
     let hook = |state: &mut One, _: Thread<One>| use_and_end(&state.task);
     loops[1].threads().add_execute("hook", hook, ()).expect("room");
     loops[1].run(&mut One { task, events: Vec::new() }).expect("the loop runs");
@@ -222,8 +222,8 @@ fn a_blocking_receive_goes_with_a_reader_of_the_same_source() {
         let event = state.task.receive_until(Some(SelectPoller::new().now()));
         state.count(1, event, thread);
     };
-    let mut kpt = EventLoop::with_capacity(2);
-    let task = start(&kpt.poller().spawner(), |child, _| {
+    let mut kpt = EventLoop::with_capacity(2).unwrap();
+    let task = start(&kpt.spawner(), |child, _| {
         (0..100).try_for_each(|_| child.parent.send(b"x"))?;
         child.parent.hang_up();
         Ok(())
@@ -253,9 +253,9 @@ fn a_parent_without_a_loop_may_look_now_and_then() {
 
 /// A fork by other code has copies of all handles, and drops them with what they belong to.
 fn a_process_forked_by_hand_harms_no_task_by_dropping_what_it_has() {
-    let mut kpt: EventLoop<()> = EventLoop::with_capacity(1);
+    let mut kpt: EventLoop<()> = EventLoop::with_capacity(1).unwrap();
     let alone = Spawner::new();
-    let tasks = [&alone, &kpt.poller().spawner()].map(|spawner| start(spawner, |_, _| Ok(())));
+    let tasks = [&alone, &kpt.spawner()].map(|spawner| start(spawner, |_, _| Ok(())));
     kpt.threads().add_timer("wait", Duration::from_millis(1), |_, _| {}, ()).expect("room");
     kpt.run(&mut ()).expect("the loop runs");
     let mut all = Some((kpt, alone, tasks));

@@ -86,8 +86,8 @@ impl Watched {
 }
 
 fn k02_none_of_many_that_die_at_once_is_missed() {
-    let mut kpt = EventLoop::with_capacity(100);
-    let spawner = kpt.poller().spawner();
+    let mut kpt = EventLoop::with_capacity(100).unwrap();
+    let spawner = kpt.spawner();
     let mut state = Watched { tasks: Vec::new(), exits: Vec::new() };
     for at in 0..100 {
         let task = start(&spawner, |_, _| Ok(()));
@@ -144,8 +144,8 @@ fn k05_one_that_does_not_listen_is_terminated() {
 }
 
 fn k05_one_that_blocks_sigterm_is_killed_and_the_loop_goes_on() {
-    let mut kpt = EventLoop::with_capacity(2);
-    let spawner = kpt.poller().spawner();
+    let mut kpt = EventLoop::with_capacity(2).unwrap();
+    let spawner = kpt.spawner();
     let task = start(&spawner, |child, _| {
         sys::block(SIGTERM);
         child.parent.send(b"deaf")?;
@@ -219,8 +219,8 @@ fn k17_a_start_that_fails_panics_or_blocks_is_told() {
 }
 
 fn k18_a_dropped_handle_ends_its_task_in_the_waits_of_the_loop() {
-    let mut kpt: EventLoop<u32> = EventLoop::with_capacity(2);
-    let spawner = kpt.poller().spawner();
+    let mut kpt: EventLoop<u32> = EventLoop::with_capacity(2).unwrap();
+    let spawner = kpt.spawner();
     for _ in 0..10 {
         drop(start(&spawner, |_, _| Ok(())));
     }
@@ -370,9 +370,9 @@ fn k18_every_order_twice_without_a_loop() {
 }
 
 fn k18_every_order_twice_with_a_loop() {
-    let mut kpt: EventLoop<()> = EventLoop::with_capacity(2);
+    let mut kpt: EventLoop<()> = EventLoop::with_capacity(2).unwrap();
     for _ in 0..2 {
-        k18_every_order(&kpt.poller().spawner());
+        k18_every_order(&kpt.spawner());
         kpt.threads().add_timer("wait", Duration::from_millis(20), |_, _| {}, ()).expect("room");
         kpt.run(&mut ()).expect("the loop runs");
     }

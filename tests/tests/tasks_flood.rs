@@ -168,8 +168,8 @@ impl FloodingParent {
 }
 
 fn both_sides_send_64_mb_at_the_same_time() {
-    let mut kpt = EventLoop::with_capacity(8);
-    let spawner = kpt.poller().spawner();
+    let mut kpt = EventLoop::with_capacity(8).unwrap();
+    let spawner = kpt.spawner();
     let start = |parent| FloodingChild { parent, flood: Flood::new(2) };
     let task = spawner.start(TaskConfig::new("flood"), start).expect("it starts");
     let source = task.source();

@@ -321,7 +321,7 @@ fn k16_without_descriptors_for_processes_all_ends_are_seen() {
 /// The loop can watch less than 64 descriptors, and all of the tasks' are above: they are looked at now and then.
 fn k16_beyond_what_the_poller_can_watch_all_is_seen() {
     sys::set_descriptor_limit(64).expect("it can be lowered");
-    let mut kpt = EventLoop::with_capacity(4);
+    let mut kpt = EventLoop::with_capacity(4).unwrap();
     sys::raise_descriptor_limit().expect("up to the hard limit is allowed");
     let null = fs::File::open("/dev/null").expect("Linux has it");
     let fill: Vec<_> =
@@ -339,7 +339,7 @@ fn k16_beyond_what_the_poller_can_watch_all_is_seen() {
         }
         None => thread.again(),
     };
-    let task = start(&kpt.poller().spawner(), |child, _| Ok(child.parent.send(b"here")?));
+    let task = start(&kpt.spawner(), |child, _| Ok(child.parent.send(b"here")?));
     kpt.threads().add_read("task", task.source(), read, ()).expect("room");
     let mut state = State { task, events: Vec::new() };
     kpt.run(&mut state).expect("the loop runs");

@@ -78,8 +78,8 @@ fn run_matrix(victim: Option<usize>, after: Duration) {
 }
 
 fn run_tasks(victim: Option<usize>, after: Duration) {
-    let mut kpt: EventLoop<Matrix, usize> = EventLoop::with_capacity(8);
-    let spawner = kpt.poller().spawner();
+    let mut kpt: EventLoop<Matrix, usize> = EventLoop::with_capacity(8).unwrap();
+    let spawner = kpt.spawner();
     let mut state = Matrix { tasks: Vec::new(), victim, left: 3 };
     for at in 0..3 {
         let task =

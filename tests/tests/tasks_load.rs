@@ -121,11 +121,11 @@ fn all_200_frames_arrive_on_a_loop_before_the_exit_event() {
             }
         }
     };
-    let mut kpt = EventLoop::with_capacity(4);
+    let mut kpt = EventLoop::with_capacity(4).unwrap();
     let ends = [End::Return, End::Exit(3), End::Panic, End::Stop];
     let mut state = Receivers(Vec::new());
     for (at, end) in ends.into_iter().enumerate() {
-        let task = start_talker(&kpt.poller().spawner(), end, 200);
+        let task = start_talker(&kpt.spawner(), end, 200);
         kpt.threads().add_read("task", task.source(), receive, at).expect("room");
         if matches!(end, End::Stop) {
             task.stop(GRACE);
@@ -159,8 +159,8 @@ impl Tasks {
 }
 
 fn a_hundred_that_die_at_once_have_their_exact_reasons() {
-    let mut kpt = EventLoop::with_capacity(200);
-    let spawner = kpt.poller().spawner();
+    let mut kpt = EventLoop::with_capacity(200).unwrap();
+    let spawner = kpt.spawner();
     let others = [End::Raise(SIGKILL), End::Raise(SIGSEGV), End::Raise(SIGABRT), End::Panic];
     let ends = (0..=40).map(End::Exit).chain(others.into_iter().cycle()).take(100);
     let mut state = Tasks { tasks: Vec::new(), exits: vec![None; 100] };
@@ -183,8 +183,8 @@ fn a_hundred_that_die_at_once_have_their_exact_reasons() {
 
 fn starting_and_stopping_leaks_nothing() {
     let rounds = if is_deep() { 400 } else { 20 };
-    let mut kpt: EventLoop<Tasks, usize> = EventLoop::with_capacity(64);
-    let spawner = kpt.poller().spawner();
+    let mut kpt: EventLoop<Tasks, usize> = EventLoop::with_capacity(64).unwrap();
+    let spawner = kpt.spawner();
     let mut memory = Vec::new();
     for round in 0..rounds {
         let mut state = Tasks { tasks: Vec::new(), exits: vec![None; 50] };
@@ -213,7 +213,7 @@ fn starting_and_stopping_leaks_nothing() {
 
 /// Four times. What the allocator keeps has settled after the second.
 fn a_thousand_tasks_live_at_once() {
-    let mut kpt: EventLoop<Tasks, usize> = EventLoop::with_capacity(1_000);
+    let mut kpt: EventLoop<Tasks, usize> = EventLoop::with_capacity(1_000).unwrap();
     let [_, early, _, late] = [(); 4].map(|()| {
         run_a_thousand(&mut kpt);
         (sys::resident_bytes(), descriptors().len())
@@ -228,7 +228,7 @@ fn a_thousand_tasks_live_at_once() {
 fn run_a_thousand(kpt: &mut EventLoop<Tasks, usize>) {
     // A thousand processes under valgrind are no test of kpt.
     let live = if is_checked() { 100 } else { 1_000 };
-    let spawner = kpt.poller().spawner();
+    let spawner = kpt.spawner();
     let start = Stopwatch::now();
     let mut state = Tasks { tasks: Vec::new(), exits: vec![None; live] };
     for at in 0..live {

@@ -115,8 +115,8 @@ struct Received {
 
 /// How it ends when that is in its channel, with a loop and without. A second task of the same spawner is not disturbed.
 fn exit_after(script: Script) -> TaskExit {
-    let mut kpt = EventLoop::with_capacity(1);
-    let [in_loop, alone] = [kpt.poller().spawner(), Spawner::new()].map(|spawner| {
+    let mut kpt = EventLoop::with_capacity(1).unwrap();
+    let [in_loop, alone] = [kpt.spawner(), Spawner::new()].map(|spawner| {
         let other = start(&spawner, |_, _| Ok(()));
         let config = TaskConfig::new("hostile").grace(Duration::from_millis(400));
         let build = |parent| Scripted::new(parent, script);
@@ -233,9 +233,9 @@ fn m07_a_flood_starves_nobody_and_is_bounded() {
             thread.again();
         }
     };
-    let mut kpt = EventLoop::with_capacity(2);
+    let mut kpt = EventLoop::with_capacity(2).unwrap();
     let start = |parent| Flooder { parent, left: 1_000_000 };
-    let task = kpt.poller().spawner().start(TaskConfig::new("flood"), start).expect("it starts");
+    let task = kpt.spawner().start(TaskConfig::new("flood"), start).expect("it starts");
     let source = task.source();
     kpt.threads().add_read("flood", source, read, ()).expect("room");
     kpt.threads().add_timer("tick", Duration::from_millis(5), tick, ()).expect("room");
@@ -287,9 +287,9 @@ fn m08_the_number_of_a_channel_may_be_another_file_by_now() {
         others: Vec<(UnixStream, UnixStream)>,
         found: usize,
     }
-    let mut kpt: EventLoop<State> = EventLoop::with_capacity(9);
+    let mut kpt: EventLoop<State> = EventLoop::with_capacity(9).unwrap();
     let before = descriptors();
-    let task = start(&kpt.poller().spawner(), |_, _| std::process::exit(0));
+    let task = start(&kpt.spawner(), |_, _| std::process::exit(0));
     let new: Vec<_> = descriptors().difference(&before).map(|&(number, _)| number).collect();
     let wait = |state: &mut State, thread: Thread<State>| {
         if state.task.receive().is_none() {

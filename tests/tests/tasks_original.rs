@@ -124,8 +124,8 @@ impl Counting {
 }
 
 fn b14_after_the_end_nothing_spins() {
-    let mut kpt = EventLoop::with_capacity(2);
-    let spawner = kpt.poller().spawner();
+    let mut kpt = EventLoop::with_capacity(2).unwrap();
+    let spawner = kpt.spawner();
     let task = start(&spawner, |_, _| std::process::exit(0));
     let source = task.source();
     let mut state = Counting { task, calls: 0, exits: 0 };
@@ -202,8 +202,8 @@ fn b17_a_child_that_takes_its_time_to_end_blocks_nobody() {
             std::thread::sleep(Duration::from_millis(400));
         }
     }
-    let mut kpt = EventLoop::with_capacity(3);
-    let task = kpt.poller().spawner().start(TaskConfig::new("slow"), |_| Slow).expect("a task");
+    let mut kpt = EventLoop::with_capacity(3).unwrap();
+    let task = kpt.spawner().start(TaskConfig::new("slow"), |_| Slow).expect("a task");
     let source = task.source();
     struct State {
         task: TaskHandle,

@@ -10,11 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant as Stopwatch};
 
-use kpt_core::large::Allocate;
 use kpt_core::poller::{Poller, Ready, Unwatchable};
 use kpt_std::{
-    Child, EventLoop, Instant, Interest, Parent, Rung, SelectPoller, SendError, Source, Spawner,
-    TaskConfig, TaskEvent, TaskStatus, Tasks, Thread, Threads,
+    Builder, Child, EventLoop, Instant, Interest, Parent, Rung, SelectPoller, SendError, Source,
+    Spawner, TaskConfig, TaskEvent, TaskStatus, Thread, Threads,
 };
 use kpt_tests::chance::{is_checked, is_deep};
 use kpt_tests::scenario::descriptors;
@@ -128,9 +127,9 @@ impl Poller for FromNow {
 fn k05_the_ladder_holds_on_any_clock() {
     let mut inner = SelectPoller::new();
     let start_time = inner.now();
-    let poller = Tasks::new(FromNow { inner, start: start_time });
-    let mut kpt = kpt_core::large::EventLoop::with_storage(poller, Allocate::with_capacity(2));
-    let task = start(&kpt.poller().spawner(), |child, _| {
+    let poller = FromNow { inner, start: start_time };
+    let mut kpt = Builder::new().threads(2).build_on(poller).unwrap();
+    let task = start(&kpt.spawner(), |child, _| {
         child.parent.send(b"deaf")?;
         loop {
             thread::sleep(GRACE);
@@ -165,7 +164,7 @@ fn k16_a_process_beyond_what_the_poller_can_watch_is_seen() {
         return println!("SKIPPED: valgrind has numbers of its own");
     }
     sys::set_descriptor_limit(64).expect("it can be lowered");
-    let mut kpt = EventLoop::with_capacity(2);
+    let mut kpt = EventLoop::with_capacity(2).unwrap();
     sys::raise_descriptor_limit().expect("up to the hard limit is allowed");
     let null = File::open("/dev/null").expect("Linux has it");
     let high = sys::duplicate_from(&null, 100).expect("a number is free");
@@ -175,7 +174,7 @@ fn k16_a_process_beyond_what_the_poller_can_watch_is_seen() {
         std::iter::repeat_with(copy).take_while(|copy| copy.as_raw_fd() < 64).collect();
     // The channel gets the last number that can be watched.
     drop(fill.pop());
-    let spawner = kpt.poller().spawner();
+    let spawner = kpt.spawner();
     let task = spawner.start(TaskConfig::new("brief"), Brief).expect("it starts");
     // More than goes at once: the loop waits until it can write as well, and then no more.
     while task.send(&[7; 60_000]).is_ok() {
@@ -242,9 +241,9 @@ fn k13_many_descriptors_and_a_limit_beyond_counting() {
         child.parent.send(&(open as u32).to_le_bytes())?;
         Ok(())
     };
-    let mut kpt = EventLoop::with_capacity(2);
+    let mut kpt = EventLoop::with_capacity(2).unwrap();
     for config in [TaskConfig::new("all"), TaskConfig::new("few").keep_only([&high])] {
-        let spawner = kpt.poller().spawner();
+        let spawner = kpt.spawner();
         let begin = Stopwatch::now();
         let build = |parent| Scripted::new(parent, count);
         let task = spawner.start(config, build).expect("it starts");
@@ -254,7 +253,7 @@ fn k13_many_descriptors_and_a_limit_beyond_counting() {
         use_and_end(&task);
     }
     // On the loop, too.
-    let task = start(&kpt.poller().spawner(), |child, _| {
+    let task = start(&kpt.spawner(), |child, _| {
         child.parent.send(b"here")?;
         child.parent.hang_up();
         Ok(())
@@ -364,8 +363,8 @@ fn k16_whatever_call_fails_nothing_hangs_or_is_left() {
 
 fn use_tasks_however_they_fail() {
     println!("begin");
-    let mut kpt = EventLoop::with_capacity(2);
-    let spawners = [Spawner::new(), kpt.poller().spawner()];
+    let mut kpt = EventLoop::with_capacity(2).unwrap();
+    let spawners = [Spawner::new(), kpt.spawner()];
     let null = File::open("/dev/null").expect("Linux has it");
     for config in [TaskConfig::new("all"), TaskConfig::new("few").keep_only([&null])] {
         for (at, spawner) in spawners.iter().enumerate() {

@@ -8,7 +8,7 @@ use crate::id::{Index, MAX_CAPACITY};
 use crate::large::head::Head;
 use crate::large::link::Link;
 use crate::large::queues::Queues;
-use crate::large::storage::{Allocate, Body, FixedStorage, Parts, Storage};
+use crate::large::storage::{Body, FixedStorage, Parts, Storage};
 use crate::large::tables::Tables;
 use crate::large::timers::Timers;
 use crate::large::view::View;
@@ -67,24 +67,6 @@ impl<P, S, A, const N: usize, W: Timers> EventLoop<P, S, A, FixedStorage<S, A, N
         let tables = Tables { head: Head::NEW, queues, poller, links: [Link::VACANT; N] };
         let bodies = [const { Body::VACANT }; N];
         Self { tables, bodies, show: ShowArgs::NOT, types: PhantomData }
-    }
-}
-
-impl<P: Poller + Default, S, A, T: Storage<S, A> + Allocate> EventLoop<P, S, A, T> {
-    /// Returns a loop for 1,024 threads.
-    pub fn new() -> Self {
-        Self::with_capacity(1_024)
-    }
-
-    /// Returns a loop for `threads` threads, at most 16,777,215. It allocates here and never again.
-    pub fn with_capacity(threads: usize) -> Self {
-        Self::with_storage(P::default(), T::with_capacity(threads))
-    }
-}
-
-impl<P: Poller + Default, S, A, T: Storage<S, A> + Allocate> Default for EventLoop<P, S, A, T> {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

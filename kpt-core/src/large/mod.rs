@@ -26,6 +26,6 @@ mod view;
 
 pub use event_loop::{EventLoop, LargeLoop};
 pub use link::Link;
-pub use storage::{Allocate, Body, FixedStorage, Parts, Storage};
+pub use storage::{Body, FixedStorage, Parts, Storage};
 pub(crate) use view::View;
 pub use wheel::Wheel;

@@ -24,12 +24,6 @@ pub trait Storage<S, A> {
     fn into_parts(self) -> Parts<Self::Links, Self::Bodies, Self::Timers>;
 }
 
-/// A storage that is made for a number of threads when the program runs.
-pub trait Allocate {
-    /// Room for `threads` threads; allocates now and never again.
-    fn with_capacity(threads: usize) -> Self;
-}
-
 /// The tables of a loop.
 pub struct Parts<L, B, W> {
     /// [`Link::VACANT`] to begin with.

@@ -18,6 +18,7 @@ const HUGE_PAGE: usize = 2 << 20;
 /// A slice in pages of its own.
 ///
 /// Not a box: for an alignment of 32 bytes, the allocator writes the zeros itself, to each page.
+#[derive(Debug)]
 pub struct Pages<T> {
     first: NonNull<T>,
     count: usize,
@@ -31,10 +32,7 @@ unsafe impl<T: Sync> Sync for Pages<T> {}
 
 impl Pages<Link> {
     /// Returns `count` vacant links.
-    ///
-    /// # Panics
-    /// If the system does not give so much memory.
-    pub fn vacant_links(count: usize) -> Self {
+    pub fn vacant_links(count: usize) -> io::Result<Self> {
         // SAFETY: the compiler checks that zero bytes are a valid link, or else refuses to make a constant of them.
         const LINK: ManuallyDrop<Link> = unsafe { mem::zeroed() };
         // SAFETY: zero bytes are a valid link. That it is a vacant one, kpt-core says.
@@ -47,10 +45,7 @@ impl<S, A> Pages<Body<S, A>> {
     const BODY: ManuallyDrop<Body<S, A>> = unsafe { mem::zeroed() };
 
     /// Returns `count` vacant bodies.
-    ///
-    /// # Panics
-    /// If the system does not give so much memory.
-    pub fn vacant_bodies(count: usize) -> Self {
+    pub fn vacant_bodies(count: usize) -> io::Result<Self> {
         // SAFETY: zero bytes are a valid body. It is a vacant one, as no hook is at address zero.
         unsafe { Self::zeroed(count, &Self::BODY) }
     }
@@ -61,12 +56,12 @@ impl<T> Pages<T> {
     ///
     /// # Safety
     /// Zero bytes MUST be a valid `T`.
-    unsafe fn zeroed(count: usize, _zeroed: &ManuallyDrop<T>) -> Self {
+    unsafe fn zeroed(count: usize, _zeroed: &ManuallyDrop<T>) -> io::Result<Self> {
         assert!(align_of::<T>() <= PAGE, "an argument is aligned to more than a page");
-        let length =
-            count.checked_mul(size_of::<T>()).expect("more memory than there are addresses");
+        let too_much = || io::Error::from(io::ErrorKind::OutOfMemory);
+        let length = count.checked_mul(size_of::<T>()).ok_or_else(too_much)?;
         if length == 0 {
-            return Self { first: NonNull::dangling(), count, owned: PhantomData };
+            return Ok(Self { first: NonNull::dangling(), count, owned: PhantomData });
         }
         // SAFETY: an anonymous mapping at an address that the kernel chooses touches nothing that is there.
         let pages = unsafe {
@@ -79,20 +74,15 @@ impl<T> Pages<T> {
                 0,
             )
         };
-        assert!(
-            pages != libc::MAP_FAILED,
-            "no memory for a table of {count} threads, {length} bytes: {}",
-            io::Error::last_os_error()
-        );
+        if pages == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
         if length >= HUGE_PAGE {
             // SAFETY: advice about the mapping that was just made; a kernel without huge pages may refuse it.
             unsafe { libc::madvise(pages, length, libc::MADV_HUGEPAGE) };
         }
-        Self {
-            first: NonNull::new(pages.cast()).expect("no mapping is at zero"),
-            count,
-            owned: PhantomData,
-        }
+        let first = NonNull::new(pages.cast()).expect("no mapping is at zero");
+        Ok(Self { first, count, owned: PhantomData })
     }
 }
 

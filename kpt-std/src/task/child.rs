@@ -242,7 +242,7 @@ fn run<C: Child>(
     socket: UnixStream,
     build: impl FnOnce(Parent) -> C,
 ) -> Result<(), Box<dyn Error>> {
-    let mut kpt = EventLoop::<C, C::Arg>::with_capacity(config.threads);
+    let mut kpt = EventLoop::<C, C::Arg>::with_capacity(config.threads)?;
     let result = run_loop(&mut kpt, config, socket, build);
     if kpt.threads().is_empty() {
         // Nothing in there is to be dropped, and to give back memory would only write to pages that are the parent's.
@@ -257,7 +257,7 @@ fn run_loop<C: Child>(
     socket: UnixStream,
     build: impl FnOnce(Parent) -> C,
 ) -> Result<(), Box<dyn Error>> {
-    let peers = kpt.poller().peers().clone();
+    let peers = kpt.tasks().peers().clone();
     let source = peers.borrow_mut().insert(Peer::new(&config, socket, None), true);
     let parent = Parent { peers, source, has_hung_up: Default::default() };
     PARENT.set(Some(Box::leak(Box::new(parent.clone()))));

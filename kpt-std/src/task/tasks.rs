@@ -38,6 +38,11 @@ impl<P> Tasks<P> {
         Spawner::of(self.peers.clone())
     }
 
+    /// Returns the poller inside.
+    pub fn inner(&self) -> &P {
+        &self.inner
+    }
+
     pub(super) fn peers(&self) -> &SharedPeers {
         &self.peers
     }

@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 }
 
 fn say_who_takes_part() {
-    let kpt = EventLoop::<()>::new();
+    let kpt = EventLoop::<()>::new().unwrap();
     let us = short_type(std::any::type_name_of_val(kpt.poller()));
     match libev::about() {
         Ok(libev) => println!("kpt on {us}, {libev}"),

@@ -42,7 +42,7 @@ impl Fired {
 impl Fire {
     /// With room for so many.
     pub fn new(timers: usize, slack: Duration) -> Self {
-        let mut kpt = EventLoop::with_capacity(timers);
+        let mut kpt = EventLoop::with_capacity(timers).unwrap();
         if !slack.is_zero() {
             kpt.set_slack(slack);
         }

@@ -29,7 +29,7 @@ impl Periodic {
     /// So many.
     pub fn new(timers: usize, slack: Duration) -> Self {
         // One more ends the run.
-        let mut kpt = EventLoop::with_capacity(timers + 1);
+        let mut kpt = EventLoop::with_capacity(timers + 1).unwrap();
         kpt.set_slack(slack);
         Self { kpt, timers, random: Random::new() }
     }

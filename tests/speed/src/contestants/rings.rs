@@ -20,7 +20,7 @@ struct Count {
 impl KptRing {
     /// So many threads.
     pub fn new(width: usize) -> Self {
-        let mut kpt = EventLoop::with_capacity(width);
+        let mut kpt = EventLoop::with_capacity(width).unwrap();
         for arg in 0..width as u32 {
             kpt.threads().add_execute("ring", step, arg).expect("room for all");
         }

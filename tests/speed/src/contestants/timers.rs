@@ -23,7 +23,7 @@ pub struct Pending {
 
 impl Pending {
     fn new(timers: usize) -> Self {
-        let mut kpt = EventLoop::with_capacity(timers);
+        let mut kpt = EventLoop::with_capacity(timers).unwrap();
         let start = kpt.threads().now();
         let mut random = Random::new();
         let mut threads = kpt.threads();

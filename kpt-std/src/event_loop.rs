@@ -1,0 +1,188 @@
+//! The loop of a Linux program: the core's large loop, with memory on the heap and with tasks.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use kpt_core::poller::Poller;
+use kpt_core::{Exit, Next, Threads, large};
+
+use crate::heap::HeapStorage;
+use crate::select::SelectPoller;
+use crate::task::{Spawner, Tasks};
+
+/// A loop that runs pseudo threads one at a time, and drives tasks.
+///
+/// `S` is the application's state, which every hook gets. `A` is the type of the threads' arguments: an enum where threads
+/// have different ones. `P` waits for descriptors; a [`Builder`] makes a loop with another poller than the
+/// usual one.
+///
+/// A loop stays in the OS thread that made it. It may be used in the child of a fork made by hand; its tasks are those of
+/// the process that started them.
+///
+/// ```
+/// use std::time::Duration;
+/// use kpt_std::{EventLoop, Thread};
+///
+/// let mut kpt = EventLoop::with_capacity(16)?;
+/// let hook = |ticks: &mut u32, thread: Thread<u32>| {
+///     *ticks += 1;
+///     if *ticks < 3 {
+///         thread.again();
+///     }
+/// };
+/// kpt.threads().add_timer("tick", Duration::from_millis(1), hook, ())?;
+/// let mut ticks = 0;
+/// kpt.run(&mut ticks)?;
+/// assert_eq!(ticks, 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct EventLoop<S, A = (), P: Poller = SelectPoller> {
+    inner: large::EventLoop<Tasks<P>, S, A, HeapStorage<S, A>>,
+}
+
+impl<S, A> EventLoop<S, A> {
+    /// Returns a loop for 1,024 threads.
+    ///
+    /// # Errors
+    /// Returns the system's error if there is no memory for that, or if the poller can't be made.
+    pub fn new() -> io::Result<Self> {
+        Builder::new().build()
+    }
+
+    /// Returns a loop for `threads` threads, at most 16,777,215. Memory is reserved here and never again; it becomes
+    /// resident as it is used.
+    ///
+    /// # Errors
+    /// The same as [`new`](Self::new).
+    pub fn with_capacity(threads: usize) -> io::Result<Self> {
+        Builder::new().threads(threads).build()
+    }
+}
+
+impl<S, A, P: Poller> EventLoop<S, A, P> {
+    /// Returns the threads, for adding and cancelling.
+    ///
+    /// Until a thread has been added, each call looks at the clock, as the loop's time begins with the first thread.
+    pub fn threads(&mut self) -> Threads<'_, S, A> {
+        self.inner.threads()
+    }
+
+    /// Runs turns until no thread is left ([`Exit::Empty`]) or a hook has called [`stop`](Threads::stop)
+    /// ([`Exit::Stopped`]). The loop can run again after that.
+    ///
+    /// # Errors
+    /// Returns the error of the poller's wait. No thread is lost; `run` may be called again.
+    pub fn run(&mut self, state: &mut S) -> Result<Exit, P::Error> {
+        self.inner.run(state)
+    }
+
+    /// Runs one turn, for a program that does something else between turns. Returns `None` unless no thread is left or
+    /// [`stop`](Threads::stop) was called. The steps of a turn are those of
+    /// [`FixedLoop::turn`](kpt_core::FixedLoop::turn).
+    ///
+    /// # Errors
+    /// Returns the error of the poller's wait. No thread is lost; `turn` may be called again.
+    pub fn turn(&mut self, state: &mut S) -> Result<Option<Exit>, P::Error> {
+        self.inner.turn(state)
+    }
+
+    /// Runs one turn that does not sleep, for a program whose own loop sleeps. Returns what that loop should do next.
+    ///
+    /// # Errors
+    /// Returns the error of the poller's wait. No thread is lost; `poll` may be called again.
+    pub fn poll(&mut self, state: &mut S) -> Result<Next, P::Error> {
+        self.inner.poll(state)
+    }
+
+    /// Returns a spawner of tasks that this loop drives. It may be cloned, and given to the application's state.
+    pub fn spawner(&self) -> Spawner {
+        self.inner.poller().spawner()
+    }
+
+    /// Returns the poller that waits for descriptors.
+    pub fn poller(&self) -> &P {
+        self.inner.poller().inner()
+    }
+
+    /// Lets the loop wake up to `slack` later than a deadline, and never earlier, so that one wake-up serves all timers
+    /// that are due by that time. Zero in the beginning.
+    pub fn set_slack(&mut self, slack: Duration) {
+        self.inner.set_slack(slack);
+    }
+
+    /// Has the loop's logs show arguments, behind a thread's id, as `show` writes them.
+    #[cfg(feature = "log")]
+    pub fn show_args(&mut self, show: fn(&A, &mut std::fmt::Formatter<'_>) -> std::fmt::Result) {
+        self.inner.show_args(show);
+    }
+
+    pub(crate) fn tasks(&self) -> &Tasks<P> {
+        self.inner.poller()
+    }
+}
+
+/// The descriptor of the poller, which is readable when a turn has something to do: for a loop that is a guest of another.
+impl<S, A, P: Poller + AsFd> AsFd for EventLoop<S, A, P> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.poller().as_fd()
+    }
+}
+
+/// Makes a loop of another kind than [`EventLoop::new`] does.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use kpt_std::{Builder, EventLoop};
+/// let kpt: EventLoop<()> = Builder::new().threads(10_000).slack(Duration::from_millis(1)).build()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "`build` makes the loop"]
+pub struct Builder {
+    threads: usize,
+    slack: Duration,
+}
+
+impl Builder {
+    /// Returns a builder of loops for 1,024 threads, without slack.
+    pub fn new() -> Self {
+        Self { threads: 1_024, slack: Duration::ZERO }
+    }
+
+    /// Sets for how many threads the loop has room: 1,024 unless this is called, at most 16,777,215.
+    pub fn threads(self, threads: usize) -> Self {
+        Self { threads, ..self }
+    }
+
+    /// Sets the loop's slack, as [`EventLoop::set_slack`] does.
+    pub fn slack(self, slack: Duration) -> Self {
+        Self { slack, ..self }
+    }
+
+    /// Returns the loop, on the usual poller.
+    ///
+    /// # Errors
+    /// Returns the system's error if there is no memory for so many threads, or if the poller can't be made.
+    pub fn build<S, A>(self) -> io::Result<EventLoop<S, A>> {
+        self.build_on(SelectPoller::new())
+    }
+
+    /// Returns the loop, on a poller of the program's choice.
+    ///
+    /// # Errors
+    /// Returns the system's error if there is no memory for so many threads.
+    pub fn build_on<S, A, P: Poller>(self, poller: P) -> io::Result<EventLoop<S, A, P>> {
+        let storage = HeapStorage::new(self.threads)?;
+        let mut inner = large::EventLoop::with_storage(Tasks::new(poller), storage);
+        inner.set_slack(self.slack);
+        Ok(EventLoop { inner })
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self::new()
+    }
+}

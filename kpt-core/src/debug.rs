@@ -1,8 +1,8 @@
-//! `Debug` of what has no fields to show: types that hold hooks, tables, or another poller.
+//! `Debug` for types with few fields that could be shown, or none: those that hold hooks, tables or another poller.
 
 use core::fmt;
 
-/// Implements `Debug` as the type's name, and those fields that are given.
+/// Implements `Debug` with the name of the type and the given fields.
 macro_rules! debug {
     ($([$($generics:tt)*] $type:ty: $name:literal $(, $field:literal $value:expr)*;)*) => {
         $(impl<$($generics)*> fmt::Debug for $type {

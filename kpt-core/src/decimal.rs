@@ -1,7 +1,7 @@
-//! Numbers as text without `core::fmt`'s number code, which brings panic paths and kilobytes into firmware.
+//! Numbers as text without the number formatting of `core::fmt`, which brings panic paths and kilobytes into firmware.
 
-/// Powers of ten that a `u64` can hold, largest first: digits come from subtracting, since a 64-bit division is a
-/// large function on a 32-bit machine.
+/// The powers of ten that a `u64` can hold, largest first. Digits are found by subtraction, since a 64-bit division is
+/// a large function on a 32-bit machine.
 const POWERS: [u64; 20] = powers();
 
 const fn powers() -> [u64; 20] {
@@ -27,7 +27,7 @@ impl Decimal {
         Self::with_width(value, 1)
     }
 
-    /// At least `width` digits, filled up with zeros; at most 20.
+    /// Formats a number with at least `width` digits, filled up with zeros; at most 20.
     pub(crate) fn with_width(mut value: u64, width: usize) -> Self {
         let mut digits = [b'0'; 20];
         let mut start = 20_usize.saturating_sub(width);

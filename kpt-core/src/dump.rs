@@ -9,8 +9,11 @@ use crate::row::Row;
 use crate::tables::Tables;
 use crate::time::Instant;
 
-/// One line for each thread with id, kind, name, source, state and the time until it is due, or how late it is; then
-/// how many threads there are, can be, and have been at most. From [`Threads::dump`](crate::Threads::dump).
+/// The state of all threads, to print. Returned by [`Threads::dump`](crate::Threads::dump).
+///
+/// The text has one line for each thread, with id, kind, name, source, state, and the time until it is due or by which
+/// it is late. The last line has the number of threads, the capacity, and the largest number of threads so far; and if
+/// there were any, the number of events for sources without threads.
 ///
 /// ```text
 /// id          kind     name             source  state    due in
@@ -26,9 +29,9 @@ pub struct Dump<'d, S, A> {
 
 const HEADER: &str = "id          kind     name             source  state    due in\n";
 
-/// When a thread is due, in microseconds from now.
+/// The time until a thread is due, in microseconds.
 enum Due {
-    /// It is no timer.
+    /// The thread is not a timer.
     No,
     Never,
     In(u64),
@@ -75,7 +78,7 @@ impl<S, A> Dump<'_, S, A> {
         }
     }
 
-    /// Writes how many threads there are, can be, and have been.
+    /// Writes the number of threads, the capacity, and the largest number of threads so far.
     fn write_summary(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(Decimal::new(self.tables.len() as u64).as_str())?;
         f.write_str(" of ")?;
@@ -92,7 +95,7 @@ impl<S, A> Dump<'_, S, A> {
     }
 }
 
-/// Writes the parts, and blanks up to the column's width.
+/// Writes the parts, and then blanks up to the width of the column.
 fn write_column(f: &mut fmt::Formatter<'_>, parts: &[&str], width: usize) -> fmt::Result {
     let mut length = 0_usize;
     for part in parts {
@@ -129,9 +132,9 @@ impl<S, A> fmt::Display for Dump<'_, S, A> {
     }
 }
 
-/// A [`Dump`] that shows arguments. From [`Threads::dump_with`](crate::Threads::dump_with).
+/// A [`Dump`] that also shows arguments. Returned by [`Threads::dump_with`](crate::Threads::dump_with).
 pub struct DumpWith<'d, S, A, F> {
-    // An argument can only be looked at by who may change it.
+    // Reading an argument requires mutable access to the tables.
     dump: RefCell<Dump<'d, S, A>>,
     show: F,
 }
@@ -190,7 +193,8 @@ impl<S, A> defmt::Format for Dump<'_, S, A> {
         }
         defmt::write!(
             f,
-            "{=usize} of {=usize} threads, at most {=u32} so far, {=u32} strays",
+            "{=usize} of {=usize} threads, at most {=u32} so far; \
+             {=u32} events for sources without threads",
             self.tables.len(),
             self.tables.capacity(),
             self.tables.most_used(),

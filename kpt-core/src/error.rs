@@ -1,47 +1,47 @@
-//! What can go wrong, one small type for each operation; arguments come back in them.
+//! Errors, one small type for each operation, which return the argument; and the results of a loop.
 
 use core::error::Error;
 use core::fmt;
 
 use crate::time::Instant;
 
-/// Why no thread was added. Nothing has changed, and the argument is in here.
+/// The reason why a thread was not added. Nothing has changed, and the error holds the argument.
 #[non_exhaustive]
 pub enum AddError<A> {
-    /// The loop has as many threads as it can have.
+    /// The loop has no vacant slot, or not as many as [`add_leaving`](crate::Threads::add_leaving) was to leave.
     Full(A),
-    /// A thread of that kind is registered for that source; there is room for one reader and one writer.
+    /// The source already has a thread of that kind. A source has at most one reader and one writer.
     Taken(A),
 }
 
-/// Why a thread was not re-armed. It has ended, and its argument is in here.
+/// The reason why a thread was not re-armed. The thread has ended, and the error holds its argument.
 #[non_exhaustive]
 pub enum AgainError<A> {
-    /// The hook itself has given the thread up, with `cancel_source`.
+    /// The hook has called [`cancel_source`](crate::Threads::cancel_source) for the thread's own source.
     Ended(A),
-    /// It is a timer without a period: it was only ever given moments.
+    /// The thread is a timer without a period: it has only been armed with [`When::At`](crate::When::At).
     NoPeriod(A),
-    /// Another thread of that kind is registered for that source.
+    /// The source already has another thread of that kind.
     Taken(A),
 }
 
-/// Why a thread was not rescheduled. It is as it was.
+/// The reason why a thread was not rescheduled. The thread is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum RescheduleError {
-    /// The thread has ended, or it is the one that runs just now (which has `again_when` for that).
+    /// The thread has ended, or it is the running thread, which has [`again_when`](crate::Thread::again_when).
     Stale,
-    /// Another thread of that kind is registered for that source.
+    /// The source already has another thread of that kind.
     Taken,
 }
 
-/// The id's thread has ended, or it is the one that runs just now (which has `end` for that).
+/// The error for an id whose thread has ended, or is the running thread, which has [`end`](crate::Thread::end).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Stale;
 
-/// Why a loop returned.
+/// The reason why a loop returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Exit {
@@ -51,36 +51,37 @@ pub enum Exit {
     Stopped,
 }
 
-/// What a loop wants of its host after [`poll`](crate::FixedLoop::poll).
+/// What a host should do after [`poll`](crate::FixedLoop::poll).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Next {
-    /// Another `poll`, at once or after other work: a thread is ready, or hooks have run that may have made one so.
+    /// Call `poll` again, at once or after other work: a thread is ready, or hooks have run that may have made one
+    /// ready.
     Again,
-    /// Another `poll` when a source becomes ready, at the latest at this moment ([`Instant::NEVER`] for no moment),
-    /// which is to be rounded up to the host's clock: a `poll` that comes too early says the same again.
+    /// Call `poll` again when a source becomes ready, and at the latest at this moment ([`Instant::NEVER`] for no
+    /// deadline), rounded up to the host's clock. A `poll` that comes too early returns the same again.
     Wait(Instant),
-    /// The loop has come to its end. One more `poll` goes on, also with what a `stop` has left: a host that should not is
-    /// to remember this.
+    /// No thread is left, or `stop` was called. Another `poll` continues, with the threads that `stop` has left: a host
+    /// that should not continue must remember this.
     Exit(Exit),
 }
 
 impl Next {
-    /// What to do if the loop can sleep until then.
+    /// Returns what to do if the loop can sleep until `until`.
     pub(crate) fn after(until: Instant) -> Self {
         if until == Instant::ZERO { Self::Again } else { Self::Wait(until) }
     }
 }
 
 impl<A> AddError<A> {
-    /// The argument that the thread would have had.
+    /// Returns the argument of the thread that was not added.
     pub fn into_arg(self) -> A {
         match self {
             Self::Full(arg) | Self::Taken(arg) => arg,
         }
     }
 
-    /// The same, to look at.
+    /// Returns a reference to the argument.
     pub(crate) fn arg(&self) -> &A {
         match self {
             Self::Full(arg) | Self::Taken(arg) => arg,
@@ -89,21 +90,23 @@ impl<A> AddError<A> {
 
     fn message(&self) -> &'static str {
         match self {
-            Self::Full(_) => "the thread tables are full",
-            Self::Taken(_) => "the source already has a thread of that kind",
+            Self::Full(_) => {
+                "no slot is left for the thread; end another one, or make the loop larger"
+            }
+            Self::Taken(_) => "the source already has a thread of this kind; cancel that one first",
         }
     }
 }
 
 impl<A> AgainError<A> {
-    /// The argument that the thread had.
+    /// Returns the argument of the thread that has ended.
     pub fn into_arg(self) -> A {
         match self {
             Self::Ended(arg) | Self::NoPeriod(arg) | Self::Taken(arg) => arg,
         }
     }
 
-    /// The same, to look at.
+    /// Returns a reference to the argument.
     pub(crate) fn arg(&self) -> &A {
         match self {
             Self::Ended(arg) | Self::NoPeriod(arg) | Self::Taken(arg) => arg,
@@ -112,9 +115,9 @@ impl<A> AgainError<A> {
 
     pub(crate) fn message(&self) -> &'static str {
         match self {
-            Self::Ended(_) => "its hook has cancelled its source",
-            Self::NoPeriod(_) => "it is a timer without a period; use again_when",
-            Self::Taken(_) => "the source already has a thread of that kind",
+            Self::Ended(_) => "the hook has cancelled the thread's own source; add a new thread",
+            Self::NoPeriod(_) => "the timer has no period; re-arm it with again_when",
+            Self::Taken(_) => "the source already has a thread of this kind; cancel that one first",
         }
     }
 
@@ -128,7 +131,7 @@ impl<A> AgainError<A> {
 }
 
 impl Exit {
-    /// One word, for logs.
+    /// Returns the reason as one word, for logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Empty => "empty",
@@ -137,14 +140,14 @@ impl Exit {
     }
 }
 
-/// One word.
+/// The reason as one word.
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-/// Only the variant, so that `?` and `unwrap` ask nothing of the argument.
+/// Shows only the variant, so that `?` and `unwrap` require nothing of the argument.
 impl<A> fmt::Debug for AddError<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -154,7 +157,7 @@ impl<A> fmt::Debug for AddError<A> {
     }
 }
 
-/// Only the variant, so that `?` and `unwrap` ask nothing of the argument.
+/// Shows only the variant, so that `?` and `unwrap` require nothing of the argument.
 impl<A> fmt::Debug for AgainError<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.variant())
@@ -175,7 +178,7 @@ impl<A> fmt::Display for AgainError<A> {
 
 impl fmt::Display for Stale {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the thread has ended, or it is the one that runs")
+        f.write_str("the thread has ended, or it is the running thread")
     }
 }
 

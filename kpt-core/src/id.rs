@@ -1,9 +1,9 @@
-//! Which thread: a slot of the tables, and the handle that says which of its tenants is meant.
+//! Slots of the tables, and the ids that identify one of the successive threads of a slot.
 
 use core::fmt;
 use core::num::NonZeroU64;
 
-/// Indices are as wide as a target's tables can get: 24 bits are used of 32, all of 16.
+/// The integer behind an index: 24 of 32 bits are used on 64-bit targets, and all 16 bits elsewhere.
 #[cfg(target_pointer_width = "64")]
 type Raw = u32;
 #[cfg(not(target_pointer_width = "64"))]
@@ -14,15 +14,15 @@ const INDEX_BITS: u32 = 24;
 #[cfg(not(target_pointer_width = "64"))]
 const INDEX_BITS: u32 = 16;
 
-/// The most threads that any tables can hold.
+/// The largest number of threads that tables can hold.
 pub(crate) const MAX_CAPACITY: usize = ((1_u32 << INDEX_BITS) - 1) as usize;
 
-/// A slot of the tables. Stored as position + 1, so that no index is all zero bits.
+/// A slot of the tables. Stored as position + 1, so that `None` is all zero bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Index(core::num::NonZero<Raw>);
 
 impl Index {
-    /// The slot at `position`, counted from 0; `None` if no tables are that large.
+    /// Returns the slot at `position`, counted from 0; `None` if no tables are that large.
     #[inline]
     pub fn new(position: usize) -> Option<Self> {
         if position >= MAX_CAPACITY {
@@ -31,14 +31,14 @@ impl Index {
         core::num::NonZero::new((position as Raw).wrapping_add(1)).map(Self)
     }
 
-    /// Counted from 0.
+    /// Returns the position of the slot, counted from 0.
     #[inline]
     pub fn position(self) -> usize {
         (self.0.get() as usize).wrapping_sub(1)
     }
 
     #[cfg(feature = "large")]
-    #[allow(clippy::unnecessary_cast)] // Where indices are 16 bits wide, it is none.
+    #[allow(clippy::unnecessary_cast)] // Necessary where indices have 16 bits.
     #[inline]
     pub(crate) fn to_word(index: Option<Self>) -> u32 {
         index.map_or(0, |index| index.0.get() as u32)
@@ -50,8 +50,8 @@ impl Index {
     }
 }
 
-/// How often a slot has been given out, 0 for one that never was: 40 bits on 64-bit targets, 32 elsewhere. All
-/// zero bytes when 0.
+/// The number of times that a slot has been given out, 0 for a slot that never was: 40 bits on 64-bit targets, 32
+/// elsewhere. All zero bytes when 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg(target_pointer_width = "64")]
 pub(crate) struct Generation {
@@ -62,7 +62,7 @@ pub(crate) struct Generation {
 #[cfg(target_pointer_width = "64")]
 impl Generation {
     pub(crate) const NONE: Self = Self { low: 0, high: 0 };
-    /// A slot that has had this one is retired.
+    /// The last generation. A slot that has had it is retired.
     pub(crate) const LAST: Self = Self { low: u32::MAX, high: u8::MAX };
 
     #[inline]
@@ -70,7 +70,7 @@ impl Generation {
         (self.high as u64) << 32 | self.low as u64
     }
 
-    /// The one after this, which is not the last.
+    /// Returns the next generation. `self` is not the last one.
     #[inline]
     pub(crate) const fn next(self) -> Self {
         let (low, is_over) = self.low.overflowing_add(1);
@@ -85,7 +85,7 @@ impl Generation {
     }
 }
 
-/// The same where a word has 32 bits.
+/// The same on targets with words of up to 32 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg(not(target_pointer_width = "64"))]
 pub(crate) struct Generation(u32);
@@ -104,22 +104,22 @@ impl Generation {
     }
 }
 
-/// The handle of a thread, good for [`Threads::cancel`](crate::Threads::cancel) at any time: once the thread has
-/// ended, its id is stale and never means another thread.
+/// The id of a thread, for [`Threads::cancel`](crate::Threads::cancel) and
+/// [`Threads::reschedule`](crate::Threads::reschedule) at any time. Once the thread has ended, its id is stale and
+/// never refers to another thread.
 ///
-/// An id is valid in the loop that returned it: another loop may have a thread of the same id.
+/// An id is valid only in the loop that returned it; another loop may have a thread with an equal id.
 ///
-/// One word: the slot of the tables (24 bits on 64-bit targets, 16 elsewhere) and how often that slot has been given
-/// out (40 bits and 32). A slot that has been given out 2^40 - 1 (2^32 - 1) times is retired, and the
-/// loop's capacity is one less, so that no id comes back: adding and
-/// ending a million threads a second, that takes 12 days for each slot, and 35 years for the 1,024 of a usual table; on
-/// a small machine that adds a thousand a second, 49 days for each slot.
-/// [`again`](crate::Thread::again) keeps the id and counts for nothing.
+/// An id is one word: the slot of the tables (24 bits on 64-bit targets, 16 elsewhere) and the number of times that the
+/// slot has been given out (40 bits and 32). A slot that has been given out 2^40 - 1 (2^32 - 1) times is retired, which
+/// reduces the loop's capacity by one, so that no id occurs twice. At a million threads added and ended per second,
+/// this takes 12 days for each slot, and 35 years for the 1,024 slots of a usual table; on a small machine, at a
+/// thousand per second, 49 days for each slot. [`again`](crate::Thread::again) keeps the id and does not count.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ThreadId(NonZeroU64);
 
 impl ThreadId {
-    /// The id of no thread: slot 0 before it was given out.
+    /// The id of no thread: slot 0 before it was first given out.
     pub(crate) const NONE: Self = Self(NonZeroU64::MIN);
 
     #[inline]
@@ -127,13 +127,13 @@ impl ThreadId {
         Self(NonZeroU64::from(index.0) | generation.number() << INDEX_BITS)
     }
 
-    /// Returns the word that the id is, for storage that only takes numbers.
+    /// Returns the id as a number, for storage that holds only numbers.
     pub const fn to_raw(self) -> u64 {
         self.0.get()
     }
 
-    /// Returns the id for a word of [`to_raw`](Self::to_raw); `None` for 0. The word is not checked: one that did not come
-    /// from there may name any thread, also a later one.
+    /// Returns the id for a number from [`to_raw`](Self::to_raw); `None` for 0. The number is not checked: one from
+    /// elsewhere may refer to any thread, including a later one.
     pub const fn from_raw(raw: u64) -> Option<Self> {
         match NonZeroU64::new(raw) {
             Some(word) => Some(Self(word)),
@@ -152,14 +152,14 @@ impl ThreadId {
         self.0.get() >> INDEX_BITS
     }
 
-    /// The slot of the tables, counted from 0: what `dump` prints before the dot.
+    /// Returns the position of the slot, counted from 0, which `dump` prints before the dot.
     #[inline]
     pub(crate) fn position(self) -> usize {
         self.index().map_or(0, Index::position)
     }
 }
 
-/// `SLOT.TENANT`: `7.1` is the first thread that was given slot 7.
+/// `SLOT.GENERATION`: `7.1` is the first thread of slot 7.
 impl fmt::Display for ThreadId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use crate::decimal::Decimal;

@@ -1,6 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![no_std]
-// Tests may do what the crate may not.
+// These lints protect the crate from panics. Tests may panic.
 #![cfg_attr(
     test,
     allow(
@@ -14,7 +14,7 @@
 #[cfg(test)]
 extern crate std;
 
-// Vocabulary: what is waited for, when, and what can go wrong.
+// Vocabulary: sources, times, ids and errors.
 mod error;
 mod id;
 mod source;
@@ -24,13 +24,13 @@ mod when;
 // The interface to the platform.
 pub mod poller;
 
-// What hooks see.
+// The types that hooks use.
 mod row;
 mod tables;
 mod thread;
 mod threads;
 
-// How long a loop goes on without asking its poller.
+// The bounds on hooks and time between two waits.
 mod budget;
 
 // The loops: a small one, which is the specification, and a large one, which is fast.
@@ -38,7 +38,7 @@ mod budget;
 pub mod large;
 mod small;
 
-// Output.
+// Output: logs, `dump` and `Debug`.
 mod debug;
 mod decimal;
 mod dump;

@@ -1,6 +1,6 @@
-//! Logging to `log`, to `defmt`, to both or to neither, as the features say.
+//! Logging to `log`, to `defmt`, to both or to neither, depending on the features.
 //!
-//! What is wrong is an error, the steps of every thread are traced. The target of `log` is `kpt`, also from kpt-std.
+//! Faults are logged as errors, and the steps of every thread as traces. The target of `log` is `kpt`, also in kpt-std.
 
 #[cfg(feature = "log")]
 use core::fmt;
@@ -36,11 +36,12 @@ macro_rules! trace {
 
 pub(crate) use {error, trace};
 
-/// Writes an argument, as the application wants to see it.
+/// A function that writes an argument for log lines.
 #[cfg(feature = "log")]
 pub(crate) type Show<A> = fn(&A, &mut fmt::Formatter<'_>) -> fmt::Result;
 
-/// How a loop's logs show arguments: not at all, unless the feature `log` is on and the application says how.
+/// How the logs of a loop show arguments. They don't, unless the feature `log` is on and the application has passed a
+/// function.
 pub(crate) struct ShowArgs<A> {
     #[cfg(feature = "log")]
     show: Option<Show<A>>,
@@ -49,10 +50,10 @@ pub(crate) struct ShowArgs<A> {
 }
 
 impl<A> ShowArgs<A> {
-    /// Not at all.
+    /// Arguments are not shown.
     #[cfg(feature = "log")]
     pub(crate) const NOT: Self = Self { show: None };
-    /// Not at all.
+    /// Arguments are not shown.
     #[cfg(not(feature = "log"))]
     pub(crate) const NOT: Self = Self { types: core::marker::PhantomData };
 
@@ -61,7 +62,7 @@ impl<A> ShowArgs<A> {
         Self { show: Some(show) }
     }
 
-    /// The argument as a log line has it, behind the thread's id: ` (client 7)`, or nothing.
+    /// Returns the argument as it appears in a log line behind the thread's id: ` (client 7)`, or nothing.
     pub(crate) fn shown<'a>(&self, arg: Option<&'a A>) -> Shown<'a, A> {
         Shown { arg, how: *self }
     }

@@ -1,4 +1,5 @@
-//! What is logged as an error: what is wrong and nobody else gets to know. Not a refusal that the caller gets (fault R9).
+//! What is logged as an error: faults that would otherwise go unnoticed. A refusal that the caller receives is not
+//! logged as one (fault R9).
 
 use core::time::Duration;
 use std::cell::RefCell;
@@ -9,9 +10,9 @@ use crate::sim::{SimPoller, World};
 use crate::*;
 
 std::thread_local! {
-    /// What the test of this OS thread has logged as an error.
+    /// The lines that the test of this OS thread has logged as errors.
     static ERRORS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-    /// All that it has logged.
+    /// All lines that it has logged.
     static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -32,7 +33,7 @@ impl ::log::Log for Logger {
     fn flush(&self) {}
 }
 
-/// From here on, errors are kept for this test. The first one sets the logger for all.
+/// Keeps the lines of this test from here on. The first call sets the logger for all tests.
 fn listen() {
     let _ = ::log::set_logger(&Logger);
     ::log::set_max_level(::log::LevelFilter::Trace);
@@ -95,12 +96,14 @@ macro_rules! tests {
             let again = |_: &mut (), thread: Thread<'_, ()>| thread.again();
             kpt.threads().add("timer", When::At(Instant::ZERO), again, ()).unwrap();
             kpt.turn(&mut ()).unwrap();
-            let refused = "can't be re-armed, and has ended: it is a timer without a period; use again_when";
+            let refused = "has ended, since it can't be re-armed: the timer has no period; \
+                           re-arm it with again_when";
             assert_eq!(ERRORS.take(), ["thread timer 0.1: ".to_string() + refused]);
             world.set(SOURCE, Readiness::ERROR).unwrap();
             kpt.threads().add_read("reader", SOURCE, ends, ()).unwrap();
             kpt.turn(&mut ()).unwrap();
-            let broken = "source 1 is closed, broken or can't be watched";
+            let broken = "source 1 is closed or broken, or can't be watched; \
+                          its hook should end the thread";
             assert_eq!(ERRORS.take(), ["thread reader 0.2: ".to_string() + broken]);
         }
 
@@ -124,9 +127,10 @@ macro_rules! tests {
                 "thread idle 0.1 (client 7): rescheduled, timer at 5000 us of the loop's clock",
                 "thread reader 1.1 (client 7): added, read source 1",
                 "thread idle 0.1 (client 7): cancelled",
-                "thread same (client 7): not added, read source 1; 1 threads are there: the source already has a \
-                 thread of that kind",
-                "thread reader 1.1 (client 7): source 1 is closed, broken or can't be watched",
+                "thread same (client 7): not added, read source 1: the source already has a thread of \
+                 this kind; cancel that one first (threads in the loop: 1)",
+                "thread reader 1.1 (client 7): source 1 is closed or broken, or can't be watched; \
+                 its hook should end the thread",
                 "thread reader 1.1: ended",
             ];
             assert_eq!(lines, expected);

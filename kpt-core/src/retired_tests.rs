@@ -1,4 +1,4 @@
-//! Slots whose generation is spent: nobody lives long enough to see one, so tables are aged here.
+//! Slots whose generations are used up. No test could use up all of them, so these tests age the tables first.
 
 use core::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::*;
 
 const SLOTS: usize = 3;
 
-/// Each slot has two threads left to it. All are used up, in ways that end a thread by cancelling it and by running it.
+/// Each slot can hold two more threads. Both are used up: the first ends by being cancelled, the second by running.
 macro_rules! spent_slots_are_retired {
     ($name:ident, $new_loop:expr) => {
         #[test]

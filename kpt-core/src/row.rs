@@ -1,23 +1,23 @@
-//! What can be seen of one thread: for its hook, for `dump` and for logs.
+//! The visible state of one thread, for its hook, for `dump` and for logs.
 
 use crate::id::ThreadId;
 use crate::source::{Kind, Readiness, Source};
 use crate::time::Instant;
 
-/// A thread, as a value.
+/// The visible state of a thread, as a value.
 #[derive(Clone, Copy)]
 pub(crate) struct Row {
     pub(crate) id: ThreadId,
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
     pub(crate) state: State,
-    /// What was found on a reader's or writer's source.
+    /// What the poller has found on the source of a reader or writer.
     pub(crate) readiness: Readiness,
     /// The number of a reader's or writer's source, or a timer's deadline in microseconds.
     pub(crate) key: u64,
 }
 
-/// What a thread is doing.
+/// The state of a thread.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Waiting,
@@ -26,13 +26,13 @@ pub(crate) enum State {
 }
 
 impl Row {
-    /// A reader's or writer's source.
+    /// Returns the source of a reader or writer.
     #[inline]
     pub(crate) fn source(&self) -> Option<Source> {
         self.kind.has_source().then_some(Source::new(self.key as u32))
     }
 
-    /// A timer's deadline.
+    /// Returns the deadline of a timer.
     #[inline]
     pub(crate) fn deadline(&self) -> Option<Instant> {
         (self.kind == Kind::Timer).then_some(Instant::from_micros(self.key))
@@ -40,7 +40,7 @@ impl Row {
 }
 
 impl State {
-    /// One word, for `dump`.
+    /// Returns the state as one word, for `dump`.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",

@@ -1,43 +1,43 @@
-//! What threads wait for: sources of events, what is wanted of them, and what was found.
+//! Sources of events: what threads want of them, and what a poller finds.
 
 use core::fmt;
 use core::ops::{BitAnd, BitOr};
 
-/// Where events come from: a file descriptor, an interrupt line, a task. To the loop it is a plain number; the poller
-/// knows what it means.
+/// The origin of events: a file descriptor, an interrupt line or a task. The loop treats it as a plain number; the
+/// poller defines its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Source(u32);
 
 impl Source {
-    /// The source that the poller knows by `number`.
+    /// Returns the source that the poller identifies by `number`.
     pub const fn new(number: u32) -> Self {
         Self(number)
     }
 
-    /// What the poller knows it by.
+    /// Returns the number by which the poller identifies the source.
     pub const fn number(self) -> u32 {
         self.0
     }
 }
 
-/// What a thread waits for.
+/// The kind of event that a thread waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
 pub enum Kind {
-    /// Its deadline.
+    /// The thread waits for its deadline.
     Timer = 0,
-    /// Its source to become readable.
+    /// The thread waits for its source to become readable.
     Read = Interest::READABLE.0,
-    /// Its source to become writable.
+    /// The thread waits for its source to become writable.
     Write = Interest::WRITABLE.0,
-    /// Its turn.
+    /// The thread waits for the next turn.
     Execute = 4,
 }
 
 impl Kind {
-    /// One word, for `dump` and logs.
+    /// Returns the kind as one word, for `dump` and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -47,52 +47,52 @@ impl Kind {
         }
     }
 
-    /// Whether a thread of that kind has a source.
+    /// Returns whether threads of this kind have a source.
     #[inline]
     pub(crate) const fn has_source(self) -> bool {
         !self.interest().is_none()
     }
 
-    /// What a thread of that kind wants of its source.
+    /// Returns what threads of this kind want of their source.
     #[inline]
     pub(crate) const fn interest(self) -> Interest {
         Interest(self as u8 & Interest::BOTH.0)
     }
 }
 
-/// What the threads of one source want to know of it: a set of "readable" and "writable".
+/// What the threads of a source want to know about it: a set of "readable" and "writable".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Interest(u8);
 
 impl Interest {
-    /// Nothing: the source is not watched.
+    /// The empty set: the source is not watched.
     pub const NONE: Self = Self(0);
-    /// Whether it can be read from.
+    /// Whether the source can be read from.
     pub const READABLE: Self = Self(1);
-    /// Whether it can be written to.
+    /// Whether the source can be written to.
     pub const WRITABLE: Self = Self(2);
-    /// Both.
+    /// Both "readable" and "writable".
     pub const BOTH: Self = Self(3);
 
-    /// Whether "readable" is in the set.
+    /// Returns whether the set contains "readable".
     pub const fn is_readable(self) -> bool {
         self.0 & Self::READABLE.0 != 0
     }
 
-    /// Whether "writable" is in the set.
+    /// Returns whether the set contains "writable".
     pub const fn is_writable(self) -> bool {
         self.0 & Self::WRITABLE.0 != 0
     }
 
-    /// The set without what is in `other`.
+    /// Returns the set without the elements of `other`.
     #[cfg(feature = "large")]
     #[inline]
     pub(crate) const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// Whether nothing is wanted.
+    /// Returns whether the set is empty.
     pub const fn is_none(self) -> bool {
         self.0 == 0
     }
@@ -106,10 +106,10 @@ impl BitOr for Interest {
     }
 }
 
-/// What was found on a source: a set of "readable", "writable", "hang-up" and "error".
+/// What a poller has found on a source: a set of "readable", "writable", "hang-up" and "error".
 ///
-/// "Readable" wakes the reader, "writable" the writer, and the other two wake both. Any of it may be spurious: hooks
-/// use non-blocking I/O and take "would block" as an answer.
+/// "Readable" wakes the reader, "writable" the writer; "hang-up" and "error" wake both. Any of them may be spurious, so
+/// hooks use non-blocking I/O and expect "would block".
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Readiness(u8);
@@ -117,59 +117,60 @@ pub struct Readiness(u8);
 impl Readiness {
     /// Nothing was found.
     pub const NONE: Self = Self(0);
-    /// A read will not block.
+    /// A read does not block.
     pub const READABLE: Self = Self(1);
-    /// A write will not block.
+    /// A write does not block.
     pub const WRITABLE: Self = Self(2);
-    /// The other side has gone.
+    /// The other side has hung up.
     pub const HANGUP: Self = Self(4);
-    /// The source is broken, closed, or the poller can't watch it. A thread that goes on in spite of that is called in
-    /// each turn.
+    /// The source is broken or closed, or the poller can't watch it. A thread that is re-armed despite that is called
+    /// in each turn.
     pub const ERROR: Self = Self(8);
 
-    /// Whether anything of `other` is in the set.
+    /// Returns whether the two sets have an element in common.
     pub const fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// Whether a read will not block.
+    /// Returns whether a read does not block.
     pub const fn is_readable(self) -> bool {
         self.intersects(Self::READABLE)
     }
 
-    /// Whether a write will not block.
+    /// Returns whether a write does not block.
     pub const fn is_writable(self) -> bool {
         self.intersects(Self::WRITABLE)
     }
 
-    /// Whether the other side has gone.
+    /// Returns whether the other side has hung up.
     pub const fn is_hangup(self) -> bool {
         self.intersects(Self::HANGUP)
     }
 
-    /// Whether the source is broken, closed, or can't be watched.
+    /// Returns whether the source is broken or closed, or can't be watched.
     pub const fn is_error(self) -> bool {
         self.intersects(Self::ERROR)
     }
 
-    /// Whether nothing was found.
+    /// Returns whether nothing was found.
     pub const fn is_none(self) -> bool {
         self.0 == 0
     }
 
-    /// The set without what is in `other`.
+    /// Returns the set without the elements of `other`.
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// Which threads it wakes: those with any of these interests.
+    /// Returns the interests of the threads that this readiness wakes.
     #[cfg(feature = "large")]
     #[inline]
     pub(crate) const fn concerns(self) -> Interest {
         if self.0 & 0b1100 != 0 { Interest::BOTH } else { Interest(self.0 & Interest::BOTH.0) }
     }
 
-    /// Returns the bits by which a thread with that interest is woken: its own, hang-up and error.
+    /// Returns the elements that wake a thread with this interest: the interest itself, hang-up and error. Nothing
+    /// wakes a thread with [`Interest::NONE`].
     pub fn seen_by(self, interest: Interest) -> Self {
         if interest.is_none() { Self::NONE } else { Self(self.0 & (interest.0 | 0b1100)) }
     }

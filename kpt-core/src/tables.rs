@@ -1,6 +1,6 @@
-//! Whose threads hooks see: those of a small loop, or of a large one.
+//! The tables behind [`Threads`](crate::Threads): those of a small loop, or those of a loop of either kind.
 //!
-//! Without the feature `large`, there are only small loops, and nothing stands between a hook and its table.
+//! Without the feature `large`, all loops are small, and hooks reach their tables directly.
 
 #[cfg(not(feature = "large"))]
 pub(crate) use crate::small::View as Tables;
@@ -18,13 +18,13 @@ mod either {
     use crate::when::Request;
     use crate::{large, small};
 
-    /// The threads of a loop of either kind.
+    /// The tables of a loop of either kind.
     pub(crate) enum Tables<'t, S, A> {
         Small(small::View<'t, S, A>),
         Large(large::View<'t, S, A>),
     }
 
-    /// What the view that is there answers.
+    /// Evaluates `$answer` on the view that `$tables` holds.
     macro_rules! ask {
         ($tables:expr, $view:ident => $answer:expr) => {
             match $tables {
@@ -147,7 +147,7 @@ mod either {
             ask!(self, view => view.verify())
         }
 
-        /// Takes the tables, and leaves those of no loop.
+        /// Takes the tables, and leaves those of an empty loop in their place.
         pub(crate) fn take(&mut self) -> Self {
             core::mem::replace(self, Self::Large(large::View::of_nothing()))
         }

@@ -1,4 +1,4 @@
-//! The thread whose hook runs, as the hook sees it.
+//! The running thread, as its hook sees it.
 
 use core::time::Duration;
 
@@ -10,13 +10,13 @@ use crate::threads::{Hook, Threads};
 use crate::time::Instant;
 use crate::when::{Request, When};
 
-/// The thread whose hook runs. When the hook returns, the thread has ended, unless the hook has re-armed it, as with
-/// [`again`](Self::again).
+/// The running thread, which its hook receives by value. It ends when the hook returns, unless the hook re-arms it, for
+/// example with [`again`](Self::again).
 ///
-/// While the hook runs, the thread has its slot and its source: it counts in `len`, and another thread of its kind for
-/// its source is refused. However it ends, the poller has let go of the source before the argument is dropped, so that
-/// the argument may own a socket. (A hook that moves the argument out and drops it itself calls [`end`](Self::end) first.)
-/// It can't be kept beyond the hook.
+/// While the hook runs, the thread keeps its slot and its source: it counts in [`len`](Threads::len), and a second
+/// thread of the same kind for the same source is refused. However the thread ends, the poller has stopped watching the
+/// source before the argument is dropped, so the argument may own a socket. (A hook that moves the argument out and
+/// drops it itself calls [`end`](Self::end) first.) A `Thread` can't outlive the call of its hook.
 pub struct Thread<'t, S, A = ()> {
     // Dropped before the argument, which may own the source.
     own: Own<'t, S, A>,
@@ -26,7 +26,7 @@ pub struct Thread<'t, S, A = ()> {
 }
 
 impl<'t, S, A> Thread<'t, S, A> {
-    /// The thread whose hook is to be called.
+    /// Creates the thread whose hook is about to be called.
     #[inline]
     pub(crate) fn new(threads: Threads<'t, S, A>, index: Index, hook: Hook<S, A>, arg: A) -> Self {
         if crate::log::IS_ON {
@@ -35,32 +35,32 @@ impl<'t, S, A> Thread<'t, S, A> {
         Self { own: Own { threads, index }, hook, arg }
     }
 
-    /// Returns the id that adding it returned.
+    /// Returns the id of the thread, which is the one that [`Threads::add`] returned.
     pub fn id(&self) -> ThreadId {
         self.own.threads.id(self.own.index)
     }
 
-    /// Returns the name that it was added with.
+    /// Returns the name that the thread was added with.
     pub fn name(&self) -> &'static str {
         self.own.threads.name(self.own.index)
     }
 
-    /// Returns what it waited for.
+    /// Returns the kind of event that the thread waited for.
     pub fn kind(&self) -> Kind {
         self.row().map_or(Kind::Execute, |row| row.kind)
     }
 
-    /// Returns a reader's or writer's source.
+    /// Returns the source of a read or write thread; `None` for other kinds.
     pub fn source(&self) -> Option<Source> {
         self.row()?.source()
     }
 
-    /// Returns what was found on a reader's or writer's source; [`Readiness::NONE`] for other kinds.
+    /// Returns what the poller found on the source of a read or write thread; [`Readiness::NONE`] for other kinds.
     pub fn readiness(&self) -> Readiness {
         self.row().map_or(Readiness::NONE, |row| row.readiness)
     }
 
-    /// Returns a timer's deadline.
+    /// Returns the deadline of a timer; `None` for other kinds.
     pub fn deadline(&self) -> Option<Instant> {
         self.row()?.deadline()
     }
@@ -71,28 +71,28 @@ impl<'t, S, A> Thread<'t, S, A> {
         self.own.threads.now().saturating_duration_since(deadline)
     }
 
-    /// Returns the threads of the loop, to add to and to take from.
+    /// Returns the threads of the loop, for adding and cancelling.
     pub fn threads(&mut self) -> Threads<'_, S, A> {
         self.own.threads.reborrow()
     }
 
-    /// Re-arms the thread as it was: same id, same argument, and in a large loop no call of the poller, unless an
-    /// [`ERROR`](Readiness::ERROR) was found.
+    /// Re-arms the thread unchanged, with the same id and argument. In a large loop, this does not call the poller
+    /// unless an [`ERROR`](Readiness::ERROR) was found.
     ///
-    /// A timer's next deadline is its last one plus its period; periods that have passed by the turn's wait are
-    /// skipped. So it does not drift, and does not catch up in a storm. With a period of zero it is due again in the next
-    /// wait, which does not sleep.
+    /// The next deadline of a timer is its last deadline plus its period. Periods that had passed when the turn's wait
+    /// ended are skipped, so the timer does not drift, and does not run several times in a row to catch up. With a
+    /// period of zero, it is due again in the next wait, which does not sleep.
     ///
-    /// What [`try_again`](Self::try_again) refuses, this logs as an error, and the thread ends. It is never refused for
-    /// want of room: the slot is the thread's own until the hook returns. A reader that is re-armed without having read,
-    /// or in spite of an `ERROR`, is called again after each wait.
+    /// Where [`try_again`](Self::try_again) returns an error, `again` logs the error, and the thread ends. Re-arming
+    /// never fails for lack of room: the thread keeps its slot until the hook returns. A reader that is re-armed
+    /// without having read, or despite an `ERROR`, is called again after each wait.
     pub fn again(mut self) {
-        // Not by `try_again`, to which all of the thread would be moved.
+        // Does not call `try_again`, which takes `self` by value: the whole thread would be moved.
         let tables = &mut self.own.threads.tables;
         let again = tables.again(self.own.index, self.hook, self.arg);
         if let Err(error) = &again {
             crate::log::error!(
-                "thread {} {}{}: can't be re-armed, and has ended: {}",
+                "thread {} {}{}: has ended, since it can't be re-armed: {}",
                 self.own.threads.name(self.own.index),
                 self.own.threads.id(self.own.index),
                 self.own.threads.show.shown(Some(error.arg())),
@@ -102,11 +102,12 @@ impl<'t, S, A> Thread<'t, S, A> {
         let _ = self.own.settle(again);
     }
 
-    /// Re-arms the thread as [`again`](Self::again) does, and returns whether that was possible.
+    /// Re-arms the thread as [`again`](Self::again) does, and reports whether that was possible.
     ///
     /// # Errors
-    /// With the argument, and the thread has ended: [`AgainError::Ended`] if the hook has given it up with
-    /// `cancel_source`, [`AgainError::NoPeriod`] if it is a timer that was only ever given moments.
+    /// Returns the argument; the thread has ended. The error is [`AgainError::Ended`] if the hook has called
+    /// [`cancel_source`](Threads::cancel_source) for the thread's own source, and [`AgainError::NoPeriod`] if the
+    /// thread is a timer that has only been armed with [`When::At`].
     pub fn try_again(mut self) -> Result<(), AgainError<A>> {
         let tables = &mut self.own.threads.tables;
         let again = tables.again(self.own.index, self.hook, self.arg);
@@ -115,21 +116,24 @@ impl<'t, S, A> Thread<'t, S, A> {
 
     /// Re-arms the thread as [`again`](Self::again) does, with another hook: the next state of a state machine.
     ///
-    /// What [`try_again`](Self::try_again) refuses, this logs, and the thread ends.
+    /// Where [`try_again`](Self::try_again) returns an error, `again_as` logs the error, and the thread ends.
     pub fn again_as(self, hook: Hook<S, A>) {
         Self { hook, ..self }.again();
     }
 
-    /// Re-arms the thread for something else: another delay (which becomes its period), a moment, another source, or
-    /// writing in place of reading. It keeps id, name, hook and argument. It costs what adding a thread costs.
+    /// Re-arms the thread for another event: another delay (which becomes its period), a moment, another source, or
+    /// writing in place of reading. The thread keeps its id, name, hook and argument. The cost is that of adding a
+    /// thread.
     ///
-    /// Only `After` and `AfterDeadline` set the period. So a timer that should make up for what it missed calls
-    /// `thread.again_when(When::At(deadline + period))`, and may call `again` in a later run. A timer whose next period has
-    /// another length calls `thread.again_when(When::AfterDeadline(period))`: it does not drift, and skips what it missed.
+    /// Only `After` and `AfterDeadline` set the period. A timer that should make up for missed periods calls
+    /// `thread.again_when(When::At(deadline + period))`, and may call `again` in a later run. A timer whose next period
+    /// has another length calls `thread.again_when(When::AfterDeadline(period))`; it does not drift, and skips missed
+    /// periods.
     ///
     /// # Errors
-    /// With the argument, and the thread has ended: [`AgainError::Ended`] if the hook has given it up with
-    /// `cancel_source`, [`AgainError::Taken`] if another thread of that kind has that source.
+    /// Returns the argument; the thread has ended. The error is [`AgainError::Ended`] if the hook has called
+    /// [`cancel_source`](Threads::cancel_source) for the thread's own source, and [`AgainError::Taken`] if the source
+    /// already has another thread of that kind.
     #[inline(always)]
     pub fn again_when(self, when: When) -> Result<(), AgainError<A>> {
         let (request, value) = Request::new(when);
@@ -155,8 +159,8 @@ impl<'t, S, A> Thread<'t, S, A> {
         self.own.settle(again)
     }
 
-    /// Ends the thread now and not when the hook returns: its slot is free, and its source can be registered again, or
-    /// closed, since the poller has let go of it. Returns the argument, and the threads of the loop, to go on with.
+    /// Ends the thread before its hook returns: its slot is free, and the poller has stopped watching its source, so
+    /// the source can be closed or registered again. Returns the argument, and the threads of the loop for further use.
     pub fn end(self) -> (A, Threads<'t, S, A>) {
         let Self { own, arg, .. } = self;
         (arg, own.end())
@@ -168,16 +172,16 @@ impl<'t, S, A> Thread<'t, S, A> {
     }
 }
 
-/// A running thread's hold on its loop. When this is dropped, the thread ends.
+/// The hold of a running thread on its loop. In a large loop, dropping this value ends the thread.
 struct Own<'t, S, A> {
     threads: Threads<'t, S, A>,
     index: Index,
 }
 
 impl<'t, S, A> Own<'t, S, A> {
-    /// Lets go of the thread, if it has been re-armed. If not, it ends.
+    /// Keeps the thread if it has been re-armed. Otherwise drops `self`, and the thread ends.
     #[inline]
-    #[allow(clippy::forget_non_drop)] // Without the large loop, nothing is done when it is dropped.
+    #[allow(clippy::forget_non_drop)] // `Self` has a destructor only with the feature `large`.
     fn settle(self, again: Result<(), AgainError<A>>) -> Result<(), AgainError<A>> {
         if again.is_ok() {
             core::mem::forget(self);
@@ -188,7 +192,8 @@ impl<'t, S, A> Own<'t, S, A> {
     /// Ends the thread.
     fn end(self) -> Threads<'t, S, A> {
         let index = self.index;
-        // Not after: were the poller to panic, the thread would end a second time.
+        // Taken apart first. If the poller panicked in `end`, the destructor of `self` would end the thread a second
+        // time.
         let mut threads = self.into_threads();
         threads.end(index);
         threads
@@ -199,7 +204,7 @@ impl<'t, S, A> Own<'t, S, A> {
         self.threads
     }
 
-    /// A value with a destructor can't be taken apart, so that its threads are taken out of it.
+    /// Returns the threads without running the destructor. Fields can't be moved out of a type that has one.
     #[cfg(feature = "large")]
     fn into_threads(mut self) -> Threads<'t, S, A> {
         let (tables, show) = (self.threads.tables.take(), self.threads.show);
@@ -208,8 +213,9 @@ impl<'t, S, A> Own<'t, S, A> {
     }
 }
 
-// For the poller of a large loop, which watches the source while the hook runs: it lets go before the argument is dropped.
-// Small loops need no destructor: while hooks run they watch nothing, and they end the thread when its hook has returned.
+// The poller of a large loop watches the source while the hook runs, and must stop before the argument is dropped.
+// Small loops need no destructor: their poller watches nothing while hooks run, and they end the thread after its hook
+// has returned.
 #[cfg(feature = "large")]
 impl<S, A> Drop for Own<'_, S, A> {
     #[inline]

@@ -1,4 +1,4 @@
-//! What hooks see of the loop: the threads, to add to and to take from.
+//! The threads of a loop, for adding and cancelling.
 
 use core::fmt;
 use core::time::Duration;
@@ -14,19 +14,19 @@ use crate::thread::Thread;
 use crate::time::Instant;
 use crate::when::{Request, Wanted, When};
 
-/// What a thread does: a function of the application's state `S` and of the thread, which holds the argument.
+/// The function that a thread runs. It receives the application's state `S` and the thread, which holds the argument.
 ///
-/// A method `fn on_tick(&mut self, thread: Thread<Self>)` is a hook, and so is a closure that captures nothing. It is
-/// called once each time the thread is added or re-armed. It runs to its end before any other hook
-/// does, so it should not block.
+/// A method `fn on_tick(&mut self, thread: Thread<Self>)` is a hook, and so is a closure that captures nothing. A hook
+/// is called once each time its thread is added or re-armed. No other hook runs until it returns, so it should not
+/// block.
 pub type Hook<S, A = ()> = fn(&mut S, Thread<'_, S, A>);
 
-/// The threads of a loop, with an argument of type `A` each.
+/// The threads of a loop, each with an argument of type `A`.
 ///
-/// From a loop's [`threads`](crate::FixedLoop::threads), and inside hooks from [`Thread::threads`]. Where a function takes
-/// it by value and is called more than once, [`reborrow`](Self::reborrow) lends it.
+/// Returned by a loop's [`threads`](crate::FixedLoop::threads) and, inside hooks, by [`Thread::threads`].
+/// [`reborrow`](Self::reborrow) lends it to a function that takes it by value.
 ///
-/// An operation costs O(1) on average in a large loop, and O(capacity) in a small one; `dump` and `verify` look at all
+/// An operation costs O(1) on average in a large loop, and O(capacity) in a small one. `dump` and `verify` look at all
 /// threads.
 pub struct Threads<'t, S, A = ()> {
     pub(crate) tables: Tables<'t, S, A>,
@@ -38,14 +38,15 @@ impl<'t, S, A> Threads<'t, S, A> {
         Self { tables, show }
     }
 
-    /// Adds a thread. Its hook is called once, when `when` says, and never before the hook that adds it has returned.
+    /// Adds a thread. Its hook is called once, on the event `when`, and never before the hook that adds the thread has
+    /// returned.
     ///
-    /// `name` is for logs and `dump`. Threads for the same moment run in the order of arming.
+    /// `name` appears in logs and in `dump`. Threads that are due at the same moment run in the order of arming.
     ///
     /// # Errors
-    /// [`AddError`] with the argument: the source has a thread of that kind, or the loop is full. The thread that runs
-    /// keeps its slot until it calls [`end`](Thread::end) or returns, and its source until then or until
-    /// [`cancel_source`](Self::cancel_source). Nothing has changed.
+    /// Returns [`AddError`] with the argument if the source already has a thread of that kind, or if the loop is full;
+    /// nothing has changed. The running thread keeps its slot until it calls [`end`](Thread::end) or its hook returns,
+    /// and its source until then or until [`cancel_source`](Self::cancel_source).
     #[inline(always)]
     pub fn add(
         &mut self,
@@ -75,24 +76,24 @@ impl<'t, S, A> Threads<'t, S, A> {
                 self.shown(*id),
                 Wanted(request, value)
             ),
-            // The caller decides what that means.
+            // No error in the log: the caller receives it, and decides what it means.
             Err(error) => crate::log::trace!(
-                "thread {}{}: not added, {}; {} threads are there: {}",
+                "thread {}{}: not added, {}: {} (threads in the loop: {})",
                 name,
                 self.show.shown(Some(error.arg())),
                 Wanted(request, value),
-                self.len(),
-                error
+                error,
+                self.len()
             ),
         }
         added
     }
 
-    /// Adds a thread as [`add`](Self::add) does, if at least `vacant` slots are vacant after that: so that threads of one
-    /// purpose leave room for those of another.
+    /// Adds a thread as [`add`](Self::add) does, but only if at least `vacant` slots remain vacant. Threads of one
+    /// purpose thereby leave room for those of another.
     ///
     /// # Errors
-    /// The same as [`add`](Self::add); `Full` also if fewer slots would be vacant.
+    /// The same as [`add`](Self::add); `Full` also if fewer slots would remain vacant.
     pub fn add_leaving(
         &mut self,
         vacant: usize,
@@ -107,9 +108,9 @@ impl<'t, S, A> Threads<'t, S, A> {
         self.add(name, when, hook, arg)
     }
 
-    /// Adds a read thread: the hook is called when `source` is readable, its other side has gone, or it has an error.
-    /// It may be called for nothing, so it reads without blocking. Where [`readiness`](Thread::readiness) has
-    /// [`ERROR`](crate::Readiness::ERROR), a thread that is re-armed is called again at once.
+    /// Adds a read thread. Its hook is called when `source` is readable, when its other side has hung up, or when it
+    /// has an error. Readiness may be spurious, so the hook reads without blocking. A hook that re-arms its thread
+    /// although [`readiness`](Thread::readiness) has [`ERROR`](crate::Readiness::ERROR) is called again in each turn.
     ///
     /// # Errors
     /// The same as [`add`](Self::add).
@@ -124,7 +125,8 @@ impl<'t, S, A> Threads<'t, S, A> {
         self.add(name, When::Readable(source), hook, arg)
     }
 
-    /// Adds a write thread: the hook is called when `source` is writable, its other side has gone, or it has an error.
+    /// Adds a write thread. Its hook is called when `source` is writable, when its other side has hung up, or when it
+    /// has an error.
     ///
     /// # Errors
     /// The same as [`add`](Self::add).
@@ -139,8 +141,8 @@ impl<'t, S, A> Threads<'t, S, A> {
         self.add(name, When::Writable(source), hook, arg)
     }
 
-    /// Adds a timer: the hook is called when `delay` has passed since this call, rounded up to whole microseconds, and
-    /// never before. `delay` is its period, too, should the hook call [`again`](Thread::again).
+    /// Adds a timer. Its hook is called when `delay`, rounded up to whole microseconds, has passed since this call, and
+    /// never earlier. `delay` is also the period, for hooks that call [`again`](Thread::again).
     ///
     /// # Errors
     /// The same as [`add`](Self::add).
@@ -155,8 +157,8 @@ impl<'t, S, A> Threads<'t, S, A> {
         self.add(name, When::After(delay), hook, arg)
     }
 
-    /// Adds an execute thread: the hook is called in the next turn, before the loop waits. It is what asyncio calls
-    /// `call_soon`, and FRR an event.
+    /// Adds an execute thread. Its hook is called in the next turn, before the loop waits. In asyncio this is
+    /// `call_soon`, and in FRR an event.
     ///
     /// # Errors
     /// The same as [`add`](Self::add).
@@ -170,13 +172,14 @@ impl<'t, S, A> Threads<'t, S, A> {
         self.add(name, When::Now, hook, arg)
     }
 
-    /// Ends a thread before its hook is called, and returns its argument. A thread that was found ready or due does not
-    /// run any more. Any id of this loop may be given at any time.
+    /// Ends a thread before its hook is called, and returns its argument. A thread that was already found ready or due
+    /// no longer runs. Any id of this loop may be passed, at any time.
     ///
-    /// If it was the reader or writer of a source, the poller has let go of that interest when this returns.
+    /// If the thread was the reader or writer of a source, the poller no longer watches the source for it when this
+    /// returns.
     ///
     /// # Errors
-    /// [`Stale`] if the thread has ended, or is the one that runs; that one has [`end`](Thread::end).
+    /// Returns [`Stale`] if the thread has ended or is the running thread, which has [`end`](Thread::end).
     pub fn cancel(&mut self, id: ThreadId) -> Result<A, Stale> {
         let arg = self.tables.cancel(id)?;
         crate::log::trace!(
@@ -188,20 +191,20 @@ impl<'t, S, A> Threads<'t, S, A> {
         Ok(arg)
     }
 
-    /// Has a thread that waits wait for something else: another delay, a moment, another source, or writing in place of
-    /// reading. It keeps id, name, hook and argument, and stands behind those that were armed before. It is never refused
-    /// for want of room. Only `After` and `AfterDeadline` set the period.
+    /// Makes a waiting thread wait for another event: another delay, a moment, another source, or writing in place of
+    /// reading. The thread keeps its id, name, hook and argument, and is ordered behind the threads that were armed
+    /// before this call. Rescheduling never fails for lack of room. Only `After` and `AfterDeadline` set the period.
     ///
-    /// - A timer that is due, a reader or writer that was found ready, and an execute thread that is pending don't run for
-    ///   what they waited for until now.
-    /// - If the thread leaves a source, the poller has let go of that interest when this returns.
+    /// - A timer that is due, a reader or writer that was found ready, and a pending execute thread no longer run for
+    ///   the event that they waited for.
+    /// - If the thread leaves a source, the poller no longer watches that source for it when this returns.
     ///
-    /// It costs less than to cancel a thread and to add another.
+    /// The cost is less than that of cancelling a thread and adding another.
     ///
     /// # Errors
-    /// [`RescheduleError::Stale`] if the thread has ended, or is the one that runs (which has
-    /// [`again_when`](Thread::again_when)); [`RescheduleError::Taken`] if another thread of that kind has that source.
-    /// Nothing has changed.
+    /// Returns [`RescheduleError::Stale`] if the thread has ended or is the running thread, which has
+    /// [`again_when`](Thread::again_when), and [`RescheduleError::Taken`] if the source already has another thread of
+    /// that kind. Nothing has changed.
     ///
     /// ```
     /// # use core::time::Duration;
@@ -211,7 +214,7 @@ impl<'t, S, A> Threads<'t, S, A> {
     /// }
     ///
     /// impl Session {
-    ///     /// A request puts the end off.
+    ///     /// Each request postpones the idle timer.
     ///     fn on_request(&mut self, mut thread: Thread<Self>) {
     ///         if let Some(idle) = self.idle {
     ///             let _ = thread.threads().reschedule(idle, When::After(Duration::from_secs(30)));
@@ -274,62 +277,65 @@ impl<'t, S, A> Threads<'t, S, A> {
         Ok(())
     }
 
-    /// Ends the threads that wait for a source, and returns their arguments. When this returns, the poller does not watch
-    /// the source, so that it may be closed, or registered anew.
+    /// Ends the threads that wait for a source, and returns their arguments. When this returns, the poller does not
+    /// watch the source, so it may be closed or registered again.
     ///
-    /// If the thread that runs is one of them, it loses its source and can't be re-armed. It keeps its slot and its argument
-    /// until its hook returns.
+    /// If the running thread is one of them, it loses its source and can't be re-armed. It keeps its slot and its
+    /// argument until its hook returns.
     pub fn cancel_source(&mut self, source: Source) -> CancelledSource<A> {
         let cancelled = self.tables.cancel_source(source);
-        crate::log::trace!("source {}: its threads are cancelled", source.number());
+        crate::log::trace!("source {}: threads cancelled", source.number());
         cancelled
     }
 
-    /// Makes `run`, `turn` or `poll` return [`Exit::Stopped`](crate::Exit::Stopped) when the hook that runs has returned,
-    /// without a wait. What was found ready or due stays so and runs first in the next turn. Called before `run`, it makes
-    /// `run` return at once.
+    /// Makes `run`, `turn` or `poll` return [`Exit::Stopped`](crate::Exit::Stopped) when the running hook has returned,
+    /// without a wait. Threads that were found ready or due stay so, and run first in the next turn. If `stop` is
+    /// called before `run`, `run` returns at once.
     pub fn stop(&mut self) {
         self.tables.stop();
     }
 
-    /// Returns the time, read from the poller's clock and rounded up to a whole microsecond. Never less than before.
+    /// Returns the time, read from the poller's clock and rounded up to a whole microsecond. The result never goes
+    /// back.
     pub fn now(&mut self) -> Instant {
         self.tables.now()
     }
 
-    /// Returns when the last wait ended: the time of the turn, by which timers are due, without reading the clock.
+    /// Returns the time at which the last wait ended, without reading the clock. Timers that are due by this time run
+    /// in this turn.
     pub fn turn_time(&self) -> Instant {
         self.tables.turn_time()
     }
 
-    /// Returns the number of threads, the one that runs included.
+    /// Returns the number of threads, including the running one.
     pub fn len(&self) -> usize {
         self.tables.len()
     }
 
-    /// Returns whether there is no thread.
+    /// Returns whether the loop has no threads.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Returns the number of threads that there can be.
+    /// Returns the largest number of threads that the loop can hold.
     pub fn capacity(&self) -> usize {
         self.tables.capacity()
     }
 
-    /// Returns how many threads can be added before the loop is full.
+    /// Returns the number of threads that can be added before the loop is full.
     pub fn vacant(&self) -> usize {
         self.capacity().saturating_sub(self.len())
     }
 
-    /// Returns the state of every thread, as a value to print.
+    /// Returns the state of all threads, as a value to print.
     pub fn dump(&mut self) -> Dump<'_, S, A> {
         let now = self.now();
         Dump { tables: self.tables.reborrow(), now }
     }
 
-    /// Returns the state of every thread as [`dump`](Self::dump) does, with the argument of each at the end of its line, as
-    /// `show` writes it: `|arg, f| write!(f, "client {arg}")`. The one that runs holds its argument itself.
+    /// Returns the state of all threads as [`dump`](Self::dump) does, with the argument of each thread at the end of
+    /// its line, as `show` writes it: `|arg, f| write!(f, "client {arg}")`. The running thread has no argument there,
+    /// since its hook holds it.
     pub fn dump_with<F>(&mut self, show: F) -> DumpWith<'_, S, A, F>
     where
         F: Fn(&A, &mut fmt::Formatter<'_>) -> fmt::Result,
@@ -342,25 +348,25 @@ impl<'t, S, A> Threads<'t, S, A> {
         Threads { tables: self.tables.reborrow(), show: self.show }
     }
 
-    /// Checks that the loop's tables agree with each other. For tests: O(capacity) in a large loop, O(capacity²) in a
-    /// small one, and without debug assertions it looks at nothing.
+    /// Checks that the loop's tables agree with each other. For tests: the cost is O(capacity) in a large loop and
+    /// O(capacity²) in a small one, and without debug assertions nothing is checked.
     ///
     /// # Errors
-    /// Returns what does not hold. That is a bug in kpt.
+    /// Returns the condition that does not hold, which is a bug in kpt.
     pub fn verify(&self) -> Result<(), &'static str> {
         self.tables.verify()
     }
 }
 
-/// For the loop and for `Thread`.
+/// Operations for the loop and for `Thread`.
 impl<S, A> Threads<'_, S, A> {
-    /// What can be seen of a thread.
+    /// Returns the visible state of a thread.
     #[inline(always)]
     pub(crate) fn row(&self, index: Index) -> Option<Row> {
         self.tables.row(index)
     }
 
-    /// The name of the thread that has the slot, or had it last.
+    /// Returns the name of the thread that has the slot, or had it last.
     pub(crate) fn name(&self, index: Index) -> &'static str {
         self.tables.name(index)
     }
@@ -369,22 +375,23 @@ impl<S, A> Threads<'_, S, A> {
         id.index().map_or("", |index| self.name(index))
     }
 
-    /// The id of the thread that runs.
+    /// Returns the id of the running thread.
     pub(crate) fn id(&self, index: Index) -> ThreadId {
         self.row(index).map_or(ThreadId::NONE, |row| row.id)
     }
 
-    /// The argument of a thread whose hook does not run, for logs.
+    /// Returns the argument of a thread as log lines show it; nothing for the running thread.
     fn shown(&mut self, id: ThreadId) -> Shown<'_, A> {
         let show = self.show;
         show.shown(id.index().and_then(|index| self.tables.arg(index)))
     }
 
-    /// Logs an error if the source of the thread that is about to run has one.
+    /// Logs an error if the poller has found one on the source of the thread that is about to run.
     pub(crate) fn log_error_of(&self, index: Index, arg: &A) {
         if let Some(row) = self.row(index).filter(|row| row.readiness.is_error()) {
             crate::log::error!(
-                "thread {} {}{}: source {} is closed, broken or can't be watched",
+                "thread {} {}{}: source {} is closed or broken, or can't be watched; \
+                 its hook should end the thread",
                 row.name,
                 row.id,
                 self.show.shown(Some(arg)),
@@ -393,19 +400,19 @@ impl<S, A> Threads<'_, S, A> {
         }
     }
 
-    /// Ends the thread that runs.
+    /// Ends the running thread.
     pub(crate) fn end(&mut self, index: Index) {
         crate::log::trace!("thread {} {}: ended", self.name(index), self.id(index));
         self.tables.end(index);
     }
 }
 
-/// The arguments of the threads that [`Threads::cancel_source`] ended; `None` where there was none, or for the thread
-/// that runs, which holds its argument itself.
+/// The arguments of the threads that [`Threads::cancel_source`] has ended. A field is `None` if there was no such
+/// thread, or if it is the running thread, which holds its own argument.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CancelledSource<A> {
-    /// The read thread's.
+    /// The argument of the read thread.
     pub reader: Option<A>,
-    /// The write thread's.
+    /// The argument of the write thread.
     pub writer: Option<A>,
 }

@@ -1,40 +1,41 @@
-//! Time as the loop sees it: whole microseconds on a clock that starts anywhere and never goes back.
+//! Time in whole microseconds, on a clock that starts anywhere and never goes back.
 
 use core::ops::{Add, Sub};
 use core::time::Duration;
 
-/// A moment: microseconds since the start of the poller's clock, whenever that was.
+/// A moment: microseconds since the start of the poller's clock, which may be any time.
 ///
-/// [`Instant::NEVER`] is the last one: a deadline that lies there, or would lie beyond it, is never reached. At one
-/// microsecond each the clock lasts for 584,542 years.
+/// [`Instant::NEVER`] is the last moment. A deadline at or beyond it is never reached. The clock lasts for 584,542
+/// years.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Instant(u64);
 
 impl Instant {
-    /// The start of the clock. As a deadline: already passed.
+    /// The start of the clock. A deadline at this moment has passed.
     pub const ZERO: Self = Self(0);
     /// The deadline that is never reached.
     pub const NEVER: Self = Self(u64::MAX);
 
-    /// The moment `micros` microseconds after the start of the clock.
+    /// Returns the moment `micros` microseconds after the start of the clock.
     #[inline]
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)
     }
 
-    /// Microseconds since the start of the clock.
+    /// Returns the number of microseconds since the start of the clock.
     #[inline]
     pub const fn as_micros(self) -> u64 {
         self.0
     }
 
-    /// The moment `delay` later, rounded up to whole microseconds; [`Instant::NEVER`] beyond the end of the clock.
+    /// Returns the moment that is later by `delay`, rounded up to whole microseconds; [`Instant::NEVER`] beyond the end
+    /// of the clock.
     pub fn saturating_add(self, delay: Duration) -> Self {
         after(self, micros(delay))
     }
 
-    /// How long after `earlier` this is; zero if it is not after it.
+    /// Returns the time from `earlier` to this moment; zero if this moment is not later.
     pub const fn saturating_duration_since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
@@ -58,37 +59,38 @@ impl Sub for Instant {
     }
 }
 
-/// The later of two moments. Where 64 bits take two registers, a call is smaller.
+/// Returns the later of two moments. Where 64 bits take two registers, a call is smaller than inlined code.
 #[cfg_attr(target_pointer_width = "64", inline)]
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(crate) fn later(one: Instant, other: Instant) -> Instant {
     one.max(other)
 }
 
-/// The moment so many microseconds after `start`; [`Instant::NEVER`] beyond the end of the clock.
+/// Returns the moment `micros` microseconds after `start`; [`Instant::NEVER`] beyond the end of the clock.
 #[cfg_attr(target_pointer_width = "64", inline)]
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(crate) fn after(start: Instant, micros: u64) -> Instant {
     Instant(start.0.saturating_add(micros))
 }
 
-/// The last moment that a loop's position may take, so that a timer at [`Instant::NEVER`] is not due in the last
-/// microsecond.
+/// The last moment that a loop's position may take. It is before [`Instant::NEVER`], so that a timer there is never
+/// due.
 pub(crate) const LAST: Instant = Instant(u64::MAX - 1);
 
-/// Whole microseconds, rounded up; `u64::MAX` for what does not fit.
+/// Returns the duration in whole microseconds, rounded up; `u64::MAX` if it does not fit.
 pub(crate) const fn micros(duration: Duration) -> u64 {
     const MOST_SECONDS: u64 = u64::MAX / 1_000_000;
     if duration.as_secs() > MOST_SECONDS {
         return u64::MAX;
     }
-    // A thousandth, rounded up: exact for 32 bits, and a Cortex-M0 has to call a large function for a division.
+    // Divides by 1,000 and rounds up, with a multiplication that is exact for all 32-bit values. On a Cortex-M0, a
+    // division calls a large function.
     let fraction =
         (duration.subsec_nanos() as u64).wrapping_add(999).wrapping_mul(274_877_907) >> 38;
     duration.as_secs().wrapping_mul(1_000_000).saturating_add(fraction)
 }
 
-/// A `u64` that needs no eight-byte alignment, so that a 32-bit machine's tables have no holes.
+/// A `u64` aligned to four bytes, so that the tables of 32-bit machines have no padding.
 #[derive(Clone, Copy)]
 #[repr(C, packed(4))]
 pub(crate) struct Wide(u64);
@@ -107,10 +109,10 @@ impl Wide {
     }
 }
 
-/// The time between two runs of a timer that re-arms itself, or none; none is all zero bytes.
+/// The time between two runs of a timer that re-arms itself, or none.
 ///
-/// Stored as microseconds + 1, so that none is all zero bits. A period of `u64::MAX` microseconds is none as well, which
-/// can't be observed: such a timer is never due.
+/// Stored as microseconds + 1, so that none is all zero bytes. A period of `u64::MAX` microseconds is stored as none,
+/// too: such a timer is never due, and if it is rescheduled, `again` finds no period.
 #[derive(Clone, Copy)]
 pub(crate) struct Period(Wide);
 
@@ -125,16 +127,16 @@ impl Period {
         self.0.get() == 0
     }
 
-    /// What `from_micros` was given.
+    /// Returns the value that `from_micros` received.
     fn micros(self) -> u64 {
         self.0.get().wrapping_sub(1)
     }
 
-    /// The first moment of the grid `last`, `last` + period, `last` + 2 periods, ... that is after `last` and not
-    /// before `now`.
+    /// Returns the first moment of the series `last`, `last` + period, `last` + 2 periods, ... that is after `last` and
+    /// not before `now`. For a period of zero, returns the later of `last` and `now`.
     ///
-    /// It goes there in steps that double as long as they fit, and begin anew when they don't: on a 32-bit machine a
-    /// division is a call of a large function.
+    /// Advances in steps that double while they fit and then start again with one period: on a 32-bit machine, a
+    /// division calls a large function.
     pub(crate) fn next(self, last: Instant, now: Instant) -> Instant {
         let period = self.micros();
         if period == 0 {

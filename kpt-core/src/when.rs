@@ -1,4 +1,4 @@
-//! When a thread's hook is called: the four kinds of thread are four answers to that question.
+//! When a thread's hook is called. Each kind of thread waits for its own kind of event.
 
 use core::fmt;
 use core::time::Duration;
@@ -7,33 +7,35 @@ use crate::decimal::Decimal;
 use crate::source::{Kind, Source};
 use crate::time::{Instant, Period, micros};
 
-/// When a thread's hook is called.
+/// The event on which a thread's hook is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum When {
-    /// The source is readable, its other side has gone, or it has an error.
+    /// The source is readable, its other side has hung up, or it has an error.
     Readable(Source),
-    /// The source is writable, its other side has gone, or it has an error.
+    /// The source is writable, its other side has hung up, or it has an error.
     Writable(Source),
-    /// This moment has come. One before the end of the last wait (before the first wait: before the first call of
-    /// `threads`) counts as that end: it comes behind timers that are due already, in the order of arming.
+    /// The moment has come. A moment before the end of the last wait counts as that end: the timer runs behind those
+    /// that are already due, in the order of arming. (Before the first wait, the first call of `threads` takes the
+    /// place of that end.)
     At(Instant),
-    /// This much time, rounded up to whole microseconds, has passed since the call of `add` or `again_when`. It is also
-    /// the timer's period. `Duration::ZERO` is due in
-    /// the next wait, which then does not sleep; `Duration::MAX` is never.
+    /// This much time, rounded up to whole microseconds, has passed since the call of `add`, `reschedule` or
+    /// `again_when`. It is also the timer's period. `Duration::ZERO` is due in the next wait, which then does not
+    /// sleep; `Duration::MAX` never comes.
     After(#[cfg_attr(feature = "defmt", defmt(Debug2Format))] Duration),
-    /// This much time has passed since the timer's last deadline, or a whole multiple of it if that has been missed: the
-    /// next period, of another length, without drift. It becomes the timer's period. For a thread that is no timer, and for
-    /// one to add, it is `After`.
+    /// This much time has passed since the timer's last deadline, or a whole multiple of it if earlier multiples have
+    /// been missed: the next period, of another length, without drift. It becomes the timer's period. For a thread that
+    /// is not a timer, and in `add`, it means `After`.
     ///
-    /// In a hook, the last deadline is the one that it runs for; for a timer that waits, it is the one that it waits for.
+    /// In a hook, the last deadline is the one that the hook is called for. For a waiting timer, it is the one that the
+    /// timer waits for.
     AfterDeadline(#[cfg_attr(feature = "defmt", defmt(Debug2Format))] Duration),
-    /// The next turn has come: what asyncio calls `call_soon`, and FRR an event.
+    /// The next turn has begun. In asyncio this is `call_soon`, and in FRR an event.
     Now,
 }
 
 impl When {
-    /// The kind of thread that waits for this.
+    /// Returns the kind of thread that waits for this event.
     pub const fn kind(self) -> Kind {
         match self {
             Self::Readable(_) => Kind::Read,
@@ -43,7 +45,7 @@ impl When {
         }
     }
 
-    /// The source, if a reader or writer waits for this.
+    /// Returns the source that a reader or writer waits for; `None` for other events.
     pub const fn source(self) -> Option<Source> {
         match self {
             Self::Readable(source) | Self::Writable(source) => Some(source),
@@ -52,8 +54,8 @@ impl When {
     }
 }
 
-/// A `When` without its number: a source's, or microseconds. Where a `When` is known when a program is compiled, nothing
-/// of it is left in the program.
+/// A [`When`] without its number, which is that of a source or microseconds. A `When` that is known at compile time
+/// leaves nothing in the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
     Readable,
@@ -64,7 +66,7 @@ pub(crate) enum Request {
 }
 
 impl Request {
-    /// Returns the request and its number. What `AfterDeadline` means for a timer that has a deadline is
+    /// Returns the request and its number. `AfterDeadline` becomes `After`; for a timer that has a deadline, use
     /// [`Request::after_deadline`].
     #[inline(always)]
     pub(crate) const fn new(when: When) -> (Self, u64) {
@@ -92,7 +94,7 @@ impl Request {
         }
     }
 
-    /// What comes before the number in a log line, and its unit.
+    /// Returns the text before the number in a log line, and the unit after the number.
     const fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::Readable => ("read source ", ""),
@@ -103,14 +105,14 @@ impl Request {
         }
     }
 
-    /// The period that a thread has after this.
+    /// Returns the period that this request gives to a thread.
     #[inline]
     pub(crate) fn period(self, value: u64) -> Period {
         if self == Self::After { Period::from_micros(value) } else { Period::NONE }
     }
 }
 
-/// A request and its number, for logs.
+/// A request and its number, for log lines.
 pub(crate) struct Wanted(pub(crate) Request, pub(crate) u64);
 
 /// `read source 7`, `timer in 1500 us`.

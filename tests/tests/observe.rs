@@ -198,19 +198,33 @@ fn small_types_read_well() {
 /// Errors can be printed and passed on whatever their argument is.
 #[test]
 fn errors_read_well_and_give_arguments_back() {
+    const TAKEN: &str = "the source already has a thread of this kind; cancel that one first";
     struct Opaque(u8);
     let errors: [(Box<dyn Error>, &str); 8] = [
-        (Box::new(AddError::Full(Opaque(1))), "the thread tables are full"),
-        (Box::new(AddError::Taken(Opaque(1))), "the source already has a thread of that kind"),
-        (Box::new(AgainError::Taken(Opaque(1))), "the source already has a thread of that kind"),
+        (
+            Box::new(AddError::Full(Opaque(1))),
+            "no slot is left for the thread; end another one, or make the loop larger",
+        ),
+        (Box::new(AddError::Taken(Opaque(1))), TAKEN),
+        (Box::new(AgainError::Taken(Opaque(1))), TAKEN),
         (
             Box::new(AgainError::NoPeriod(Opaque(1))),
-            "it is a timer without a period; use again_when",
+            "the timer has no period; re-arm it with again_when",
         ),
-        (Box::new(AgainError::Ended(Opaque(1))), "its hook has cancelled its source"),
-        (Box::new(Stale), "the thread has ended, or it is the one that runs"),
-        (Box::new(Idle), "nothing can ever happen: no deadline, no source ready, no event to come"),
-        (Box::new(WorldFull), "the simulated world has no room for another source or event"),
+        (
+            Box::new(AgainError::Ended(Opaque(1))),
+            "the hook has cancelled the thread's own source; add a new thread",
+        ),
+        (Box::new(Stale), "the thread has ended, or it is the running thread"),
+        (
+            Box::new(Idle),
+            "nothing can happen any more: no deadline, no ready source, no change in the script; \
+             end the simulation with a timer that calls stop",
+        ),
+        (
+            Box::new(WorldFull),
+            "the world has no room for another source or change; give it a larger N",
+        ),
     ];
     for (error, text) in errors {
         assert_eq!(error.to_string(), text);

@@ -1,4 +1,4 @@
-//! A board's clock on a counter of the chip: time in 64 bits, and sleep with an alarm.
+//! The clock of a board, on a counter of the chip: time in 64 bits, and sleep with an alarm.
 
 use core::fmt;
 use core::num::NonZeroU32;
@@ -46,35 +46,36 @@ use crate::time::{Instant, Wide};
 /// }
 /// ```
 ///
-/// The alarm is set only while interrupts are masked, and is cleared before they are unmasked. So the timer's interrupt
-/// must be enabled (in the NVIC, in `mie`), but needs no handler.
+/// The alarm is set only while interrupts are masked, and is cleared before they are unmasked. The timer's interrupt
+/// must therefore be enabled (in the NVIC, in `mie`), but needs no handler.
 pub trait Counter {
-    /// Ticks per second. A number with few factors in common with a million is refused at compile time; the nearest
-    /// multiple of 1,000 is not, up to 4 GHz, and is nearer than a crystal is exact.
+    /// Ticks per second. A number that has too few factors in common with a million is refused at compile time. The
+    /// nearest multiple of 1,000 is accepted, up to 4 GHz, and differs from the number by at most 500 Hz.
     const HZ: u32;
 
-    /// The bits of the counter and of its alarm, from 16 to 32.
+    /// The number of bits of the counter and of its alarm, from 16 to 32.
     const BITS: u32 = 32;
 
-    /// The number of ticks that an alarm must be ahead so that the hardware does not miss it: 2 for the RTC of an nRF, more
-    /// where setting an alarm takes long. For a nearer moment, the core stays awake.
+    /// The number of ticks that an alarm must be ahead so that the hardware does not miss it: 2 for the RTC of an nRF,
+    /// more where setting an alarm takes long. For a moment that is nearer, the core stays awake.
     const SHORTEST_ALARM: u32 = 1;
 
-    /// Returns the count. It MUST go up by one each tick, and wrap to 0 after all [`BITS`](Self::BITS) are ones. Bits above
-    /// those are ignored.
+    /// Returns the count. It MUST go up by one with each tick, and wrap to 0 when all [`BITS`](Self::BITS) are ones.
+    /// Bits above those are ignored.
     fn count(&mut self) -> u32;
 
-    /// Makes an interrupt pending as soon as the count is `at`, which is at most half a wrap ahead. Called with interrupts
-    /// masked.
+    /// Makes an interrupt pending when the count reaches `at`, which is at most half a wrap ahead. Called with
+    /// interrupts masked.
     ///
-    /// MAY miss an alarm that is less than [`SHORTEST_ALARM`](Self::SHORTEST_ALARM) ahead, or has passed meanwhile.
+    /// MAY miss an alarm that is less than [`SHORTEST_ALARM`](Self::SHORTEST_ALARM) ticks ahead, or that has passed in
+    /// the meantime.
     fn set_alarm(&mut self, at: u32);
 
     /// Cancels the alarm, and its interrupt if that is pending. Called with interrupts masked.
     fn clear_alarm(&mut self);
 }
 
-/// A clock and the sleep of a [`Board`](super::Board), on a [`Counter`].
+/// The clock and the sleep of a [`Board`](super::Board), on a [`Counter`].
 ///
 /// ```
 /// use kpt_core::Instant;
@@ -115,16 +116,16 @@ pub trait Counter {
 /// ```
 ///
 /// The time is exact to the tick and does not drift, provided that the clock is read at least once per wrap of the
-/// counter. A sleep ends after half a wrap at the latest, so a hook may run for the other half. There is no overflow
+/// counter. A sleep ends after at most half a wrap, so a hook may run for the other half. There is no overflow
 /// interrupt to handle.
 ///
-/// All zero bytes, if the counter is. On Cortex-M, `now` takes 76 to 124 bytes of code and `sleep` 104 to 136; neither
-/// divides 64 bits. A Cortex-M0 has to call a function of about 200 bytes for a division of 32 bits, which is not needed
-/// if [`HZ`](Counter::HZ) is 1, 2, 4, ... MHz.
+/// A clock is all zero bytes if the counter is. On Cortex-M, `now` takes 76 to 124 bytes of code and `sleep` 104 to
+/// 136; neither contains a division of 64 bits. A Cortex-M0 calls a function of about 200 bytes for a division of 32
+/// bits, which is not needed if [`HZ`](Counter::HZ) is 1, 2, 4, ... MHz.
 #[derive(Debug)]
 pub struct Clock<C> {
     counter: C,
-    /// Where the current period began.
+    /// The beginning of the current period.
     start: Start,
 }
 
@@ -139,19 +140,20 @@ impl<C: Counter> Clock<C> {
     /// [`TICK_MICROS`](super::Board::TICK_MICROS).
     pub const TICK_MICROS: u32 = 1_000_000_u32.div_ceil(C::HZ);
 
-    /// A period is the shortest time that is a whole number of ticks and of microseconds. Within one, 32 bits are enough.
+    /// A period is the shortest time that is a whole number of ticks and of microseconds. Within it, 32 bits suffice.
     const PERIODS_IN_A_SECOND: u32 = greatest_common_divisor(C::HZ, 1_000_000);
     const PERIOD_TICKS: NonZeroU32 = above_zero(quotient(C::HZ, Self::PERIODS_IN_A_SECOND));
     const PERIOD_MICROS: NonZeroU32 = above_zero(quotient(1_000_000, Self::PERIODS_IN_A_SECOND));
 
     const MASK: u32 = u32::MAX >> 32_u32.saturating_sub(C::BITS);
-    /// Half a wrap in whole periods, so that there is as much time to be late; or 71 minutes, which 32 bits hold.
+    /// Half a wrap in whole periods, which leaves the other half for delays; at most 71 minutes, which 32 bits can
+    /// hold.
     const LONGEST_SLEEP_MICROS: u32 = {
         let periods = quotient(Self::MASK >> 1, Self::PERIOD_TICKS.get());
         periods.saturating_mul(Self::PERIOD_MICROS.get())
     };
 
-    /// Returns a clock on this counter, which may be started later. Its time is zero where the count is.
+    /// Creates a clock on this counter, which may be started later. The time is zero where the count is zero.
     pub const fn new(counter: C) -> Self {
         const {
             assert!(C::HZ > 0, "the counter has no speed");
@@ -170,7 +172,7 @@ impl<C: Counter> Clock<C> {
     /// Returns the time of the last tick, rounded down to a microsecond.
     pub fn now(&mut self) -> Instant {
         let ticks = self.begin_period();
-        // Less than a period: no whole microsecond, if it has only one.
+        // The rest is less than a period, so it has no whole microsecond if a period is one microsecond.
         let micros = match Self::PERIOD_MICROS.get() {
             1 => 0,
             period => ticks.wrapping_mul(period) / Self::PERIOD_TICKS,
@@ -178,11 +180,11 @@ impl<C: Counter> Clock<C> {
         Instant::from_micros(self.start.micros.get().wrapping_add(u64::from(micros)))
     }
 
-    /// Calls `wait_for_interrupt` with an alarm set for `until`, or for half a wrap ahead if that is earlier. Returns at
-    /// once if `is_awake` returns true, or if `until` has passed or is too near for an alarm.
+    /// Calls `wait_for_interrupt` with an alarm set for `until`, or for half a wrap ahead if that is earlier. Returns
+    /// at once if `is_awake` returns true, or if `until` has passed or is too near for an alarm.
     ///
-    /// MUST be called with interrupts masked. `wait_for_interrupt` MUST return as soon as one is pending in spite of that,
-    /// as `WFI` does on Cortex-M and RISC-V.
+    /// MUST be called with interrupts masked. `wait_for_interrupt` MUST return when an interrupt is pending although
+    /// they are masked, as `WFI` does on Cortex-M and RISC-V.
     pub fn sleep(
         &mut self,
         until: Instant,
@@ -216,12 +218,12 @@ impl<C: Counter> Clock<C> {
         ticks.wrapping_sub(whole)
     }
 
-    /// The ticks since the start.
+    /// Returns the ticks since the start.
     fn ticks(&mut self) -> u32 {
         self.counter.count().wrapping_sub(self.start.count) & Self::MASK
     }
 
-    /// The ticks from the start to a moment, rounded up; at most half a wrap.
+    /// Returns the ticks from the start to a moment, rounded up; at most half a wrap.
     fn ticks_until(&self, moment: Instant) -> u32 {
         let micros = moment.as_micros().saturating_sub(self.start.micros.get());
         let micros = u32::try_from(micros).unwrap_or(u32::MAX).min(Self::LONGEST_SLEEP_MICROS);
@@ -231,7 +233,7 @@ impl<C: Counter> Clock<C> {
         periods.wrapping_mul(ticks).wrapping_add(rest)
     }
 
-    /// Whether an alarm that many ticks after the start is far enough ahead not to be missed.
+    /// Returns whether an alarm `alarm` ticks after the start is far enough ahead not to be missed.
     fn comes(&mut self, alarm: u32) -> bool {
         alarm.saturating_sub(self.ticks()) >= C::SHORTEST_ALARM
     }
@@ -250,7 +252,7 @@ const fn greatest_common_divisor(mut one: u32, mut other: u32) -> u32 {
     one
 }
 
-/// Rounded down. Both are above zero where `Clock::new` takes the counter.
+/// Returns the quotient, rounded down. Both numbers are above zero for a counter that `Clock::new` accepts.
 const fn quotient(dividend: u32, divisor: u32) -> u32 {
     match dividend.checked_div(divisor) {
         Some(quotient) => quotient,

@@ -1,23 +1,23 @@
-//! Lines: one bit each between an interrupt handler and a hook.
+//! Lines: one bit each, from an interrupt handler to a hook.
 
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering, compiler_fence, fence};
 
 use crate::source::Source;
 
-/// `N` lines, at most 32, numbered from 0: set by interrupt handlers, cleared by hooks.
+/// `N` lines, at most 32, numbered from 0. Interrupt handlers set them, and hooks clear them.
 ///
-/// A line that is set is ready for its reader and for its writer, and stays so until it is cleared, as a pipe does. So a
-/// hook first clears the line and then looks at the device; what happens after that sets the line anew, and nothing is
-/// lost.
+/// A line that is set is ready for its reader and for its writer until it is cleared, as a pipe is readable until it
+/// has been read. A hook therefore clears the line first, and then looks at the device: an event after that sets the
+/// line again, and nothing is lost.
 ///
-/// Each operation is one load or one store, which every machine with interrupts has; none needs a critical section.
+/// Each operation is one load or one store, which every machine with interrupts has. None needs a critical section.
 ///
 /// # One line for each direction
-/// A UART has two: one that its receive interrupt sets, and one that "transmit register empty" sets. The hook of the
-/// second clears it, fills the register for as long as there is room, and then waits for the line again, or ends if it
-/// has nothing left to send. Before that interrupt has come for the first time, the register is empty: set the line once
-/// at the start.
+/// A UART has two lines: its receive interrupt sets one, and "transmit register empty" sets the other. The hook of the
+/// second line clears it, fills the register while there is room, and then waits for the line again, or ends if it has
+/// nothing left to send. The register is empty before that interrupt comes for the first time: set the line once at the
+/// start.
 ///
 /// ```
 /// use kpt_core::board::Lines;
@@ -39,34 +39,34 @@ use crate::source::Source;
 ///         LINES.clear(UART_TX);
 ///         while uart::has_room() {
 ///             let Some(byte) = self.unsent.pop_front() else {
-///                 LINES.set(UART_TX); // There is room still: for who sends next.
+///                 LINES.set(UART_TX); // There is still room, for the next sender.
 ///                 return;
 ///             };
 ///             uart::write(byte);
 ///         }
-///         thread.again(); // When the interrupt has come.
+///         thread.again(); // Runs when the interrupt has come.
 ///     }
 /// }
 /// ```
 ///
 /// # Several cores
 /// A line may be set on another core or OS thread on every target with an operating system, and with the feature
-/// `multicore` on those without; then `set` and `clear` have a fence each, which a single core does not need. The setter
-/// also has to wake the core that sleeps, after `set` (on ARM by `SEV`, if that one sleeps in `WFE`).
+/// `multicore` on targets without one. `set` and `clear` then have a fence each, which a single core does not need.
+/// After `set`, the setter must also wake the core that sleeps (on ARM with `SEV`, if that core sleeps in `WFE`).
 pub struct Lines<const N: usize> {
     set: [AtomicBool; N],
 }
 
 impl<const N: usize> Lines<N> {
-    /// No line is set. All zero bytes.
+    /// Creates lines of which none is set. All zero bytes.
     pub const fn new() -> Self {
         const { assert!(N <= 32, "at most 32 lines") };
         Self { set: [const { AtomicBool::new(false) }; N] }
     }
 
-    /// Sets a line, from an interrupt handler of any priority, or from a hook. Does nothing if there is no such line.
+    /// Sets a line, from an interrupt handler of any priority or from a hook. Does nothing if there is no such line.
     ///
-    /// Data written before is seen by whoever clears the line afterwards.
+    /// Code that clears the line afterwards sees the data that was written before this call.
     pub fn set(&self, line: Source) {
         if let Some(is_set) = self.line(line) {
             fence_for_all_cores();
@@ -84,7 +84,7 @@ impl<const N: usize> Lines<N> {
         }
     }
 
-    /// Whether a line is set.
+    /// Returns whether a line is set.
     pub fn is_set(&self, line: Source) -> bool {
         self.line(line).is_some_and(|is_set| is_set.load(Ordering::Acquire))
     }
@@ -96,7 +96,7 @@ impl<const N: usize> Lines<N> {
         }
     }
 
-    /// Those that are set, a bit for each.
+    /// Returns the lines that are set, one bit each.
     pub(super) fn mask(&self) -> u32 {
         (0_u32..).zip(&self.set).fold(0, |mask, (line, is_set)| {
             if is_set.load(Ordering::Acquire) { mask | line_bit(line) } else { mask }
@@ -110,7 +110,7 @@ impl<const N: usize> Default for Lines<N> {
     }
 }
 
-/// The lines that are set.
+/// The numbers of the lines that are set.
 impl<const N: usize> fmt::Debug for Lines<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines = (0_u32..).zip(&self.set).filter(|(_, is_set)| is_set.load(Ordering::Relaxed));
@@ -118,18 +118,17 @@ impl<const N: usize> fmt::Debug for Lines<N> {
     }
 }
 
-/// A line's bit in a mask; none, if there can't be such a line.
+/// Returns the bit of a line in a mask; 0 if there can't be such a line.
 pub(super) fn line_bit(line: u32) -> u32 {
     1_u32.checked_shl(line).unwrap_or(0)
 }
 
-/// Between the data and `set`, and between `clear` and the data, so that either the hook sees the data or the line stays
-/// set.
+/// Orders the data and `set`, and `clear` and the data, so that either the hook sees the data or the line stays set.
 ///
-/// Release and acquire are not enough. In the C11 model, two writes against a write and a read are the litmus test R;
-/// only a fence on both sides forbids that `clear` comes last and the data is not seen. Processors show it: the write of
-/// `clear` waits in a store buffer while the read overtakes it (x86, ARM), and others see the writes of the setter in
-/// another order (POWER).
+/// Release and acquire are not enough. In the C11 model, two writes against a write and a read are the litmus test R:
+/// only a fence on both sides forbids the result in which `clear` comes last and the data is not seen. Processors show
+/// this result: the write of `clear` waits in a store buffer while the read overtakes it (x86, ARM), and other cores
+/// see the writes of the setter in another order (POWER).
 ///
 /// Interrupts of the same core see all its writes in order; there, only the compiler must not move them.
 fn fence_for_all_cores() {

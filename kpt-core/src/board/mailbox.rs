@@ -1,4 +1,4 @@
-//! Mailboxes: data from interrupt handlers to a hook, in order.
+//! Mailboxes: data in order, from interrupt handlers to a hook.
 
 use core::cell::RefCell;
 use core::fmt;
@@ -10,11 +10,11 @@ use heapless::Deque;
 use super::lines::Lines;
 use crate::source::Source;
 
-/// Data from interrupt handlers to a hook, with a line that is set exactly while there is some.
+/// Data in order, from interrupt handlers to a hook, with a line that is set exactly while the mailbox has a value.
 ///
-/// Handlers of any priority, hooks and other cores may [`post`](Self::post) and [`take`](Self::take). Each is one critical
-/// section, in which one value is moved and the line is set or cleared; so nothing is lost, the line is never set for
-/// nothing, and the hook has nothing to clear.
+/// Handlers of any priority, hooks and other cores may [`post`](Self::post) and [`take`](Self::take). Each call is one
+/// critical section, in which one value is moved and the line is set or cleared. So nothing is lost, the line is never
+/// set without a value, and the hook has no line to clear.
 ///
 /// ```
 /// use kpt_core::board::{Buffer, Lines, Mailbox};
@@ -27,7 +27,7 @@ use crate::source::Source;
 /// # #[allow(non_snake_case)]
 /// fn UART0() { // #[interrupt]
 ///     # let byte = b'!';
-///     let _ = RX.post(byte); // One that does not fit is lost.
+///     let _ = RX.post(byte); // A byte that does not fit is lost.
 /// }
 ///
 /// struct App {
@@ -48,26 +48,26 @@ use crate::source::Source;
 /// # app.received += RX.take().into_iter().count();
 /// ```
 ///
-/// The mailbox itself is constant and lies in flash; its [`Buffer`] is all zero bytes, in `.bss`. A post takes 84 bytes of
-/// code and a take 96.
+/// The mailbox itself is constant and lies in flash; its [`Buffer`] is all zero bytes, in `.bss`. A `post` takes 84
+/// bytes of code and a `take` 96.
 ///
-/// Critical sections are those of the crate [`critical_section`]: the program says what they are, on most chips by a
-/// feature of the chip's crate (`cortex-m/critical-section-single-core`). A line that belongs to a mailbox is not to be
-/// set, cleared or given to another mailbox.
+/// Critical sections are those of the crate [`critical_section`]. The program chooses their implementation, on most
+/// chips with a feature of the chip's crate (`cortex-m/critical-section-single-core`). A line that belongs to a mailbox
+/// must not be set or cleared by other code, nor given to another mailbox.
 pub struct Mailbox<T: 'static, const N: usize> {
     source: Source,
-    /// None, if there is no such line; then no thread can wait for it, and the poller says so.
+    /// `None` if there is no such line. No thread can wait for it then: the poller reports an error.
     line: Option<&'static AtomicBool>,
     buffer: &'static Buffer<T, N>,
 }
 
-/// Room for the `N` values of a [`Mailbox`].
+/// The memory for the `N` values of a [`Mailbox`].
 pub struct Buffer<T, const N: usize> {
     values: Mutex<RefCell<Deque<T, N>>>,
 }
 
 impl<T, const N: usize> Mailbox<T, N> {
-    /// Returns a mailbox for up to `N` values. Neither its line nor its buffer may be another mailbox's.
+    /// Creates a mailbox for up to `N` values. Neither its line nor its buffer may belong to another mailbox.
     pub const fn new<const L: usize>(
         lines: &'static Lines<L>,
         source: Source,
@@ -76,18 +76,18 @@ impl<T, const N: usize> Mailbox<T, N> {
         Self { source, line: lines.line(source), buffer }
     }
 
-    /// What a read thread waits for.
+    /// Returns the source that the read thread waits for.
     pub const fn source(&self) -> Source {
         self.source
     }
 
-    /// Adds a value behind the others, and sets the line.
+    /// Appends a value, and sets the line.
     ///
     /// # Errors
-    /// Returns the value if the mailbox has `N` already.
+    /// Returns the value if the mailbox has `N` values already.
     pub fn post(&self, value: T) -> Result<(), T> {
         critical_section::with(|section| {
-            // Nothing else holds it within a critical section.
+            // Within a critical section, nothing else borrows it.
             let Ok(mut values) = self.buffer.values.borrow(section).try_borrow_mut() else {
                 return Err(value);
             };
@@ -97,7 +97,7 @@ impl<T, const N: usize> Mailbox<T, N> {
         })
     }
 
-    /// Removes and returns the oldest value, if there is one. Clears the line with the last.
+    /// Removes and returns the oldest value, if there is one. Clears the line when no value is left.
     pub fn take(&self) -> Option<T> {
         critical_section::with(|section| {
             let mut values = self.buffer.values.borrow(section).try_borrow_mut().ok()?;
@@ -117,7 +117,7 @@ impl<T, const N: usize> Mailbox<T, N> {
 }
 
 impl<T, const N: usize> Buffer<T, N> {
-    /// Holds nothing. All zero bytes.
+    /// Creates an empty buffer. All zero bytes.
     pub const fn new() -> Self {
         Self { values: Mutex::new(RefCell::new(Deque::new())) }
     }

@@ -1,4 +1,5 @@
-//! A poller for machines without an operating system: interrupt handlers set lines, the loop sleeps until one is set.
+//! A poller for machines without an operating system: interrupt handlers set lines, and the loop sleeps until one is
+//! set.
 
 use core::convert::Infallible;
 
@@ -7,45 +8,44 @@ use crate::poller::{Poller, Ready, Unwatchable};
 use crate::source::{Interest, Readiness, Source};
 use crate::time::Instant;
 
-/// What a [`LinePoller`] needs of a board: `N` lines, a clock, and a way to sleep.
+/// The board under a [`LinePoller`]: `N` lines, a clock, and a way to sleep.
 pub trait Board<const N: usize> {
     /// The time between two ticks of the clock in microseconds, rounded up; 1 for a clock that counts microseconds or
-    /// faster. What is too little here makes timers early.
+    /// faster. A number that is too small makes timers early.
     const TICK_MICROS: u32;
 
-    /// The lines that the interrupt handlers set. Always the same.
+    /// Returns the lines that the interrupt handlers set. MUST always return the same ones.
     ///
     /// The poller keeps no reference to them, so that a static loop is all zero bytes.
     fn lines(&self) -> &'static Lines<N>;
 
-    /// The time of the last tick. MUST NOT go back.
+    /// Returns the time of the last tick. MUST NOT go back.
     fn now(&mut self) -> Instant;
 
-    /// Sleeps until an interrupt comes, at the latest until `until` ([`Instant::NEVER`] if there is nothing to wake
-    /// for).
+    /// Sleeps until an interrupt comes, at the latest until `until` ([`Instant::NEVER`] for no deadline).
     ///
-    /// MUST mask interrupts, then ask `is_awake`, and sleep only if it says no: an interrupt that comes in between is
-    /// then pending and ends the sleep at once (on Cortex-M, `WFI` does that with interrupts masked). MAY return at any
-    /// time; a timer that can't count as far as `until` wakes in between, and is asked again.
+    /// MUST mask interrupts, then call `is_awake`, and sleep only if it returns false. An interrupt that comes in
+    /// between is then pending, and ends the sleep at once (on Cortex-M, `WFI` does that with interrupts masked). MAY
+    /// return at any time: a timer that can't count as far as `until` wakes earlier, and `sleep` is called again.
     ///
-    /// A board whose counter wraps MUST return at least once per wrap, even if `until` is `NEVER`, so that `now` sees each.
-    /// [`Clock`](super::Clock) does.
+    /// A board whose counter wraps MUST return at least once per wrap, even if `until` is `NEVER`, so that `now` sees
+    /// each wrap. [`Clock`](super::Clock) does that.
     fn sleep(&mut self, until: Instant, is_awake: &dyn Fn() -> bool);
 }
 
-/// Waits for the [`Lines`] of a board. A line that is set is readable and writable.
+/// A poller that waits for the [`Lines`] of a board. A line that is set is readable and writable.
 #[derive(Debug)]
 pub struct LinePoller<B, const N: usize> {
     board: B,
 }
 
 impl<B: Board<N>, const N: usize> LinePoller<B, N> {
-    /// A poller of this board's lines; of zero bytes, if the board is.
+    /// Creates a poller for the lines of this board; all zero bytes if the board is.
     pub const fn new(board: B) -> Self {
         Self { board }
     }
 
-    /// The board.
+    /// Returns the board.
     pub const fn board(&self) -> &B {
         &self.board
     }
@@ -58,7 +58,7 @@ impl<B: Board<N>, const N: usize> Poller for LinePoller<B, N> {
         Instant::from_micros(self.board.now().as_micros().saturating_add(u64::from(B::TICK_MICROS)))
     }
 
-    /// Does nothing: each wait asks about the lines that threads wait for.
+    /// Does nothing: each wait asks the loop which lines its threads wait for.
     fn modify(&mut self, _: Source, _: Interest) -> Result<(), Unwatchable> {
         Ok(())
     }
@@ -66,9 +66,9 @@ impl<B: Board<N>, const N: usize> Poller for LinePoller<B, N> {
     fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> Result<Instant, Infallible> {
         let lines = self.board.lines();
         loop {
-            // Before the look, so that what has come before a deadline is served before its timer.
+            // Read before the lines, so that an event before a deadline is served before the timer of that deadline.
             let now = self.board.now();
-            // The lines as they are now. One that is set from here on ends the sleep.
+            // A line that is set after this ends the sleep.
             let set = lines.mask();
             let is_any_ready = ready.ask(&mut |line, _| {
                 if line.number() as usize >= N {
@@ -96,7 +96,7 @@ mod tests {
 
     const LINE: Source = Source::new(2);
 
-    /// A clock that runs only in sleep, and an interrupt that comes at a moment.
+    /// A board whose clock runs only in sleep, with one interrupt at a given moment.
     struct Bench {
         lines: &'static Lines<4>,
         now: u64,
@@ -164,7 +164,7 @@ mod tests {
         (now.as_micros(), threads.found)
     }
 
-    /// A poller on lines of its own.
+    /// Returns a poller with lines of its own.
     fn poller(interrupt: Option<u64>) -> LinePoller<Bench, 4> {
         let lines = Box::leak(Box::new(Lines::new()));
         LinePoller::new(Bench { lines, now: 0, interrupt, sleeps: 0 })

@@ -1,7 +1,7 @@
-//! The large loop: for any number of threads.
+//! The large loop, for any number of threads.
 //!
-//! Lists, a table of sources and a timer structure make every operation O(1) on average. It means the same as the
-//! [small loop](crate::FixedLoop), which is its specification.
+//! Lists, a table of sources and a timer structure make every operation O(1) on average. The large loop does the same
+//! as the [small loop](crate::FixedLoop), which is its specification.
 
 // Queues: which threads wait for what, in order.
 mod link;
@@ -19,7 +19,7 @@ mod registry;
 mod tables;
 mod verify;
 
-// The loop: of what its tables are made, what hooks see of it, what a turn is.
+// The loop: its memory, the view that hooks have of it, and the steps of a turn.
 mod event_loop;
 mod storage;
 mod view;

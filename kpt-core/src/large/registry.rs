@@ -1,4 +1,4 @@
-//! What a hook can do with the tables of a large loop, whatever their poller, capacity and timer structure.
+//! The operations of hooks on the tables of a large loop, independent of its poller, capacity and timer structure.
 
 use crate::error::RescheduleError;
 use crate::id::{Index, ThreadId};
@@ -8,26 +8,26 @@ use crate::source::Source;
 use crate::time::{Instant, Period};
 use crate::when::Request;
 
-/// Why a registration is refused.
+/// The reason why a registration is refused.
 #[derive(Clone, Copy)]
 pub(crate) enum Refusal {
     Full,
     Taken,
 }
 
-/// What became of the running thread.
+/// The result of re-arming the running thread.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Again {
     Done,
-    /// It has given up its source.
+    /// The thread has given up its source.
     Ended,
-    /// It is a timer without a period.
+    /// The thread is a timer without a period.
     NoPeriod,
 }
 
-/// The tables as hooks and the application see them: without the poller, the capacity and the timer structure.
+/// The tables as hooks and the application see them, independent of poller, capacity and timer structure.
 ///
-/// What is not implemented has no threads and room for none.
+/// The provided methods are those of tables without threads, which have no room for any.
 pub(crate) trait Registry {
     fn head(&self) -> Option<&Head> {
         None
@@ -39,22 +39,22 @@ pub(crate) trait Registry {
         &[]
     }
 
-    /// How many slots, from the first, have had a thread at any time.
+    /// Returns how many slots, counted from the first, have ever had a thread.
     fn slots_used(&self) -> usize {
         0
     }
 
-    /// The time, not before what it was.
+    /// Returns the time, which never goes back.
     fn now(&mut self) -> Instant {
         Instant::NEVER
     }
 
-    /// When the last wait ended.
+    /// Returns the time at which the last wait ended.
     fn turn_time(&self) -> Instant {
         Instant::ZERO
     }
 
-    /// Adds a thread, or registers one that is there for something else.
+    /// Adds a thread, or registers an existing one for another event.
     fn register(
         &mut self,
         _thread: Option<Index>,
@@ -64,12 +64,12 @@ pub(crate) trait Registry {
         Err(Refusal::Full)
     }
 
-    /// Registers the running thread once more as it was.
+    /// Registers the running thread again, unchanged.
     fn again(&mut self, _index: Index, _period: Period) -> Again {
         Again::Ended
     }
 
-    /// Registers the thread that has the slot for something else, if it is the one that `id` means.
+    /// Registers the thread of the slot for another event, if `id` refers to it.
     fn reschedule(
         &mut self,
         _index: Index,
@@ -80,20 +80,20 @@ pub(crate) trait Registry {
         Err(RescheduleError::Stale)
     }
 
-    /// Ends a thread, wherever it is, and tells the poller at once.
+    /// Ends a thread, in whatever place it is, and calls the poller at once if the thread had a source.
     fn release(&mut self, _index: Index) {}
 
-    /// The same for the thread that has the slot now, or had it last, if it is the one that `id` means.
+    /// Ends the thread of the slot as `release` does, if `id` refers to it. Returns whether it has.
     fn release_tenant(&mut self, _index: Index, _id: ThreadId) -> bool {
         false
     }
 
-    /// Ends the writer and the reader of a source, and returns which slots they had. The one that runs keeps its slot.
+    /// Ends the writer and the reader of a source, and returns their slots. The running thread keeps its slot.
     fn release_source(&mut self, _source: Source) -> [Option<Index>; 2] {
         [None; 2]
     }
 
-    /// Walks all tables and checks that they agree.
+    /// Checks all tables, and returns the condition that does not hold.
     fn verify(&self) -> Result<(), &'static str> {
         Ok(())
     }

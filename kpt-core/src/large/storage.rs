@@ -1,4 +1,4 @@
-//! The memory of a large loop: of what its tables are made, and a fixed one for statics.
+//! The memory of a large loop: the trait for its tables, and fixed tables for statics.
 
 use core::cell::Cell;
 
@@ -8,48 +8,49 @@ use crate::large::wheel::Wheel;
 use crate::threads::Hook;
 use crate::time::Period;
 
-/// What a loop's tables are made of.
+/// The memory for the tables of a large loop.
 ///
 /// The loop holds as many threads as the shorter of links and bodies, and at most 16,777,215 (65,535 on 16- and 32-bit
-/// targets). Implementers MUST give vacant ones.
+/// targets). Implementers MUST return vacant links and bodies.
 pub trait Storage<S, A> {
-    /// What queues touch, for each thread.
+    /// The links, one for each thread: the part that queues use.
     type Links: AsRef<[Link]> + AsMut<[Link]>;
-    /// Name, hook and argument of each thread.
+    /// The bodies, one for each thread: its name, hook and argument.
     type Bodies: AsRef<[Body<S, A>]> + AsMut<[Body<S, A>]>;
-    /// The timers, in order.
+    /// The timer structure.
     type Timers: Timers;
 
-    /// The tables.
+    /// Returns the tables.
     fn into_parts(self) -> Parts<Self::Links, Self::Bodies, Self::Timers>;
 }
 
 /// The tables of a loop.
 pub struct Parts<L, B, W> {
-    /// [`Link::VACANT`] to begin with.
+    /// The links, each [`Link::VACANT`] at the start.
     pub links: L,
-    /// [`Body::VACANT`] to begin with.
+    /// The bodies, each [`Body::VACANT`] at the start.
     pub bodies: B,
-    /// New to begin with.
+    /// The timer structure, new at the start.
     pub timers: W,
 }
 
 /// The part of a thread that depends on the application's types.
 pub struct Body<S, A> {
     pub(crate) name: Option<&'static str>,
-    /// `None` while the hook runs. The cell hides spare values of `A`, so that `None` is zero bytes for every `A`.
+    /// `None` while the hook runs. The `Cell` hides the niches of `A`, so that `None` is all zero bytes for every `A`.
     pub(crate) call: Option<(Hook<S, A>, Cell<A>)>,
     pub(crate) period: Period,
 }
 
 impl<S, A> Body<S, A> {
-    /// No thread: all zero bytes, for every `S` and `A`.
+    /// A body without a thread: all zero bytes, for every `S` and `A`.
     pub const VACANT: Self = Self { name: None, call: None, period: Period::NONE };
 }
 
-/// Memory for `N` threads in the value itself, for a `static` or the stack: no allocation, all zero bytes when new.
+/// Memory for `N` threads in the value itself, for a `static` or the stack. It does not allocate, and is all zero bytes
+/// when new.
 ///
-/// `W` keeps the timers in order.
+/// `W` is the timer structure.
 pub struct FixedStorage<S, A, const N: usize, W = Wheel<16, 8>> {
     links: [Link; N],
     bodies: [Body<S, A>; N],
@@ -57,14 +58,14 @@ pub struct FixedStorage<S, A, const N: usize, W = Wheel<16, 8>> {
 }
 
 impl<S, A, const N: usize, W> FixedStorage<S, A, N, W> {
-    /// Vacant tables around `timers`.
+    /// Creates vacant tables with this timer structure.
     pub const fn with_timers(timers: W) -> Self {
         Self { links: [Link::VACANT; N], bodies: [const { Body::VACANT }; N], timers }
     }
 }
 
 impl<S, A, const N: usize> FixedStorage<S, A, N> {
-    /// Vacant tables around a wheel of 4-bit digits.
+    /// Creates vacant tables with a wheel of 4-bit digits.
     pub const fn new() -> Self {
         Self::with_timers(Wheel::new())
     }

@@ -1,12 +1,12 @@
-//! Whether the tables agree with each other: for tests, and for nobody else.
+//! Checks that the tables agree with each other, for tests.
 
 use crate::large::head::Head;
 use crate::large::link::{Link, Links, Place};
 use crate::large::queues::Queues;
 use crate::large::timers::Timers;
 
-/// Walks all tables and checks that they agree; without debug assertions it looks at nothing, so that firmware does not
-/// carry it.
+/// Checks all tables, and returns the condition that does not hold. Without debug assertions, nothing is checked, so
+/// that firmware does not contain this code.
 pub(crate) fn verify(
     head: &Head,
     links: &[Link],
@@ -18,10 +18,10 @@ pub(crate) fn verify(
     let count =
         |is_meant: fn(Place) -> bool| links.iter().filter(|link| is_meant(link.place)).count();
     if count(|place| place == Place::Retired) != head.retired as usize {
-        return Err("not as many slots are retired as were counted");
+        return Err("the count of retired slots is wrong");
     }
     if count(|place| !matches!(place, Place::Vacant | Place::Retired)) != head.used as usize {
-        return Err("not as many slots are used as were counted");
+        return Err("the count of used slots is wrong");
     }
     if count(|place| place == Place::GivenUp) > 1 {
         return Err("more than one thread has given up its source");

@@ -1,4 +1,4 @@
-//! The large loop as hooks see it: tables that know no types of the application, and the bodies that do.
+//! The large loop as hooks see it: tables that are independent of the application's types, and the bodies that are not.
 
 use core::cell::Cell;
 
@@ -13,14 +13,14 @@ use crate::threads::{CancelledSource, Hook};
 use crate::time::{Instant, Period};
 use crate::when::Request;
 
-/// The tables of a large loop, without its poller, its capacity and its timer structure.
+/// The tables of a large loop, independent of its poller, its capacity and its timer structure.
 pub(crate) struct View<'t, S, A> {
     pub(crate) tables: &'t mut (dyn Registry + 't),
     pub(crate) bodies: &'t mut [Body<S, A>],
 }
 
 impl<'t, S, A> View<'t, S, A> {
-    /// A view of no loop: there is room for nothing in it.
+    /// Creates a view of an empty loop, which has no room for threads.
     pub(crate) fn of_nothing() -> Self {
         Self { tables: &mut [] as &mut [NoTables; 0], bodies: &mut [] }
     }
@@ -57,7 +57,7 @@ impl<'t, S, A> View<'t, S, A> {
     pub(crate) fn cancel(&mut self, id: ThreadId) -> Result<A, Stale> {
         let index = id.index().ok_or(Stale)?;
         let body = self.bodies.get_mut(index.position()).ok_or(Stale)?;
-        // No hook in the body: the slot is vacant, or its thread runs. Asked before the link is looked at, so that both
+        // A body without a hook: the slot is vacant, or its thread runs. The body is read before the link, so that both
         // come from memory at the same time.
         if body.call.is_none() || !self.tables.release_tenant(index, id) {
             return Err(Stale);
@@ -74,7 +74,7 @@ impl<'t, S, A> View<'t, S, A> {
     ) -> Result<(), RescheduleError> {
         let index = id.index().ok_or(RescheduleError::Stale)?;
         let body = self.bodies.get_mut(index.position()).ok_or(RescheduleError::Stale)?;
-        // No hook in the body: the slot is vacant, or its thread runs.
+        // A body without a hook: the slot is vacant, or its thread runs.
         if body.call.is_none() {
             return Err(RescheduleError::Stale);
         }
@@ -125,7 +125,7 @@ impl<'t, S, A> View<'t, S, A> {
         let Some(body) = self.bodies.get_mut(index.position()) else {
             return Err(AgainError::Ended(arg));
         };
-        // Before the poller is called: should it panic, the argument is dropped when the thread has ended, not before.
+        // Stored before the poller is called: if the poller panics, the argument is dropped after the thread has ended.
         body.call = Some((hook, Cell::new(arg)));
         if self.tables.register(Some(index), request, value).is_err() {
             let call = body.call.take();
@@ -178,7 +178,7 @@ impl<'t, S, A> View<'t, S, A> {
         self.tables.head().map_or(0, |head| head.capacity(self.tables.links()))
     }
 
-    /// Slots beyond never had a thread.
+    /// Returns how many slots, counted from the first, have ever had a thread.
     pub(crate) fn slots(&self) -> usize {
         self.tables.slots_used()
     }
@@ -205,7 +205,7 @@ impl<'t, S, A> View<'t, S, A> {
         self.bodies.get(index.position()).and_then(|body| body.name).unwrap_or("")
     }
 
-    /// The argument of a thread whose hook does not run.
+    /// Returns the argument of a thread whose hook does not run.
     pub(crate) fn arg(&mut self, index: Index) -> Option<&A> {
         let (_, arg) = self.bodies.get_mut(index.position())?.call.as_mut()?;
         Some(arg.get_mut())
@@ -216,7 +216,7 @@ impl<'t, S, A> View<'t, S, A> {
     }
 }
 
-/// The tables of no loop.
+/// The tables of an empty loop.
 struct NoTables;
 
 impl Registry for [NoTables; 0] {}

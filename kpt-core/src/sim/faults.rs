@@ -1,4 +1,4 @@
-//! A poller that does what pollers are allowed to do and seldom do.
+//! A poller that does everything that a poller may do, also what pollers seldom do.
 
 use heapless::Vec;
 
@@ -7,34 +7,35 @@ use crate::poller::{Filtered, HookCall, Poller, Ready, Unwatchable};
 use crate::source::{Interest, Readiness, Source};
 use crate::time::Instant;
 
-/// How many events of one wait can be held back, repeated or reordered. More than that pass as they are.
+/// The number of events of one wait that can be held back, repeated or reordered. Further events pass unchanged.
 const HELD: usize = 32;
 
-/// Where the clock stands still, it goes on after at most so many microseconds.
+/// The longest time for which the clock stands still, in microseconds.
 const TICK: u64 = 1_024;
 
-/// A poller around a poller that, driven by a seed, wakes early, returns with nothing as if interrupted, finds what is
-/// not there, holds events back until a later wait, repeats and reorders them, and has a clock that may stand still.
+/// A poller around a poller that injects faults, driven by a seed: it wakes early, returns without events as if it were
+/// interrupted, reports sources that are not ready, holds events back until a later wait, repeats and reorders them,
+/// and has a clock that may stand still.
 ///
-/// All of that is within the contract of [`Poller`], so an application that is right on the inner poller is right on
-/// this one. It makes up events for up to 32 sources. Equal seeds and equal calls give equal faults, and an
-/// interruption never comes out as an error.
+/// All of that is within the contract of [`Poller`], so an application that works on the inner poller works on this
+/// one. Spurious events come on up to 32 sources. Equal seeds and equal calls give equal faults, and an interruption is
+/// never returned as an error.
 pub struct Faults<P> {
     inner: P,
     random: Random,
     watched: SourceMap<Interest, HELD>,
-    /// What the clock said last.
+    /// The time that `now` last returned.
     now: Instant,
-    /// What the last wait returned.
+    /// The time that the last wait returned.
     time: Instant,
-    /// How many waits in a row have missed something.
+    /// The number of consecutive waits that have missed something.
     misses: u32,
 }
 
 type Events = Vec<(Source, Readiness), HELD>;
 
 impl<P> Faults<P> {
-    /// Injects the faults that follow from `seed` into `inner`.
+    /// Creates a poller that injects the faults of `seed` into `inner`.
     pub const fn new(inner: P, seed: u64) -> Self {
         Self {
             inner,
@@ -46,12 +47,12 @@ impl<P> Faults<P> {
         }
     }
 
-    /// The poller inside.
+    /// Returns the inner poller.
     pub fn inner(&self) -> &P {
         &self.inner
     }
 
-    /// Some moment up to a millisecond before `until`.
+    /// Returns a moment up to a millisecond before `until`.
     fn earlier(&mut self, until: Instant) -> Instant {
         let early = u64::from(self.random.below(1_000));
         Instant::from_micros(until.as_micros().saturating_sub(early))
@@ -67,8 +68,9 @@ impl<P> Faults<P> {
         }
     }
 
-    /// Pushes the events, each perhaps twice or, if `may_miss`, not now: what is still ready is found again by the next
-    /// wait. Not so an error: the inner poller may have let go of the source. Returns whether one was missed.
+    /// Pushes the events, some of them twice and, if `may_miss`, some not now: the next wait finds again what is still
+    /// ready. An error is not missed, since the inner poller may have stopped watching the source. Returns whether an
+    /// event was missed.
     fn push_some(&mut self, events: &Events, may_miss: bool, ready: &mut Ready<'_>) -> bool {
         let mut has_missed = false;
         for &(source, readiness) in events {
@@ -101,8 +103,8 @@ impl<P: Poller> Poller for Faults<P> {
     fn now(&mut self) -> Instant {
         let mut now = self.inner.now();
         if self.random.one_in(4) {
-            // The next tick of a coarse clock: from here to there it stands still. The other way, rounded down, it
-            // would have delays begin before the call.
+            // The next tick of a coarse clock, which stands still until then. Rounded down, delays would begin before
+            // the call.
             now = Instant::from_micros(
                 now.as_micros().checked_next_multiple_of(TICK).unwrap_or(u64::MAX),
             );
@@ -121,7 +123,7 @@ impl<P: Poller> Poller for Faults<P> {
     }
 
     fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> Result<Instant, P::Error> {
-        // A look that need not wait finds what is ready, and so does the second wait after one that did not.
+        // A wait that need not sleep finds what is ready, and so does the wait after two that have missed something.
         let may_miss = until > self.time && self.misses < 2;
         if self.random.one_in(16) && may_miss {
             self.misses = self.misses.saturating_add(1);
@@ -157,7 +159,7 @@ impl<P: Poller> Poller for Faults<P> {
     }
 }
 
-/// A sequence of numbers without rhyme: SplitMix64 of Steele, Lea and Flood (OOPSLA 2014).
+/// A pseudo-random sequence of numbers: SplitMix64 of Steele, Lea and Flood (OOPSLA 2014).
 struct Random(u64);
 
 impl Random {

@@ -1,4 +1,4 @@
-//! A small sorted map from sources.
+//! A small sorted map with sources as keys.
 
 use heapless::Vec;
 
@@ -23,7 +23,7 @@ impl<T: Copy, const N: usize> SourceMap<T, N> {
         (other == source).then_some(value)
     }
 
-    /// Sets the value of `source`, which takes the place of the one before; gives it back if there is no room.
+    /// Sets the value of `source`, in place of the previous one. Returns the value if there is no room.
     pub(super) fn set(&mut self, source: Source, value: T) -> Result<(), T> {
         let position = self.position(source);
         match self.entries.get_mut(position).filter(|(other, _)| *other == source) {
@@ -49,7 +49,7 @@ impl<T: Copy, const N: usize> SourceMap<T, N> {
     }
 }
 
-/// Puts `item` at `position`, or at the end if that is nearer. `Vec::insert` does the same and may panic.
+/// Inserts `item` at `position`, or at the end if that is nearer. `Vec::insert` does the same and may panic.
 pub(super) fn insert<T, const N: usize>(
     list: &mut Vec<T, N>,
     position: usize,

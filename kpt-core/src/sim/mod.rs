@@ -1,11 +1,12 @@
-//! A world in virtual time, to test an application in: hooks and state as they are, no OS, no sleeping.
+//! A world in virtual time, for tests of an application: hooks and state are unchanged, without an OS and without
+//! sleep.
 //!
-//! - [`World`] is what is outside: the time, and what can be read from and written to. The application's state may hold
-//!   a reference to it, to change it from hooks.
+//! - [`World`] is what is outside of the loop: the time, and the sources that can be read from and written to. The
+//!   application's state may hold a reference to the world, so that hooks can change it.
 //! - [`SimPoller`] is a poller on a world. When nothing is ready, it jumps to the next moment at which something is.
-//!   Time does not pass otherwise: a hook that takes time says so with [`World::advance`], and one that leaves its
-//!   source ready and goes on is called again and again in the same microsecond.
-//! - [`Faults`] is a poller around any poller that does all that a poller is allowed to do and seldom does.
+//!   Time does not pass otherwise: a hook that takes time calls [`World::advance`], and a hook that leaves its source
+//!   ready and re-arms its thread is called again and again in the same microsecond.
+//! - [`Faults`] is a poller around any poller. It does everything that a poller may do, also what pollers seldom do.
 
 mod faults;
 mod map;

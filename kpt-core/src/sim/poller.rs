@@ -1,4 +1,4 @@
-//! A poller on a world.
+//! A poller on a simulated world.
 
 use core::fmt;
 
@@ -8,23 +8,24 @@ use crate::poller::{Poller, Ready, Unwatchable};
 use crate::source::{Interest, Source};
 use crate::time::Instant;
 
-/// Waits in virtual time: a wait takes none when a source is ready, and else jumps to the next deadline or to the next
-/// event in the world's script.
+/// A poller on a [`World`], in virtual time. A wait takes no time when a source is ready, and otherwise jumps to the
+/// next deadline or to the next change in the world's script.
 ///
-/// It finds sources in the order of their numbers. It watches up to `N` of them; threads of any more run with
-/// [`ERROR`](crate::Readiness::ERROR).
+/// The poller finds sources in the order of their numbers. It watches up to `N` of them; threads of further sources run
+/// with [`ERROR`](crate::Readiness::ERROR).
 pub struct SimPoller<'w, const N: usize = 32> {
     world: &'w World<N>,
     watched: SourceMap<Interest, N>,
 }
 
-/// Nothing can ever happen: no deadline, nothing ready, the script at its end. A real poller would wait for ever.
+/// The error of a simulation in which nothing can happen any more: there is no deadline, no source is ready, and the
+/// script is at its end. A real poller would wait for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Idle;
 
 impl<'w, const N: usize> SimPoller<'w, N> {
-    /// A poller that watches nothing yet.
+    /// Creates a poller that watches nothing yet.
     pub const fn new(world: &'w World<N>) -> Self {
         Self { world, watched: SourceMap::new() }
     }
@@ -76,7 +77,10 @@ impl<const N: usize> Poller for SimPoller<'_, N> {
 
 impl fmt::Display for Idle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("nothing can ever happen: no deadline, no source ready, no event to come")
+        f.write_str(
+            "nothing can happen any more: no deadline, no ready source, no change in the script; \
+             end the simulation with a timer that calls stop",
+        )
     }
 }
 

@@ -10,15 +10,15 @@ use super::map::{SourceMap, insert};
 use crate::source::{Readiness, Source};
 use crate::time::Instant;
 
-/// Virtual time, the readiness of up to `N` sources, and a script of up to `N` changes to come. Where nothing else says
-/// which `N`, write `World::<32>::new()`.
+/// Virtual time, the readiness of up to `N` sources, and a script of up to `N` future changes. Where the compiler can't
+/// infer `N`, write `World::<32>::new()`.
 ///
-/// Everything works through a shared reference, so the state of the application may hold one too. Source levels stay
-/// until they are cleared, as a pipe stays readable until it has been read. All operations are O(`N`).
+/// All methods take a shared reference, so the state of the application may hold one, too. A source stays ready until
+/// it is cleared, as a pipe stays readable until it has been read. All operations are O(`N`).
 pub struct World<const N: usize = 32> {
     now: Cell<Instant>,
     levels: RefCell<SourceMap<Readiness, N>>,
-    /// Sorted by moment, the next one last.
+    /// Sorted by moment, with the next change last.
     script: RefCell<Vec<Event, N>>,
 }
 
@@ -29,18 +29,18 @@ struct Event {
     readiness: Readiness,
 }
 
-/// The world holds as many sources, or as many changes to come, as it has room for. Nothing has changed.
+/// The error of a world that has no room for another source, or for another future change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct WorldFull;
 
 impl<const N: usize> World<N> {
-    /// A world at the start of its clock, in which nothing is ready.
+    /// Creates a world at the start of its clock, in which nothing is ready.
     pub const fn new() -> Self {
         Self::starting_at(Instant::ZERO)
     }
 
-    /// The same with a clock that says `now`.
+    /// Creates a world whose clock starts at `now`, in which nothing is ready.
     pub const fn starting_at(now: Instant) -> Self {
         Self {
             now: Cell::new(now),
@@ -49,33 +49,33 @@ impl<const N: usize> World<N> {
         }
     }
 
-    /// The time.
+    /// Returns the time.
     pub fn now(&self) -> Instant {
         self.now.get()
     }
 
-    /// Lets time pass: what a hook does that takes long. What the script has for the moments passed happens when the
-    /// loop next waits.
+    /// Lets `time` pass, as in a hook that takes long. The changes that the script has for the moments that pass take
+    /// place when the loop next waits.
     pub fn advance(&self, time: Duration) {
         self.now.set(self.now.get().saturating_add(time));
     }
 
-    /// Sets the clock, also back: what no clock should do, and some do.
+    /// Sets the clock, possibly back, which clocks should not do and sometimes do.
     pub fn set_now(&self, now: Instant) {
         self.now.set(now);
     }
 
-    /// Makes `source` ready, in addition to what it is.
+    /// Makes `source` ready, in addition to its readiness so far.
     ///
     /// # Errors
-    /// [`WorldFull`] if `N` other sources have been named before, here or in [`at`](Self::at).
+    /// Returns [`WorldFull`] if `N` other sources have been named before, here or in [`at`](Self::at).
     pub fn set(&self, source: Source, readiness: Readiness) -> Result<(), WorldFull> {
         let Ok(mut levels) = self.levels.try_borrow_mut() else { return Err(WorldFull) };
         let level = levels.get(source).unwrap_or(Readiness::NONE);
         levels.set(source, level | readiness).map_err(|_| WorldFull)
     }
 
-    /// Makes `source` not ready in these respects.
+    /// Removes `readiness` from the readiness of `source`.
     pub fn clear(&self, source: Source, readiness: Readiness) {
         let Ok(mut levels) = self.levels.try_borrow_mut() else { return };
         if let Some(level) = levels.get(source) {
@@ -83,7 +83,7 @@ impl<const N: usize> World<N> {
         }
     }
 
-    /// How `source` is.
+    /// Returns the readiness of `source`.
     pub fn readiness(&self, source: Source) -> Readiness {
         self.levels
             .try_borrow()
@@ -92,19 +92,20 @@ impl<const N: usize> World<N> {
             .unwrap_or(Readiness::NONE)
     }
 
-    /// Makes `source` ready when that moment comes; changes for one moment happen in the order of these calls.
+    /// Makes `source` ready when the moment `at` comes. Changes at the same moment take place in the order of these
+    /// calls.
     ///
     /// # Errors
-    /// [`WorldFull`] if `N` changes are to come already, or `N` other sources have been named.
+    /// Returns [`WorldFull`] if there are `N` future changes already, or if `N` other sources have been named before.
     pub fn at(&self, at: Instant, source: Source, readiness: Readiness) -> Result<(), WorldFull> {
-        // The source has its place from now on, so that the change can't fail when its moment comes.
+        // Takes a place for the source now, so that the change can't fail when its moment comes.
         self.set(source, Readiness::NONE)?;
         let Ok(mut script) = self.script.try_borrow_mut() else { return Err(WorldFull) };
         let later = script.partition_point(|event| event.at > at);
         insert(&mut script, later, Event { at, source, readiness }).map_err(|_| WorldFull)
     }
 
-    /// When the script has its next change.
+    /// Returns the moment of the next change in the script.
     pub(super) fn next_event(&self) -> Option<Instant> {
         self.script.try_borrow().ok()?.last().map(|event| event.at)
     }
@@ -131,7 +132,7 @@ impl<const N: usize> Default for World<N> {
 
 impl fmt::Display for WorldFull {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the simulated world has no room for another source or event")
+        f.write_str("the world has no room for another source or change; give it a larger N")
     }
 }
 

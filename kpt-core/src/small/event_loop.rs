@@ -1,4 +1,4 @@
-//! The small loop: its owner, and what a turn is.
+//! The small loop: its public type, and the steps of a turn.
 
 use crate::budget;
 use crate::error::{Exit, Next};
@@ -13,33 +13,33 @@ use crate::thread::Thread;
 use crate::threads::Threads;
 use crate::time::Instant;
 
-/// A loop for up to `N` threads, with its memory in itself, for a `static` or the stack.
+/// A loop for up to `N` threads with its memory in itself, for a `static` or the stack.
 ///
-/// `P` waits for sources and tells the time, `S` is the application's state, which every hook gets, `A` the type of the
-/// threads' arguments. Hooks know only `S` and `A`, so the same hooks run on any poller, in loops of any capacity and of
-/// both kinds.
+/// `P` is the poller, which waits for sources and reads the clock. `S` is the application's state, which every hook
+/// receives, and `A` the type of the threads' arguments. Hooks depend only on `S` and `A`, so the same hooks run on any
+/// poller, and in loops of any capacity and of both kinds.
 ///
-/// An array of slots and nothing else. Each operation looks at all of them: a call of a hook costs O(`N`), a wait O(`N`)
-/// for each source, event and due timer. Up to some tens of threads that is cheaper than to keep lists. For more there is
-/// `EventLoop` (feature `large`), which does the same. `N` is at most 65,535, on 64-bit targets 16,777,215.
+/// The loop is an array of slots that each operation scans: a call of a hook costs O(`N`), and a wait O(`N`) for each
+/// source, event and due timer. Up to some tens of threads, that is cheaper than keeping lists. For more threads there
+/// is `EventLoop` (feature `large`), which behaves the same. `N` is at most 65,535, on 64-bit targets 16,777,215.
 ///
-/// The poller is told what to watch for the time of each wait. Where [`modify`](Poller::modify) is a system call, as on
-/// epoll, each reader and each writer costs two of them in each wait.
+/// The poller watches sources only during a wait. Where [`modify`](Poller::modify) is a system call, as on epoll, each
+/// reader and each writer costs two of them in each wait.
 pub struct FixedLoop<P, S, const N: usize, A = ()> {
-    // Dropped first, though it watches nothing here: unless it has panicked in a wait.
+    // Dropped before the arguments. It watches nothing then, unless it has panicked in a wait.
     poller: P,
     table: Table<[Slot<S, A>; N]>,
     show: ShowArgs<A>,
 }
 
 impl<P, S, const N: usize, A> FixedLoop<P, S, N, A> {
-    /// Returns a loop without threads; all zero bytes, if the poller is.
+    /// Creates a loop without threads; all zero bytes if the poller is.
     pub const fn new(poller: P) -> Self {
         const { assert!(N <= MAX_CAPACITY, "no loop is that large") };
         Self { poller, table: Table::new(), show: ShowArgs::NOT }
     }
 
-    /// Has the loop's logs show arguments, behind a thread's id, as `show` writes them.
+    /// Makes the loop's logs show arguments after the thread's id, as `show` writes them.
     #[cfg(feature = "log")]
     pub fn show_args(&mut self, show: fn(&A, &mut core::fmt::Formatter<'_>) -> core::fmt::Result) {
         self.show = ShowArgs::with(show);
@@ -54,12 +54,13 @@ impl<P, S, const N: usize, A> FixedLoop<P, S, N, A> {
 impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
     /// Returns the threads, for adding and cancelling.
     ///
-    /// Until a thread has been added, each call asks the poller for the time, with a wait that does not sleep; what is
-    /// due is judged by that time until the next wait ends. An error of that wait is ignored: the next turn waits again.
+    /// Until a thread has been added, each call reads the time with a wait of the poller that does not sleep. This time
+    /// decides which timers are due, until the next wait ends. An error of this wait is ignored: the next turn waits
+    /// again.
     pub fn threads(&mut self) -> Threads<'_, S, A> {
         self.end_panicked();
         if self.table.slots.first().is_none_or(|slot| slot.generation == Generation::NONE) {
-            // Nothing is watched yet, so that nothing can be found.
+            // Nothing is watched yet, so nothing can be found.
             let _ = self.wait(false);
         }
         view(&mut self.table, &mut self.poller, self.show)
@@ -81,32 +82,38 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
     /// Runs one turn, for a program that has a loop of its own. Returns `None` unless no thread is left or
     /// [`stop`](Threads::stop) was called.
     ///
-    /// 1. What an earlier `stop`, a panic, or a wait that failed has left.
-    /// 2. Execute threads that were there when the turn began, in the order of arming. This step ends early, and the rest
-    ///    runs in the next turn, when [`LOOK_AFTER_HOOKS`](Poller::LOOK_AFTER_HOOKS) hooks have run since the last wait, or
-    ///    when 250 µs have passed (with a poller that bounds hooks at 1, neither: it waits in each turn). If it has not
-    ///    ended early, and execute threads are pending, the turn ends here.
-    /// 3. The wait: until the nearest deadline, and without sleeping if an execute thread is pending or a source can't be
+    /// A turn has these steps:
+    ///
+    /// 1. Call the threads that were found ready or due before, and have not run because of a `stop`, a panic, or an
+    ///    error of the wait.
+    /// 2. Call the execute threads that were pending when the turn began, in the order of arming. This step ends early,
+    ///    and the rest runs in the next turn, when [`LOOK_AFTER_HOOKS`](Poller::LOOK_AFTER_HOOKS) hooks have run or 250
+    ///    µs have passed since the last wait. (If `LOOK_AFTER_HOOKS` is 1, the step does not end early, and each turn
+    ///    waits.) If the step has not ended early, and execute threads are pending, the turn ends here.
+    /// 3. Wait until the nearest deadline; without sleeping if an execute thread is pending or a source can't be
     ///    watched.
-    /// 4. Writers that are ready, then readers that are ready, in the order in which the poller found them.
-    /// 5. Timers that were due when the wait ended: by deadline, and equal deadlines, as well as all that had passed before
-    ///    the wait, in the order of arming.
+    /// 4. Call the writers that are ready, then the readers that are ready, in the order in which the poller found
+    ///    them.
+    /// 5. Call the timers that were due when the wait ended, in the order of their deadlines. Timers with equal
+    ///    deadlines, and all timers whose deadline had passed when the previous wait ended, are called in the order of
+    ///    arming.
     ///
-    /// The order of arming is exact among threads that are no more than 2^32 moves apart. Each arming is a move, and so is
-    /// each time that a thread is found ready or due: 24 days, with a thousand hooks a second.
+    /// The order of arming is exact among threads that are no more than 2^32 moves apart. A move is an arming, or a
+    /// thread being found ready or due; with a thousand hooks per second, 2^32 moves take 24 days.
     ///
-    /// After a `stop` the turn ends without the rest; so does it after step 2 if no thread is left.
+    /// The turn ends early after a `stop`, and after step 2 if no thread is left.
     ///
-    /// What a hook adds or re-arms never runs in the same step: execute threads wait for the next turn, all else for
-    /// the next wait (which is this turn's for a hook of steps 1 and 2). So between two waits fewer than `LOOK_AFTER_HOOKS` +
-    /// 2 × `capacity` hooks run, and after a wait fewer than `capacity` before any thread that it found, whatever hooks do,
-    /// unless they call `stop` or panic in each turn: a turn that ends by that does not get to its wait.
+    /// A thread that a hook adds or re-arms never runs in the same step. An execute thread runs in the next turn, and
+    /// any other thread after the next wait, which is this turn's wait for hooks of steps 1 and 2. So fewer than
+    /// `LOOK_AFTER_HOOKS` + 2 × `capacity` hooks run between two waits, and fewer than `capacity` hooks between a wait
+    /// and any thread that it found. Hooks can exceed these bounds only by calling `stop` or panicking in each turn,
+    /// since such a turn ends before its wait.
     ///
     /// # Errors
     /// Returns the error of [`Poller::wait`]. No thread is lost; `turn` may be called again.
     ///
     /// # Panics
-    /// Not by itself. A panic of a hook passes through; its thread has ended, unless it was re-armed before.
+    /// Does not panic by itself. A panic of a hook passes through; the thread has ended, unless it was re-armed before.
     pub fn turn(&mut self, state: &mut S) -> Result<Option<Exit>, P::Error> {
         let is_spent = self.run_first(state);
         if !self.is_over() && (is_spent || !self.can_skip_wait()) {
@@ -119,9 +126,9 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
     /// Runs one turn that does not sleep, for a program whose own loop sleeps: an interrupt handler, an executor.
     /// Returns what that loop should do next.
     ///
-    /// The same steps as in [`turn`](Self::turn), but that the wait of step 3 only looks, and is not left out because of
-    /// `LOOK_AFTER_HOOKS`. Between calls the poller watches nothing: the host must know itself which events should make it call,
-    /// as a handler does that sets a line.
+    /// The steps are those of [`turn`](Self::turn), except that the wait of step 3 does not sleep, and is not skipped
+    /// because of `LOOK_AFTER_HOOKS`. Between calls the poller watches nothing: the host must know which events require
+    /// a call, as a handler that sets a line does.
     ///
     /// # Errors
     /// Returns the error of [`Poller::wait`]. No thread is lost; `poll` may be called again.
@@ -142,11 +149,11 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
 
 /// The steps of a turn.
 impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
-    /// Steps 1 and 2. Returns whether step 2 has used up its budget.
+    /// Runs steps 1 and 2. Returns whether the turn must wait, because step 2 has used up its budget or has none.
     #[inline(always)]
     fn run_first(&mut self, state: &mut S) -> bool {
         self.end_panicked();
-        // Before any hook runs: what is armed from here on waits for the next turn.
+        // Before any hook runs: execute threads that are armed from here on run in the next turn.
         let stamp = self.table.stamp;
         self.run_found(state);
         if P::LOOK_AFTER_HOOKS > 1 {
@@ -156,7 +163,7 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
         true
     }
 
-    /// Step 2, where it has a budget. Returns whether that is used up.
+    /// Runs step 2 with a budget. Returns whether the budget is used up.
     fn run_pending(&mut self, state: &mut S, stamp: u32) -> bool {
         while !self.table.is_stopping
             && let Some(index) = self.table().first(Place::Pending, Place::Pending, stamp)
@@ -170,13 +177,13 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
         false
     }
 
-    /// Steps 4 and 5. Only a wait makes threads ready or due, so that hooks can't add to these.
+    /// Runs steps 4 and 5. Only a wait makes threads ready or due, so hooks can't add threads to these steps.
     #[inline(always)]
     fn run_found(&mut self, state: &mut S) {
         self.run_all(state, Place::ReadyToWrite, Place::Due, self.table.stamp);
     }
 
-    /// Calls the hooks of the threads in these places that were there at `stamp`.
+    /// Calls the hooks of the threads in the places `from` to `to` that were there at `stamp`.
     #[inline(never)]
     fn run_all(&mut self, state: &mut S, from: Place, to: Place, stamp: u32) {
         while !self.table.is_stopping
@@ -186,8 +193,8 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
         }
     }
 
-    /// Calls a hook. Its thread has ended when it returns, unless it has been re-armed. One that runs in this slot then is
-    /// that thread and no other, since hooks are not nested.
+    /// Calls a hook, and ends its thread unless the hook has re-armed it. A thread that is running in this slot after
+    /// the call is that thread and no other, since hooks are not nested.
     fn call(&mut self, state: &mut S, index: Index) {
         self.table.hooks_since_wait = self.table.hooks_since_wait.wrapping_add(1);
         let Some(slot) = self.table.slots.get_mut(index.position()) else { return };
@@ -214,15 +221,15 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
         self.table.is_stopping || self.table().is_empty()
     }
 
-    /// Whether the turn can end without asking the poller.
+    /// Returns whether the turn can end without asking the poller.
     fn can_skip_wait(&mut self) -> bool {
         self.table.hooks_since_wait < P::LOOK_AFTER_HOOKS && self.table().has_pending()
     }
 
-    /// Step 3: waits, and notes what is ready or due.
+    /// Runs step 3: waits, and notes which threads are ready or due.
     ///
-    /// The poller is told of sources for the time of a wait only. While hooks run it watches nothing, so that there is
-    /// nothing that it would have to let go of.
+    /// The poller watches sources only during the wait. While hooks run it watches nothing, so a thread can end without
+    /// a call of the poller.
     #[inline(never)]
     fn wait(&mut self, may_sleep: bool) -> Result<(), P::Error> {
         let Self { poller, table, .. } = self;
@@ -244,7 +251,7 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
         Ok(())
     }
 
-    /// Has the poller let go of all sources.
+    /// Makes the poller stop watching all sources.
     #[inline(always)]
     fn unwatch(&mut self) {
         let Self { poller, table, .. } = self;
@@ -256,8 +263,8 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
         }
     }
 
-    /// Ends the thread whose hook has panicked, and the wait in which the poller has, if that is how the last turn ended.
-    /// Where panics don't unwind, there is neither.
+    /// Cleans up after a turn that ended with a panic: ends the thread whose hook has panicked, and the watches of a
+    /// wait in which the poller has panicked. Does nothing where panics don't unwind.
     fn end_panicked(&mut self) {
         if cfg!(panic = "unwind") {
             for slot in self.table().slots.iter_mut().filter(|slot| slot.is_running()) {
@@ -274,7 +281,7 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
     }
 }
 
-/// Tells the poller that a hook has ended, when this is dropped: also if the hook panics.
+/// Calls [`Poller::after_hook`] when it is dropped, also if the hook panics.
 struct AfterHook<'p, P: Poller>(&'p mut P);
 
 impl<P: Poller> Drop for AfterHook<'_, P> {
@@ -285,7 +292,7 @@ impl<P: Poller> Drop for AfterHook<'_, P> {
 }
 
 #[inline(always)]
-#[allow(clippy::useless_conversion)] // Without the large loop, it is none.
+#[allow(clippy::useless_conversion)] // Necessary with the feature `large`.
 fn view<'t, P: Poller, S, A>(
     table: &'t mut Table<[Slot<S, A>]>,
     poller: &'t mut P,
@@ -296,12 +303,12 @@ fn view<'t, P: Poller, S, A>(
 
 #[cfg(test)]
 impl<P, S, const N: usize, A> FixedLoop<P, S, N, A> {
-    /// The next move of a thread has the number after this one.
+    /// Sets the number of the last move.
     pub(crate) fn start_stamps_at(&mut self, stamp: u32) {
         self.table.stamp = stamp;
     }
 
-    /// Each slot is spent after `left` more threads.
+    /// Makes each slot spent after `left` more threads.
     pub(crate) fn age_to(&mut self, left: u32) {
         for slot in &mut self.table.slots {
             slot.generation = crate::id::Generation::before_last(left);

@@ -1,5 +1,5 @@
-//! The small loop: an array of slots, and scans. It is what firmware carries, and it is kpt's specification: what the
-//! large loop does faster, this one does in obvious code.
+//! The small loop: an array of slots that every operation scans. Firmware uses it, and it is kpt's specification: it
+//! does in obvious code what the large loop does faster.
 
 mod event_loop;
 mod slot;

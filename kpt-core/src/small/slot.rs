@@ -8,22 +8,22 @@ use crate::source::{Kind, Readiness, Source};
 use crate::threads::Hook;
 use crate::time::{Instant, Period, Wide};
 
-/// Where a thread is on its way from being added to being called.
+/// The place of a thread on its way from being added to being called.
 ///
-/// The order matters. After `Retired` there is a thread; from `Running` on it has its source; from `Timer` on it waits,
-/// and its hook is in the slot; from `Watched` up to `Due` the poller is asked about it; from `ReadyToWrite` on it needs
-/// nothing more than to be called. Ready and due threads are called in this order; execute threads have a step of their
-/// own in a turn.
+/// The order of the places matters. From `GivenUp` on, there is a thread; from `Running` on, the thread has its source;
+/// from `Timer` on, the thread waits and its hook is in the slot; from `Watched` up to `ReadyToRead`, the poller is
+/// asked about the thread; from `ReadyToWrite` on, the thread only has to be called. Ready and due threads are called
+/// in this order; execute threads have a step of their own in a turn.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
 #[repr(u8)]
 pub(crate) enum Place {
     /// The slot has no thread.
     Vacant,
-    /// The slot has no thread, and will never have one again: its generations are used up.
+    /// The slot has no thread, and never has one again: its generations are used up.
     Retired,
-    /// Its hook runs, and has given up its source.
+    /// A thread whose hook runs and has cancelled the thread's source.
     GivenUp,
-    /// Its hook runs.
+    /// A thread whose hook runs.
     Running,
     /// A timer that is not due.
     Timer,
@@ -43,18 +43,18 @@ pub(crate) enum Place {
 pub(crate) struct Slot<S, A> {
     pub(crate) place: Place,
     pub(crate) kind: Kind,
-    /// What was found on a reader's or writer's source.
+    /// What the poller has found on the source of a reader or writer.
     pub(crate) readiness: Readiness,
-    /// How many threads the slot has had.
+    /// The number of threads that the slot has had.
     pub(crate) generation: Generation,
-    /// When the thread came to its place: a number that counts up, and wraps.
+    /// The number of the move by which the thread came to its place. It counts up, and wraps.
     pub(crate) since: u32,
     /// A timer's deadline in microseconds, or the number of a reader's or writer's source.
     pub(crate) key: Wide,
     pub(crate) period: Period,
     pub(crate) name: Option<&'static str>,
-    /// `None` while the hook runs, and where there is no thread. The cell hides spare values of `A`, so that `None` is
-    /// zero bytes for every `A`.
+    /// `None` while the hook runs, and in a slot without a thread. The `Cell` hides the niches of `A`, so that `None`
+    /// is all zero bytes for every `A`.
     pub(crate) call: Option<(Hook<S, A>, Cell<A>)>,
 }
 
@@ -71,45 +71,45 @@ impl<S, A> Slot<S, A> {
         call: None,
     };
 
-    /// Whether it has a thread.
+    /// Returns whether the slot has a thread.
     pub(crate) fn is_used(&self) -> bool {
         self.place > Place::Retired
     }
 
-    /// Whether its thread's hook runs.
+    /// Returns whether the hook of the slot's thread runs.
     pub(crate) fn is_running(&self) -> bool {
         matches!(self.place, Place::Running | Place::GivenUp)
     }
 
-    /// Whether its thread is the one of that kind for that source.
+    /// Returns whether the slot's thread is the one of that kind for that source.
     pub(crate) fn has(&self, kind: Kind, source: Source) -> bool {
         let is_there = self.place >= Place::Running && self.kind == kind;
         is_there && self.key.get() as u32 == source.number()
     }
 
-    /// The source that its thread waits for, or was found ready on.
+    /// Returns the source that the slot's thread waits for, or was found ready on.
     pub(crate) fn source(&self) -> Option<Source> {
         let is_there = self.place >= Place::Watched && self.place < Place::Due;
         is_there.then_some(Source::new(self.key.get() as u32))
     }
 
-    /// A timer's deadline.
+    /// Returns the deadline of a timer.
     pub(crate) fn due(&self) -> Option<Instant> {
         (self.kind == Kind::Timer).then_some(Instant::from_micros(self.key.get()))
     }
 
-    /// How many moves ago the thread came to its place, as seen from `stamp`.
+    /// Returns how many moves before `stamp` the thread came to its place.
     pub(crate) fn age(&self, stamp: u32) -> u32 {
         stamp.wrapping_sub(self.since)
     }
 
-    /// Moves the thread to another place, behind those that are there.
+    /// Moves the thread to another place, behind the threads that are there.
     pub(crate) fn go(&mut self, place: Place, stamp: u32) {
         self.place = place;
         self.since = stamp;
     }
 
-    /// Lets the thread wait for what its kind waits for.
+    /// Makes the thread wait for the event of its kind.
     pub(crate) fn wait(&mut self, stamp: u32) {
         self.readiness = Readiness::NONE;
         let place = match self.kind {
@@ -120,7 +120,7 @@ impl<S, A> Slot<S, A> {
         self.go(place, stamp);
     }
 
-    /// Ends the thread, and returns its argument unless its hook has it.
+    /// Ends the thread. Returns its argument, unless its hook holds it.
     #[cfg_attr(not(feature = "large"), inline(never))]
     pub(crate) fn vacate(&mut self) -> Option<A> {
         let is_spent = self.generation == Generation::LAST;
@@ -133,7 +133,7 @@ impl<S, A> Slot<S, A> {
         ThreadId::new(index, self.generation)
     }
 
-    // A hook that asks for one thing pays for nothing else.
+    // Inlined, so that a caller that reads one field does not pay for the others.
     #[inline(always)]
     pub(crate) fn row(&self, index: Index) -> Option<Row> {
         let state = match self.place {

@@ -1,4 +1,4 @@
-//! The numbers of moves wrap: nobody waits for 2^32 of them, so that a loop is made to be near there.
+//! The numbers of moves wrap after 2^32 of them. These tests start a loop shortly before that.
 #![allow(clippy::unwrap_used)]
 
 use core::time::Duration;

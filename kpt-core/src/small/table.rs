@@ -1,4 +1,4 @@
-//! The slots of the small loop, and what the loop itself does with them.
+//! The slots of the small loop, and the operations of the loop itself on them.
 
 use crate::error::Exit;
 use crate::id::Index;
@@ -7,20 +7,20 @@ use crate::small::slot::{Place, Slot};
 use crate::source::{Interest, Kind, Readiness, Source};
 use crate::time::{Instant, LAST, later};
 
-/// The slots, and a few numbers. `T` is an array of slots, used as a slice. All zero bytes when new.
+/// The slots, and a few counters. `T` is an array of slots, used as a slice. All zero bytes when new.
 pub(crate) struct Table<T: ?Sized> {
-    /// The number of the last move of a thread to a place. It wraps: what is 2^32 moves old looks new.
+    /// The number of the last move of a thread to a place. It wraps: a move that is 2^32 moves old looks new.
     pub(crate) stamp: u32,
-    /// The time at which the last wait ended: what is due by then is due. It never goes back.
+    /// The time at which the last wait ended. Timers that are due by this time are due. It never goes back.
     pub(crate) wait_ended: Instant,
-    /// The latest that `Poller::now` returned, which rounds up: where a delay begins. It never goes back either.
+    /// The latest result of `Poller::now`, which rounds up: the moment at which delays begin. It never goes back.
     pub(crate) read_at: Instant,
-    /// How many times something was found on a source without threads.
+    /// The number of events that were found on sources without threads.
     pub(crate) strays: u32,
-    /// Hooks that were called since the poller was last asked.
+    /// The number of hooks that were called since the poller was last asked.
     pub(crate) hooks_since_wait: u32,
     pub(crate) is_stopping: bool,
-    /// A wait has begun and not ended, so that the poller may watch sources.
+    /// Whether a wait has begun and not ended, so that the poller may be watching sources.
     pub(crate) is_watched: bool,
     pub(crate) slots: T,
 }
@@ -45,7 +45,8 @@ impl<S, A> Table<[Slot<S, A>]> {
         self.count(Slot::is_used)
     }
 
-    /// How many slots are like that. Not by `Iterator::count`, which looks for an overflow if the program does.
+    /// Returns the number of slots for which `is_meant` is true. `Iterator::count` would add an overflow check where
+    /// the program is built with them.
     pub(crate) fn count(&self, is_meant: impl Fn(&Slot<S, A>) -> bool) -> usize {
         let add = |count: usize, slot| count.wrapping_add(usize::from(is_meant(slot)));
         self.slots.iter().fold(0, add)
@@ -55,14 +56,14 @@ impl<S, A> Table<[Slot<S, A>]> {
         !self.slots.iter().any(Slot::is_used)
     }
 
-    /// The number of one more move.
+    /// Returns the number of the next move.
     pub(crate) fn next_stamp(&mut self) -> u32 {
         self.stamp = self.stamp.wrapping_add(1);
         self.stamp
     }
 
-    /// The first of the threads in the places from one to another, of those that were there at `stamp`: in the order of
-    /// places, and in each of them in the order of coming there.
+    /// Returns the first of the threads in the places `from` to `to` that were there at `stamp`: in the order of
+    /// places, and within a place in the order of arrival.
     #[inline(never)]
     pub(crate) fn first(&self, from: Place, to: Place, stamp: u32) -> Option<Index> {
         let newest = self.stamp.wrapping_sub(stamp);
@@ -76,7 +77,8 @@ impl<S, A> Table<[Slot<S, A>]> {
         first
     }
 
-    /// The timer that is due next, of equal ones the one that was armed first. A deadline that has passed counts as now.
+    /// Returns the timer that is due next, and among equal ones the one that was armed first. A deadline before the end
+    /// of the last wait counts as that end.
     pub(crate) fn next_timer(&mut self) -> Option<&mut Slot<S, A>> {
         let (now, stamp) = (self.wait_ended.as_micros(), self.stamp);
         let due = |slot: &Slot<S, A>| now.max(slot.key.get());
@@ -97,7 +99,7 @@ impl<S, A> Table<[Slot<S, A>]> {
         self.slots.iter().any(|slot| slot.place == Place::Pending)
     }
 
-    /// Until when the loop can sleep.
+    /// Returns the moment until which the loop can sleep.
     pub(crate) fn until(&mut self) -> Instant {
         if self.first(Place::ReadyToWrite, Place::Pending, self.stamp).is_some() {
             return Instant::ZERO;
@@ -105,11 +107,11 @@ impl<S, A> Table<[Slot<S, A>]> {
         let now = self.wait_ended;
         let Some(timer) = self.next_timer() else { return Instant::NEVER };
         let due = Instant::from_micros(timer.key.get());
-        // Not `due` if it has passed: if the clock has gone back, it would come there a second time.
+        // Zero if the deadline has passed: a clock that has gone back would have to come there a second time.
         if due <= now { Instant::ZERO } else { due }
     }
 
-    /// The time is `now`: notes which timers are due, in their order.
+    /// Sets the time to `now`, and moves the timers that are due to their place, in order.
     pub(crate) fn advance(&mut self, now: Instant) {
         let now = later(self.wait_ended, now.min(LAST));
         let mut stamp = self.stamp;
@@ -123,13 +125,13 @@ impl<S, A> Table<[Slot<S, A>]> {
         self.wait_ended = now;
     }
 
-    /// What the threads of a source want.
+    /// Returns the combined interest of the threads of a source.
     pub(crate) fn interest(&self, source: Source) -> Interest {
         let threads = self.slots.iter().filter(|slot| slot.source() == Some(source));
         threads.fold(Interest::NONE, |interest, slot| interest | slot.kind.interest())
     }
 
-    /// Why the loop should return, if it should; `stop` is forgotten by that.
+    /// Returns the reason why the loop should return, if there is one. A `stop` is cleared by this.
     pub(crate) fn exit(&mut self) -> Option<Exit> {
         if core::mem::take(&mut self.is_stopping) {
             return Some(Exit::Stopped);
@@ -137,17 +139,17 @@ impl<S, A> Table<[Slot<S, A>]> {
         self.is_empty().then_some(Exit::Empty)
     }
 
-    /// Walks the slots, and returns what does not hold. Without debug assertions it looks at nothing.
+    /// Checks the slots, and returns the condition that does not hold. Without debug assertions, nothing is checked.
     pub(crate) fn verify(&self) -> Result<(), &'static str> {
         if !cfg!(debug_assertions) {
             return Ok(());
         }
         if self.count(Slot::is_running) > 1 {
-            return Err("two hooks run at a time");
+            return Err("two hooks run at the same time");
         }
         for (position, slot) in self.slots.iter().enumerate() {
             if slot.call.is_some() != (slot.place >= Place::Timer) {
-                return Err("a thread that waits has no hook, or another one has");
+                return Err("a waiting thread has no hook, or another slot has one");
             }
             let Some(source) = slot.source() else { continue };
             let is_other = |at| at != position;
@@ -160,8 +162,8 @@ impl<S, A> Table<[Slot<S, A>]> {
     }
 }
 
-/// What the poller finds: threads that are ready come to their place in the order of being found. For a reference, as a
-/// slice can't be made a trait object.
+/// What the poller finds. Threads that are ready come to their place in the order in which they are found. Implemented
+/// for a reference, since a slice can't become a trait object.
 impl<S, A> Waiting for &mut Table<[Slot<S, A>]> {
     #[inline(never)]
     fn push(&mut self, source: Source, readiness: Readiness) {
@@ -202,7 +204,7 @@ impl<S, A> Waiting for &mut Table<[Slot<S, A>]> {
     }
 }
 
-/// Orders threads by place, and in a place the older ones first.
+/// Returns a number that orders threads by place, and within a place by age, the oldest first.
 const fn rank(place: Place, age: u32) -> u64 {
     (place as u64) << 32 | !age as u64
 }

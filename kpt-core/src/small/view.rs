@@ -13,7 +13,7 @@ use crate::threads::{CancelledSource, Hook};
 use crate::time::{Instant, Period, Wide, after, later};
 use crate::when::Request;
 
-/// The clock of a poller, whatever its other types are.
+/// The clock of a poller, independent of the poller's other types.
 pub(crate) trait Clock {
     fn time(&mut self) -> Instant;
 }
@@ -24,19 +24,19 @@ impl<P: Poller> Clock for P {
     }
 }
 
-/// The threads of a small loop, without its poller and its capacity.
+/// The threads of a small loop, independent of its poller and its capacity.
 pub(crate) struct View<'t, S, A> {
     pub(crate) table: &'t mut Table<[Slot<S, A>]>,
     pub(crate) clock: &'t mut (dyn Clock + 't),
 }
 
-/// What hooks and the application do.
+/// The operations of hooks and of the application.
 impl<S, A> View<'_, S, A> {
     pub(crate) fn reborrow(&mut self) -> View<'_, S, A> {
         View { table: self.table, clock: self.clock }
     }
 
-    /// Adds a thread that waits for `request`, whose number is `value`.
+    /// Adds a thread that waits for `request` with the number `value`.
     #[cfg_attr(feature = "large", inline(never))]
     pub(crate) fn add(
         &mut self,
@@ -58,17 +58,17 @@ impl<S, A> View<'_, S, A> {
         Ok(slot.id(index))
     }
 
-    /// Ends a thread that waits, or was found ready or due.
+    /// Ends a thread that waits, or was found ready or due. Returns its argument.
     #[cfg_attr(feature = "large", inline(never))]
     pub(crate) fn cancel(&mut self, id: ThreadId) -> Result<A, Stale> {
         let slot = id.index().and_then(|index| self.table.slots.get_mut(index.position()));
         let is_meant = |slot: &&mut Slot<S, A>| slot.generation.number() == id.generation();
-        // A running thread has its argument, and a vacant slot none.
+        // The argument is not in the slot while the thread runs, and in a vacant slot there is none.
         let slot = slot.filter(is_meant).filter(|slot| slot.call.is_some()).ok_or(Stale)?;
         slot.vacate().ok_or(Stale)
     }
 
-    /// Lets a thread that waits, or was found ready or due, wait for something else.
+    /// Makes a thread that waits, or was found ready or due, wait for another event.
     #[cfg_attr(feature = "large", inline(never))]
     pub(crate) fn reschedule(
         &mut self,
@@ -81,7 +81,7 @@ impl<S, A> View<'_, S, A> {
         let is_meant =
             |slot: &Slot<S, A>| slot.generation.number() == id.generation() && slot.call.is_some();
         let slot = slot.filter(|slot| is_meant(slot)).ok_or(RescheduleError::Stale)?;
-        // What it has itself, it may go on with.
+        // The thread may keep its own source.
         let is_its_own = slot.has(request.kind(), Source::new(value as u32));
         if !is_its_own && self.is_taken(request, value, Place::Running) {
             return Err(RescheduleError::Taken);
@@ -90,7 +90,7 @@ impl<S, A> View<'_, S, A> {
         Ok(())
     }
 
-    /// Ends both threads of a source. The one that runs keeps its slot until its hook returns.
+    /// Ends both threads of a source. The running thread keeps its slot until its hook returns.
     pub(crate) fn cancel_source(&mut self, source: Source) -> CancelledSource<A> {
         let mut end = |kind| {
             let slot = self.table.slots.iter_mut().find(|slot| slot.has(kind, source))?;
@@ -103,7 +103,7 @@ impl<S, A> View<'_, S, A> {
         CancelledSource { writer: end(Kind::Write), reader: end(Kind::Read) }
     }
 
-    /// Lets the running thread wait once more as it did.
+    /// Makes the running thread wait for the same event again.
     #[cfg_attr(feature = "large", inline(never))]
     pub(crate) fn again(
         &mut self,
@@ -130,7 +130,7 @@ impl<S, A> View<'_, S, A> {
         Ok(())
     }
 
-    /// Lets the running thread wait for something else.
+    /// Makes the running thread wait for another event.
     #[cfg_attr(feature = "large", inline(never))]
     pub(crate) fn again_when(
         &mut self,
@@ -171,24 +171,24 @@ impl<S, A> View<'_, S, A> {
         self.table.is_stopping = true;
     }
 
-    /// The time, not before what it was.
+    /// Returns the time, which never goes back.
     pub(crate) fn now(&mut self) -> Instant {
         let known = later(self.table.read_at, self.table.wait_ended);
         self.table.read_at = later(known, self.clock.time());
         self.table.read_at
     }
 
-    /// Whether a thread of that kind, in that place or a later one, has the source.
+    /// Returns whether a thread of that kind, in the place `from` or a later one, has the source.
     fn is_taken(&self, request: Request, value: u64, from: Place) -> bool {
         let (kind, source) = (request.kind(), Source::new(value as u32));
         let is_of = |slot: &Slot<S, A>| slot.place >= from && slot.has(kind, source);
         kind.has_source() && self.table.slots.iter().any(is_of)
     }
 
-    /// Lets a thread wait for `request`.
+    /// Makes a thread wait for `request`.
     fn arm(&mut self, index: Index, request: Request, value: u64) -> Option<&mut Slot<S, A>> {
         let key = match request {
-            // No delay is one that is over.
+            // A delay of zero has passed already.
             Request::After if value == 0 => self.table.wait_ended.as_micros(),
             Request::After => after(self.now(), value).as_micros(),
             _ => value,
@@ -205,7 +205,7 @@ impl<S, A> View<'_, S, A> {
     }
 }
 
-/// What can be seen.
+/// The visible state.
 impl<S, A> View<'_, S, A> {
     pub(crate) fn turn_time(&self) -> Instant {
         self.table.wait_ended
@@ -219,8 +219,8 @@ impl<S, A> View<'_, S, A> {
         self.table.count(|slot| slot.place != Place::Retired)
     }
 
-    /// The most threads that there have been at a time: a slot is given out only if those before it have a thread (or are
-    /// retired, and count for one).
+    /// Returns the largest number of threads so far. A slot is first given out when all slots before it have a thread
+    /// (or are retired, and count as used).
     pub(crate) fn most_used(&self) -> u32 {
         self.table.count(|slot| slot.generation != Generation::NONE) as u32
     }
@@ -242,7 +242,7 @@ impl<S, A> View<'_, S, A> {
         self.table.slots.get(index.position()).and_then(|slot| slot.name).unwrap_or("")
     }
 
-    /// The argument of a thread whose hook does not run.
+    /// Returns the argument of a thread whose hook does not run.
     pub(crate) fn arg(&mut self, index: Index) -> Option<&A> {
         let (_, arg) = self.table.slots.get_mut(index.position())?.call.as_mut()?;
         Some(arg.get_mut())

@@ -18,7 +18,8 @@ use crate::when::{Request, Wanted, When};
 ///
 /// A method `fn on_tick(&mut self, thread: Thread<Self>)` is a hook, and so is a closure that captures nothing. A hook
 /// is called once each time its thread is added or re-armed. No other hook runs until it returns, so it should not
-/// block.
+/// block. It returns nothing, since the loop could not handle an error: a hook keeps its errors in the state, and may
+/// [`stop`](Threads::stop) the loop.
 pub type Hook<S, A = ()> = fn(&mut S, Thread<'_, S, A>);
 
 /// The threads of a loop, each with an argument of type `A`.

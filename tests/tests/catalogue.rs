@@ -1,19 +1,21 @@
-//! The tests that `docs/FAULTS.md` and the READMEs name exist, and the catalogue has each test with a number.
+//! The tests that `docs/FAULTS.md`, `ARCHITECTURE.md` and the READMEs name exist, and so do the functions and files that
+//! `ARCHITECTURE.md` names. The catalogue has each test with a number.
 //!
-//! Names are in the last column of tables that have `tests` as its title: `file::test`, or the path of a script.
+//! Tests are in the last column of tables that have `tests` as its title: `file::test`, or the path of a script.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 const CATALOGUE: &str = include_str!("../../docs/FAULTS.md");
+const ARCHITECTURE: &str = include_str!("../../ARCHITECTURE.md");
 const READMES: [&str; 2] =
     [include_str!("../../README.md"), include_str!("../../kpt-core/README.md")];
 
 #[test]
 fn each_test_that_is_named_exists() {
     let tests = all_tests();
-    for text in [CATALOGUE, READMES[0], READMES[1]] {
+    for text in [CATALOGUE, ARCHITECTURE, READMES[0], READMES[1]] {
         let rows = rows(text);
         assert!(rows.len() > 5, "tables with a column `tests`");
         for (title, named) in rows {
@@ -40,6 +42,35 @@ fn each_test_with_a_number_is_in_the_catalogue() {
         };
         let is_named = catalogue.get(number).is_some_and(|named| named.contains(&test.as_str()));
         assert!(is_named, "docs/FAULTS.md does not name {test} in the row of {number}");
+    }
+}
+
+/// All names in backticks: `file::function` and `Type::function` are functions, and what has a slash or a dot is a file.
+#[test]
+fn each_name_in_the_architecture_exists() {
+    let (tests, functions, words) = (all_tests(), all_functions(), all_words());
+    let text = ARCHITECTURE.replace("```text", "").replace("```", "");
+    let names: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
+    assert!(names.len() > 150, "names in backticks: {names:?}");
+    for name in names {
+        let is_function = |name: &str| functions.contains(name) || tests.contains(name);
+        let exists = match name.split_once("::") {
+            _ if name.starts_with("file::") || name.contains(' ') => true,
+            Some(("kpt_tests", module)) => is_there(&format!("tests/src/{module}.rs")),
+            Some((owner, item)) if owner.starts_with(char::is_uppercase) => {
+                words.contains(owner) && words.contains(item)
+            }
+            Some(_) => is_function(name),
+            None => {
+                let folders = ["", "kpt-core/src/", "kpt-std/src/"];
+                let suffixes = ["", ".rs", "/mod.rs"];
+                let mut paths = folders
+                    .iter()
+                    .flat_map(|folder| suffixes.map(|suffix| format!("{folder}{name}{suffix}")));
+                words.contains(name) || name.starts_with('.') || paths.any(|path| is_there(&path))
+            }
+        };
+        assert!(exists, "ARCHITECTURE.md names {name}, which does not exist");
     }
 }
 
@@ -83,6 +114,42 @@ fn all_tests() -> BTreeSet<String> {
     }
     assert!(tests.len() > 200, "the sources of the tests: {tests:?}");
     tests
+}
+
+/// All functions of both crates, as ARCHITECTURE.md names them.
+fn all_functions() -> BTreeSet<String> {
+    let mut functions = BTreeSet::new();
+    for (folder, package) in [("kpt-core/src", ""), ("kpt-std/src", "kpt-std/")] {
+        let folder = root().join(folder);
+        for path in sources(&folder) {
+            let text = fs::read_to_string(&path).expect("sources are text");
+            let file = path.strip_prefix(&folder).expect("it is in there").with_extension("");
+            for (_, rest) in
+                text.match_indices("fn ").map(|(at, found)| text.split_at(at + found.len()))
+            {
+                let name = rest.split(|c: char| !c.is_alphanumeric() && c != '_').next();
+                functions.insert(format!("{package}{}::{}", file.display(), name.unwrap_or("")));
+            }
+        }
+    }
+    functions
+}
+
+/// All words in the code of both crates and of their manifests.
+fn all_words() -> BTreeSet<String> {
+    let mut words = BTreeSet::new();
+    let folders = ["kpt-core/src", "kpt-std/src"].map(|folder| root().join(folder));
+    for path in folders.iter().flat_map(|folder| sources(folder)) {
+        let text = fs::read_to_string(&path).expect("sources are text");
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let is_other = |c: char| !c.is_alphanumeric() && c != '_';
+        words.extend(code.flat_map(|line| line.split(is_other)).map(str::to_owned));
+    }
+    words
+}
+
+fn is_there(path: &str) -> bool {
+    root().join(path).exists()
 }
 
 /// Functions with the attribute `test`, and what is listed in `scenarios!`.

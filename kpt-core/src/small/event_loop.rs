@@ -87,8 +87,8 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
     /// 1. Call the threads that were found ready or due before, and have not run because of a `stop`, a panic, or an
     ///    error of the wait.
     /// 2. Call the execute threads that were pending when the turn began, in the order of arming. This step ends early,
-    ///    and the rest runs in the next turn, when [`LOOK_AFTER_HOOKS`](Poller::LOOK_AFTER_HOOKS) hooks have run or 250
-    ///    µs have passed since the last wait. (If `LOOK_AFTER_HOOKS` is 1, the step does not end early, and each turn
+    ///    and the rest runs in the next turn, when [`LOOK_AFTER_HOOKS`](Poller::LOOK_AFTER_HOOKS) hooks have run or
+    ///    250 µs have passed since the last wait. (If `LOOK_AFTER_HOOKS` is 1, the step does not end early, and each turn
     ///    waits.) If the step has not ended early, and execute threads are pending, the turn ends here.
     /// 3. Wait until the nearest deadline; without sleeping if an execute thread is pending or a source can't be
     ///    watched.
@@ -113,7 +113,8 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
     /// Returns the error of [`Poller::wait`]. No thread is lost; `turn` may be called again.
     ///
     /// # Panics
-    /// Does not panic by itself. A panic of a hook passes through; the thread has ended, unless it was re-armed before.
+    /// Does not panic by itself. A panic of a hook passes through; the thread has ended, unless it was re-armed before,
+    /// and the loop can be used again.
     pub fn turn(&mut self, state: &mut S) -> Result<Option<Exit>, P::Error> {
         let is_spent = self.run_first(state);
         if !self.is_over() && (is_spent || !self.can_skip_wait()) {

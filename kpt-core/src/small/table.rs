@@ -11,7 +11,7 @@ use crate::time::{Instant, LAST, later};
 pub(crate) struct Table<T: ?Sized> {
     /// The number of the last move of a thread to a place. It wraps: a move that is 2^32 moves old looks new.
     pub(crate) stamp: u32,
-    /// The time at which the last wait ended. Timers that are due by this time are due. It never goes back.
+    /// The time at which the last wait ended. Timers with deadlines up to this time are due. It never goes back.
     pub(crate) wait_ended: Instant,
     /// The latest result of `Poller::now`, which rounds up: the moment at which delays begin. It never goes back.
     pub(crate) read_at: Instant,
@@ -107,7 +107,7 @@ impl<S, A> Table<[Slot<S, A>]> {
         let now = self.wait_ended;
         let Some(timer) = self.next_timer() else { return Instant::NEVER };
         let due = Instant::from_micros(timer.key.get());
-        // Zero if the deadline has passed: a clock that has gone back would have to come there a second time.
+        // Zero if the deadline has passed: a clock that has gone back would take time to reach it again.
         if due <= now { Instant::ZERO } else { due }
     }
 

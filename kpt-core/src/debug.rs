@@ -1,4 +1,4 @@
-//! `Debug` for types with few fields that could be shown, or none: those that hold hooks, tables or another poller.
+//! `Debug` for types that hold hooks, tables or another poller, and show few fields or none.
 
 use core::fmt;
 

@@ -6,7 +6,7 @@ use crate::id::ThreadId;
 use crate::source::{Interest, Kind, Readiness, Source};
 use crate::time::Instant;
 
-/// A clock, and a wait for sources. Nothing else in kpt reads a clock or sleeps.
+/// A clock, and a wait for sources. Nothing else in this crate reads a clock or sleeps.
 ///
 /// A poller finds ready sources in one of two ways. It keeps the set of sources that [`modify`](Self::modify)
 /// describes, waits for that set, and [`push`](Ready::push)es what it finds there, as a poller on epoll does. Or it

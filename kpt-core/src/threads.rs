@@ -90,8 +90,8 @@ impl<'t, S, A> Threads<'t, S, A> {
         added
     }
 
-    /// Adds a thread as [`add`](Self::add) does, but only if at least `vacant` slots remain vacant. Threads of one
-    /// purpose thereby leave room for those of another.
+    /// Adds a thread as [`add`](Self::add) does, but only if at least `vacant` slots remain vacant. This reserves slots
+    /// for threads of another purpose.
     ///
     /// # Errors
     /// The same as [`add`](Self::add); `Full` also if fewer slots would remain vacant.

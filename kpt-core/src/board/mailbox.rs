@@ -1,4 +1,4 @@
-//! Mailboxes: data in order, from interrupt handlers to a hook.
+//! Mailboxes: queues from interrupt handlers to a hook.
 
 use core::cell::RefCell;
 use core::fmt;
@@ -10,7 +10,7 @@ use heapless::Deque;
 use super::lines::Lines;
 use crate::source::Source;
 
-/// Data in order, from interrupt handlers to a hook, with a line that is set exactly while the mailbox has a value.
+/// A queue of data from interrupt handlers to a hook, with a line that is set exactly while the queue has a value.
 ///
 /// Handlers of any priority, hooks and other cores may [`post`](Self::post) and [`take`](Self::take). Each call is one
 /// critical section, in which one value is moved and the line is set or cleared. So nothing is lost, the line is never

@@ -17,7 +17,7 @@ pub trait Storage<S, A> {
     type Links: AsRef<[Link]> + AsMut<[Link]>;
     /// The bodies, one for each thread: its name, hook and argument.
     type Bodies: AsRef<[Body<S, A>]> + AsMut<[Body<S, A>]>;
-    /// The timer structure.
+    /// The timer structure: a [`Wheel`].
     type Timers: Timers;
 
     /// Returns the tables.

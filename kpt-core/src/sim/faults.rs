@@ -1,4 +1,4 @@
-//! A poller that does everything that a poller may do, also what pollers seldom do.
+//! A poller that does everything that the contract of a poller allows, including what real pollers rarely do.
 
 use heapless::Vec;
 
@@ -103,8 +103,8 @@ impl<P: Poller> Poller for Faults<P> {
     fn now(&mut self) -> Instant {
         let mut now = self.inner.now();
         if self.random.one_in(4) {
-            // The next tick of a coarse clock, which stands still until then. Rounded down, delays would begin before
-            // the call.
+            // The next tick of a coarse clock, which stands still until then. Rounding down would let delays begin
+            // before the call.
             now = Instant::from_micros(
                 now.as_micros().checked_next_multiple_of(TICK).unwrap_or(u64::MAX),
             );

@@ -1,12 +1,13 @@
-//! A world in virtual time, for tests of an application: hooks and state are unchanged, without an OS and without
-//! sleep.
+//! A simulated world in virtual time, for testing an application with its hooks and state unchanged, without an OS and
+//! without sleeping.
 //!
 //! - [`World`] is what is outside of the loop: the time, and the sources that can be read from and written to. The
 //!   application's state may hold a reference to the world, so that hooks can change it.
 //! - [`SimPoller`] is a poller on a world. When nothing is ready, it jumps to the next moment at which something is.
 //!   Time does not pass otherwise: a hook that takes time calls [`World::advance`], and a hook that leaves its source
 //!   ready and re-arms its thread is called again and again in the same microsecond.
-//! - [`Faults`] is a poller around any poller. It does everything that a poller may do, also what pollers seldom do.
+//! - [`Faults`] is a poller around any other one. It does everything that the contract of a poller allows, including
+//!   what real pollers rarely do.
 
 mod faults;
 mod map;

@@ -97,6 +97,7 @@ impl<const N: usize> World<N> {
     ///
     /// # Errors
     /// Returns [`WorldFull`] if there are `N` future changes already, or if `N` other sources have been named before.
+    /// In the first case, `source` counts as named nevertheless.
     pub fn at(&self, at: Instant, source: Source, readiness: Readiness) -> Result<(), WorldFull> {
         // Takes a place for the source now, so that the change can't fail when its moment comes.
         self.set(source, Readiness::NONE)?;

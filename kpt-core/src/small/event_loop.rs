@@ -113,8 +113,8 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
     /// Returns the error of [`Poller::wait`]. No thread is lost; `turn` may be called again.
     ///
     /// # Panics
-    /// Does not panic by itself. A panic of a hook passes through; the thread has ended, unless it was re-armed before,
-    /// and the loop can be used again.
+    /// Does not panic by itself. A panic of a hook propagates to the caller. Its thread has ended, unless it was re-armed
+    /// before, and the loop can be used again.
     pub fn turn(&mut self, state: &mut S) -> Result<Option<Exit>, P::Error> {
         let is_spent = self.run_first(state);
         if !self.is_over() && (is_spent || !self.can_skip_wait()) {
@@ -129,7 +129,7 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
     ///
     /// The steps are those of [`turn`](Self::turn), except that the wait of step 3 does not sleep, and is not skipped
     /// because of `LOOK_AFTER_HOOKS`. Between calls the poller watches nothing: the host must know which events require
-    /// a call, as a handler that sets a line does.
+    /// a call, such as an interrupt whose handler sets a line.
     ///
     /// # Errors
     /// Returns the error of [`Poller::wait`]. No thread is lost; `poll` may be called again.

@@ -19,7 +19,7 @@ use crate::time::{Instant, Period, Wide};
 pub(crate) enum Place {
     /// The slot has no thread.
     Vacant,
-    /// The slot has no thread, and never has one again: its generations are used up.
+    /// The slot has no thread, and never gets one again: its generations are used up.
     Retired,
     /// A thread whose hook runs and has cancelled the thread's source.
     GivenUp,

@@ -8,7 +8,7 @@ use crate::time::Instant;
 /// The reason why a thread was not added. Nothing has changed, and the error holds the argument.
 #[non_exhaustive]
 pub enum AddError<A> {
-    /// The loop has no vacant slot, or not as many as [`add_leaving`](crate::Threads::add_leaving) was to leave.
+    /// The loop has no vacant slot, or not as many as [`add_with_reserve`](crate::Threads::add_with_reserve) was to leave.
     Full(A),
     /// The source already has a thread of that kind. A source has at most one reader and one writer.
     Taken(A),
@@ -18,7 +18,7 @@ pub enum AddError<A> {
 #[non_exhaustive]
 pub enum AgainError<A> {
     /// The hook has called [`cancel_source`](crate::Threads::cancel_source) for the thread's own source.
-    Ended(A),
+    SourceCancelled(A),
     /// The thread is a timer without a period: it has only been armed with [`When::At`](crate::When::At).
     NoPeriod(A),
     /// The source already has another thread of that kind.
@@ -102,20 +102,22 @@ impl<A> AgainError<A> {
     /// Returns the argument of the thread that has ended.
     pub fn into_arg(self) -> A {
         match self {
-            Self::Ended(arg) | Self::NoPeriod(arg) | Self::Taken(arg) => arg,
+            Self::SourceCancelled(arg) | Self::NoPeriod(arg) | Self::Taken(arg) => arg,
         }
     }
 
     /// Returns a reference to the argument.
     pub(crate) fn arg(&self) -> &A {
         match self {
-            Self::Ended(arg) | Self::NoPeriod(arg) | Self::Taken(arg) => arg,
+            Self::SourceCancelled(arg) | Self::NoPeriod(arg) | Self::Taken(arg) => arg,
         }
     }
 
     pub(crate) fn message(&self) -> &'static str {
         match self {
-            Self::Ended(_) => "the hook has cancelled the thread's own source; add a new thread",
+            Self::SourceCancelled(_) => {
+                "the hook has cancelled the thread's own source; add a new thread"
+            }
             Self::NoPeriod(_) => "the timer has no period; re-arm it with again_when",
             Self::Taken(_) => "the source already has a thread of this kind; cancel that one first",
         }
@@ -123,7 +125,7 @@ impl<A> AgainError<A> {
 
     fn variant(&self) -> &'static str {
         match self {
-            Self::Ended(_) => "Ended",
+            Self::SourceCancelled(_) => "SourceCancelled",
             Self::NoPeriod(_) => "NoPeriod",
             Self::Taken(_) => "Taken",
         }

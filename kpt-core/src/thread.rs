@@ -105,7 +105,7 @@ impl<'t, S, A> Thread<'t, S, A> {
     /// Re-arms the thread as [`again`](Self::again) does, and reports whether that was possible.
     ///
     /// # Errors
-    /// Returns the argument; the thread has ended. The error is [`AgainError::Ended`] if the hook has called
+    /// Returns the argument; the thread has ended. The error is [`AgainError::SourceCancelled`] if the hook has called
     /// [`cancel_source`](Threads::cancel_source) for the thread's own source, and [`AgainError::NoPeriod`] if the
     /// thread is a timer that has only been armed with [`When::At`].
     pub fn try_again(mut self) -> Result<(), AgainError<A>> {
@@ -131,7 +131,7 @@ impl<'t, S, A> Thread<'t, S, A> {
     /// periods.
     ///
     /// # Errors
-    /// Returns the argument; the thread has ended. The error is [`AgainError::Ended`] if the hook has called
+    /// Returns the argument; the thread has ended. The error is [`AgainError::SourceCancelled`] if the hook has called
     /// [`cancel_source`](Threads::cancel_source) for the thread's own source, and [`AgainError::Taken`] if the source
     /// already has another thread of that kind.
     #[inline(always)]

@@ -90,20 +90,26 @@ impl<'t, S, A> Threads<'t, S, A> {
         added
     }
 
-    /// Adds a thread as [`add`](Self::add) does, but only if at least `vacant` slots remain vacant. This reserves slots
+    /// Adds a thread as [`add`](Self::add) does, but only if at least `reserve` slots remain vacant. This reserves slots
     /// for threads of another purpose.
     ///
     /// # Errors
     /// The same as [`add`](Self::add); `Full` also if fewer slots would remain vacant.
-    pub fn add_leaving(
+    pub fn add_with_reserve(
         &mut self,
-        vacant: usize,
+        reserve: usize,
         name: &'static str,
         when: When,
         hook: Hook<S, A>,
         arg: A,
     ) -> Result<ThreadId, AddError<A>> {
-        if self.vacant() <= vacant {
+        if self.vacant() <= reserve {
+            crate::log::trace!(
+                "thread {}{}: not added, as {} slots are reserved for others",
+                name,
+                self.show.shown(Some(&arg)),
+                reserve
+            );
             return Err(AddError::Full(arg));
         }
         self.add(name, when, hook, arg)

@@ -109,7 +109,7 @@ fn r07_a_source_is_released_before_its_argument_is_dropped_by_end() {
 fn r07_a_source_is_released_before_its_argument_is_dropped_when_it_is_not_rearmed() {
     each_run(|(), mut thread| {
         thread.threads().cancel_source(SOURCE);
-        assert!(matches!(thread.try_again(), Err(AgainError::Ended(_))));
+        assert!(matches!(thread.try_again(), Err(AgainError::SourceCancelled(_))));
     });
     each_run(|(), mut thread| {
         thread.threads().cancel_source(SOURCE);
@@ -117,7 +117,7 @@ fn r07_a_source_is_released_before_its_argument_is_dropped_when_it_is_not_rearme
     });
     each_run(|(), mut thread| {
         thread.threads().cancel_source(SOURCE);
-        assert!(matches!(thread.again_when(When::Now), Err(AgainError::Ended(_))));
+        assert!(matches!(thread.again_when(When::Now), Err(AgainError::SourceCancelled(_))));
     });
     each_run(|(), thread| {
         assert!(matches!(thread.again_when(When::Readable(OTHER)), Err(AgainError::Taken(_))));

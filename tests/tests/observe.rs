@@ -212,7 +212,7 @@ fn errors_read_well_and_give_arguments_back() {
             "the timer has no period; re-arm it with again_when",
         ),
         (
-            Box::new(AgainError::Ended(Opaque(1))),
+            Box::new(AgainError::SourceCancelled(Opaque(1))),
             "the hook has cancelled the thread's own source; add a new thread",
         ),
         (Box::new(Stale), "the thread has ended, or it is the running thread"),

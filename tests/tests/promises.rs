@@ -88,7 +88,7 @@ fn a_stale_id_of_the_thread_that_runs() {
             let id = thread.id();
             assert_eq!(thread.threads().cancel(id), Err(Stale));
             *state = Some(new);
-            assert!(matches!(thread.try_again(), Err(kpt_std::AgainError::Ended(1))));
+            assert!(matches!(thread.try_again(), Err(kpt_std::AgainError::SourceCancelled(1))));
         };
         kpt.threads().add_read("old", Source::new(1), give_up, 1).unwrap();
         world.set(Source::new(1), Readiness::READABLE).unwrap();

@@ -222,13 +222,13 @@ fn a_reserve_is_left_for_others() {
         let mut threads = kpt.threads();
         assert_eq!(threads.vacant(), 3);
         let now = When::Now;
-        assert!(threads.add_leaving(2, "key", now, App::note, ()).is_ok());
+        assert!(threads.add_with_reserve(2, "key", now, App::note, ()).is_ok());
         assert!(matches!(
-            threads.add_leaving(2, "key", now, App::note, ()),
+            threads.add_with_reserve(2, "key", now, App::note, ()),
             Err(AddError::Full(()))
         ));
         assert_eq!((threads.len(), threads.vacant()), (1, 2));
-        assert!(threads.add_leaving(0, "client", now, App::note, ()).is_ok());
+        assert!(threads.add_with_reserve(0, "client", now, App::note, ()).is_ok());
         assert!(threads.add("client", now, App::note, ()).is_ok());
         assert_eq!(threads.vacant(), 0);
     }

@@ -101,11 +101,11 @@ impl<'t, S, A> View<'t, S, A> {
         arg: A,
     ) -> Result<(), AgainError<A>> {
         let Some(body) = self.bodies.get_mut(index.position()) else {
-            return Err(AgainError::Ended(arg));
+            return Err(AgainError::SourceCancelled(arg));
         };
         match self.tables.again(index, body.period) {
             Again::Done => body.call = Some((hook, Cell::new(arg))),
-            Again::Ended => return Err(AgainError::Ended(arg)),
+            Again::Ended => return Err(AgainError::SourceCancelled(arg)),
             Again::NoPeriod => return Err(AgainError::NoPeriod(arg)),
         }
         Ok(())
@@ -120,10 +120,10 @@ impl<'t, S, A> View<'t, S, A> {
         arg: A,
     ) -> Result<(), AgainError<A>> {
         if self.tables.links().at(index).place == Place::GivenUp {
-            return Err(AgainError::Ended(arg));
+            return Err(AgainError::SourceCancelled(arg));
         }
         let Some(body) = self.bodies.get_mut(index.position()) else {
-            return Err(AgainError::Ended(arg));
+            return Err(AgainError::SourceCancelled(arg));
         };
         // Stored before the poller is called: if the poller panics, the argument is dropped after the thread has ended.
         body.call = Some((hook, Cell::new(arg)));

@@ -113,10 +113,10 @@ impl<S, A> View<'_, S, A> {
     ) -> Result<(), AgainError<A>> {
         let (stamp, now) = (self.table.next_stamp(), self.table.wait_ended);
         let Some(slot) = self.table.slots.get_mut(index.position()) else {
-            return Err(AgainError::Ended(arg));
+            return Err(AgainError::SourceCancelled(arg));
         };
         if slot.place == Place::GivenUp {
-            return Err(AgainError::Ended(arg));
+            return Err(AgainError::SourceCancelled(arg));
         }
         if slot.kind == Kind::Timer {
             if slot.period.is_none() {
@@ -141,13 +141,13 @@ impl<S, A> View<'_, S, A> {
         arg: A,
     ) -> Result<(), AgainError<A>> {
         if self.table.slots.get(index.position()).is_none_or(|slot| slot.place == Place::GivenUp) {
-            return Err(AgainError::Ended(arg));
+            return Err(AgainError::SourceCancelled(arg));
         }
         if self.is_taken(request, value, Place::Timer) {
             return Err(AgainError::Taken(arg));
         }
         let Some(slot) = self.arm(index, request, value) else {
-            return Err(AgainError::Ended(arg));
+            return Err(AgainError::SourceCancelled(arg));
         };
         slot.call = Some((hook, Cell::new(arg)));
         Ok(())

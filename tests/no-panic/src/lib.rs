@@ -226,8 +226,9 @@ fn use_threads<'a>(threads: &mut Threads<'_, State<'a>, u32>, state: &mut State<
     {
         let _ = write!(Sink, "{error} {error:?}");
     }
-    let leaving = threads.add_leaving(unknown() as usize, "leaving", unknown_when(), hook, 5);
-    seen(leaving.map_or_else(|error| u64::from(error.into_arg()), ThreadId::to_raw));
+    let reserved =
+        threads.add_with_reserve(unknown() as usize, "reserved", unknown_when(), hook, 5);
+    seen(reserved.map_or_else(|error| u64::from(error.into_arg()), ThreadId::to_raw));
     seen(threads.vacant() as u64 ^ threads.turn_time().as_micros());
     let cancelled = threads.cancel_source(source);
     seen(u64::from(cancelled.reader.unwrap_or(0) ^ cancelled.writer.unwrap_or(0)));

@@ -277,7 +277,7 @@ impl<'o> Stage<'o> {
     fn note_again(&self, tag: u32, when: Option<When>, again: Result<(), AgainError<Arg<'o>>>) {
         let event = match again {
             Ok(()) => Event::Again(tag, Again::Done(when)),
-            Err(AgainError::Ended(arg)) => Event::Again(arg.tag, Again::Ended),
+            Err(AgainError::SourceCancelled(arg)) => Event::Again(arg.tag, Again::Ended),
             Err(AgainError::NoPeriod(arg)) => Event::Again(arg.tag, Again::NoPeriod),
             Err(AgainError::Taken(arg)) => Event::Again(arg.tag, Again::Taken),
             Err(error) => unreachable!("{error}"),

@@ -14,6 +14,10 @@ use crate::poller::{SOURCE, Trivial};
 /// As kpt-std has it, but for the poller.
 type Loop<S> = kpt_std::kpt_core::large::EventLoop<Trivial, S, u32, HeapStorage<S, u32>>;
 
+fn new_loop<S>(threads: usize) -> Loop<S> {
+    Loop::with_storage(Trivial::default(), HeapStorage::new(threads).expect("there is memory"))
+}
+
 /// How often hooks are to be called.
 struct Count {
     left: usize,
@@ -35,7 +39,7 @@ const IDLE: Hook<(), u32> = |_, _| {};
 
 /// A loop with pending timers, and random numbers for more.
 fn pending(timers: usize) -> (Loop<()>, Vec<ThreadId>, Random) {
-    let mut kpt = Loop::with_capacity(timers);
+    let mut kpt = new_loop(timers);
     let mut random = Random::new();
     let mut threads = kpt.threads();
     let ids = (0..timers)
@@ -74,7 +78,7 @@ pub fn reschedule(timers: usize, times: usize) {
 
 /// Runs execute threads that re-arm themselves.
 pub fn execute_again(width: usize, times: usize) {
-    let mut kpt = Loop::with_capacity(width);
+    let mut kpt = new_loop(width);
     for _ in 0..width {
         kpt.threads().add_execute("ring", Count::step, 0).expect("room for all");
     }
@@ -92,7 +96,7 @@ pub fn fixed_execute_again(width: usize, times: usize) {
 
 /// Runs a reader that re-arms itself: a whole turn, with a wait that finds it.
 pub fn read_again(_width: usize, times: usize) {
-    let mut kpt = Loop::with_capacity(1);
+    let mut kpt = new_loop(1);
     kpt.threads().add_read("reader", SOURCE, Count::step, 0).expect("room for one");
     let _ = kpt.run(&mut Count { left: times });
 }
@@ -122,7 +126,7 @@ impl kpt_std::kpt_core::poller::Waiting for Nobody {
 
 /// Runs timers that re-arm themselves, with periods of about 10 ms and each with a phase of its own.
 pub fn timer_again(timers: usize, times: usize) {
-    let mut kpt = Loop::with_capacity(timers);
+    let mut kpt = new_loop(timers);
     let mut random = Random::new();
     for _ in 0..timers {
         let period = Duration::from_micros(9_500 + random.below(1_000));

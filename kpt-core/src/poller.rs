@@ -60,6 +60,8 @@ pub trait Poller {
     ///   short and started again, by the poller or by the loop, ends no later.
     /// - MAY occasionally return before `until` without events, whether or not a source is ready. The next wait or the
     ///   one after that finds the ready source.
+    /// - MAY return a time that is earlier than that of the last look, if `until` has not come: a poller need not read
+    ///   its clock when a source has ended the wait.
     /// - MAY push a source more than once, and one that is not watched or not ready.
     /// - MAY stop watching a source for which it pushes `ERROR`. The loop calls `modify` again when a thread waits for
     ///   that source again.
@@ -97,7 +99,8 @@ pub struct HookCall {
     pub name: &'static str,
     /// The kind of event that the thread waited for.
     pub kind: Kind,
-    /// The moment since which the hook could have run: a timer's deadline; for other kinds, the end of the last wait.
+    /// The moment since which the hook could have run: a timer's deadline; for other kinds, the time that the last
+    /// wait has returned.
     pub due: Instant,
 }
 

@@ -7,6 +7,7 @@ compile_error!(
 
 mod ask;
 mod clock;
+mod epoll;
 mod event_loop;
 mod heap;
 mod log;
@@ -14,6 +15,7 @@ mod select;
 mod sys;
 mod task;
 
+pub use epoll::EpollPoller;
 pub use event_loop::{Builder, EventLoop};
 pub use heap::{HeapStorage, HostTimers};
 pub use kpt_core;

@@ -2,6 +2,8 @@
 //!
 //! Each function here is safe to call with any arguments.
 
+mod ancestry;
+mod epoll;
 mod memory;
 
 use std::io;
@@ -14,6 +16,8 @@ use libc::{c_int, c_ulong, pid_t};
 
 use crate::task::Ended;
 
+pub use ancestry::generation;
+pub use epoll::{EpollSet, Event, Timer};
 pub use memory::Pages;
 
 /// One word of a select bitmap: the kernel reads and writes whole `unsigned long`s.

@@ -8,7 +8,7 @@ fn the_unsafe_blocks_are_as_many_as_the_readme_says() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kpt-std/src");
     let mut counts = Vec::new();
     count_unsafe_blocks(&folder, &mut counts);
-    let is_in_sys = |file: &str| ["sys.rs", "memory.rs"].contains(&file);
+    let is_in_sys = |file: &str| ["sys.rs", "ancestry.rs", "epoll.rs", "memory.rs"].contains(&file);
     assert!(counts.iter().all(|(file, _)| is_in_sys(file)), "outside of sys: {counts:?}");
     let count: usize = counts.iter().map(|&(_, count)| count).sum();
     let claim = format!("`kpt-std` has {count} unsafe blocks, all in `sys`");

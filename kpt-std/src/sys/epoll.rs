@@ -1,0 +1,103 @@
+//! The kernel's sets of watched descriptors, and a timer that can be in one.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use kpt_core::Instant;
+use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, c_int};
+
+use super::check;
+
+/// What was found on a descriptor, and the number that it was added with.
+pub type Event = libc::epoll_event;
+
+/// More seconds than any clock of Linux gets to, and few enough for any kernel.
+const MOST_SECONDS: u64 = 4_000_000_000;
+
+/// A set of watched descriptors.
+pub struct EpollSet(OwnedFd);
+
+impl EpollSet {
+    /// Returns an empty set. A program that this process becomes does not have it, a forked process does.
+    pub fn new() -> io::Result<Self> {
+        // SAFETY: the call takes a number and no pointer. What it returns, unless it fails, is a new descriptor, which
+        // has no other owner.
+        unsafe { Ok(Self(OwnedFd::from_raw_fd(check(libc::epoll_create1(libc::EPOLL_CLOEXEC))?))) }
+    }
+
+    pub fn add(&self, descriptor: RawFd, events: c_int, data: u64) -> io::Result<()> {
+        self.control(EPOLL_CTL_ADD, descriptor, events, data)
+    }
+
+    pub fn modify(&self, descriptor: RawFd, events: c_int, data: u64) -> io::Result<()> {
+        self.control(EPOLL_CTL_MOD, descriptor, events, data)
+    }
+
+    pub fn remove(&self, descriptor: RawFd) -> io::Result<()> {
+        self.control(EPOLL_CTL_DEL, descriptor, 0, 0)
+    }
+
+    fn control(&self, what: c_int, descriptor: RawFd, events: c_int, u64: u64) -> io::Result<()> {
+        let mut event = Event { events: events.cast_unsigned(), u64 };
+        // SAFETY: `event` is a valid epoll_event, borrowed until the call returns, which only reads it. Any other
+        // number is an error if it is not one of a descriptor that can be in the set.
+        let result = unsafe { libc::epoll_ctl(self.0.as_raw_fd(), what, descriptor, &mut event) };
+        check(result).map(drop)
+    }
+
+    /// Waits until something is ready, or only looks; writes what is ready to `events`, and returns how many it has
+    /// written. What there is no room for comes first in the next call.
+    pub fn wait(&self, events: &mut [Event], may_sleep: bool) -> io::Result<usize> {
+        let room = c_int::try_from(events.len()).unwrap_or(c_int::MAX);
+        let timeout = if may_sleep { -1 } else { 0 };
+        // SAFETY: the kernel writes at most `room` events, which the slice has; it is borrowed until the call returns.
+        let count =
+            unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), room, timeout) };
+        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    }
+}
+
+impl AsFd for EpollSet {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// A timer on the monotonic clock, readable from the moment for which it is set.
+pub struct Timer(OwnedFd);
+
+impl Timer {
+    /// Returns one that is not set.
+    pub fn new() -> io::Result<Self> {
+        let flags = libc::TFD_CLOEXEC | libc::TFD_NONBLOCK;
+        // SAFETY: the call takes numbers and no pointer. What it returns, unless it fails, is a new descriptor, which has
+        // no other owner.
+        unsafe {
+            let timer = check(libc::timerfd_create(libc::CLOCK_MONOTONIC, flags))?;
+            Ok(Self(OwnedFd::from_raw_fd(timer)))
+        }
+    }
+
+    /// Sets it for that moment, which may be over, in place of the one before.
+    pub fn set(&self, moment: Instant) -> io::Result<()> {
+        // At 0 it would be off.
+        let micros = moment.as_micros().max(1);
+        let seconds = (micros / 1_000_000).min(MOST_SECONDS);
+        let it_value = libc::timespec {
+            tv_sec: libc::time_t::try_from(seconds).unwrap_or(libc::time_t::MAX),
+            // Below a billion.
+            tv_nsec: (micros % 1_000_000 * 1_000) as _,
+        };
+        let it_interval = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        let once = libc::itimerspec { it_interval, it_value };
+        let (timer, flags) = (self.0.as_raw_fd(), libc::TFD_TIMER_ABSTIME);
+        // SAFETY: `once` is valid and borrowed until the call returns; the old setting is not asked for.
+        check(unsafe { libc::timerfd_settime(timer, flags, &once, std::ptr::null_mut()) }).map(drop)
+    }
+}
+
+impl AsFd for Timer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -111,6 +111,7 @@ pub mod counter;
 pub mod loops;
 pub mod pollers;
 pub mod process;
+pub mod real;
 pub mod rigs;
 pub mod scenario;
 pub mod sys;

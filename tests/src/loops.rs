@@ -6,7 +6,9 @@ use kpt_core::large::{Body, EventLoop, Link, Parts, Storage, Wheel};
 use kpt_core::poller::Poller;
 use kpt_core::sim::{Idle, SimPoller, World};
 use kpt_core::{Exit, FixedLoop, Next, Readiness, Thread, Threads};
-use kpt_std::{HostTimers, SelectPoller, Tasks};
+use kpt_std::{HostTimers, Tasks};
+
+use crate::real::Real;
 
 /// What happened, in order.
 pub type Trace = Vec<&'static str>;
@@ -166,9 +168,9 @@ pub fn sim_loop<'w, S: 'w, A: 'w>(
     any_loop(SimPoller::new(world), threads, shape)
 }
 
-/// A loop of that shape for `threads` threads on this machine, with the poller of [`kpt_std::EventLoop`].
-pub fn real_loop<'p, S: 'p, A: 'p>(threads: usize, shape: Shape) -> BoxedLoop<'p, S, A, Error> {
-    any_loop(Tasks::new(SelectPoller::new()), threads, shape)
+/// A loop for `threads` threads on this machine, with tasks as [`kpt_std::EventLoop`] has them.
+pub fn real_loop<'p, S: 'p, A: 'p>(threads: usize, real: Real) -> BoxedLoop<'p, S, A, Error> {
+    any_loop(Tasks::new(real.backend.poller()), threads, real.shape)
 }
 
 /// A boxed loop of that shape for `threads` threads on that poller.

@@ -6,13 +6,13 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::chance::{is_checked, is_deep};
-use crate::loops::Shape;
+use crate::real::Real;
 use crate::sys;
 
 /// Tells a test that it is in its own process, by its name.
 const OWN_PROCESS: &str = "KPT_TESTS_OWN_PROCESS";
 
-/// Tells a test in its own process which loop it is for, by its number.
+/// Tells a test in its own process which loop and poller it is for, by its number.
 const LOOP: &str = "KPT_TESTS_LOOP";
 
 /// After so long a process hangs, on however slow a machine.
@@ -50,16 +50,24 @@ pub fn in_own_process_with(name: &str, prepare: impl FnOnce(&mut Command), test:
     );
 }
 
-/// The same for a loop of each kind, in a process each.
+/// The same for a loop of each kind on each poller, in a process each.
 ///
 /// # Panics
 /// See [`in_own_process`].
-pub fn both_in_own_process(name: &str, test: impl Fn(Shape)) {
-    for (number, shape) in Shape::both().enumerate() {
+pub fn all_in_own_process(name: &str, test: impl Fn(Real)) {
+    these_in_own_process(name, Real::all().collect(), &test);
+}
+
+/// The same for some of them.
+///
+/// # Panics
+/// See [`in_own_process`].
+pub fn these_in_own_process(name: &str, these: Vec<Real>, test: &dyn Fn(Real)) {
+    for (number, real) in these.into_iter().enumerate() {
         let number = number.to_string();
         let is_other = std::env::var(LOOP).is_ok_and(|other| other != number);
         if !is_other {
-            in_own_process_with(name, |command| _ = command.env(LOOP, number), || test(shape));
+            in_own_process_with(name, |command| _ = command.env(LOOP, number), || test(real));
         }
     }
 }

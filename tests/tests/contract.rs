@@ -1,10 +1,11 @@
 //! The contract of pollers, for each poller there is, and for each with faults around it.
 
 use kpt_core::sim::{Faults, SimPoller, World};
-use kpt_std::{SelectPoller, Source, Tasks};
+use kpt_std::{Source, Tasks};
 use kpt_tests::bench::Machine;
 use kpt_tests::pollers::{Calls, Counting};
 use kpt_tests::process::in_own_process;
+use kpt_tests::real::Backend;
 use kpt_tests::rigs::{Interrupts, Simulated, Sockets};
 use kpt_tests::{contract, wrapper};
 
@@ -24,18 +25,22 @@ fn the_simulator_with_faults_keeps_the_contract() {
 }
 
 #[test]
-fn select_keeps_the_contract() {
-    in_own_process("select_keeps_the_contract", || {
-        contract::check(&mut Sockets::new(SelectPoller::new(), unwatchable()));
+fn select_and_epoll_keep_the_contract() {
+    in_own_process("select_and_epoll_keep_the_contract", || {
+        for backend in Backend::both() {
+            contract::check(&mut Sockets::new(backend.poller(), unwatchable()));
+        }
     });
 }
 
 #[test]
-fn select_with_faults_keeps_the_contract() {
-    in_own_process("select_with_faults_keeps_the_contract", || {
-        for seed in 0..10 {
-            let poller = Faults::new(SelectPoller::new(), seed);
-            contract::check(&mut Sockets::new(poller, unwatchable()));
+fn select_and_epoll_with_faults_keep_the_contract() {
+    in_own_process("select_and_epoll_with_faults_keep_the_contract", || {
+        for backend in Backend::both() {
+            for seed in 0..10 {
+                let poller = Faults::new(backend.poller(), seed);
+                contract::check(&mut Sockets::new(poller, unwatchable()));
+            }
         }
     });
 }
@@ -46,12 +51,14 @@ fn tasks_keep_the_contract_of_what_they_are_around() {
     in_own_process("tasks_keep_the_contract_of_what_they_are_around", || {
         let world = World::new();
         contract::check(&mut Simulated::new(&world, Tasks::new(SimPoller::new(&world))));
-        contract::check(&mut Sockets::new(Tasks::new(SelectPoller::new()), unwatchable()));
-        for seed in 0..10 {
-            let poller = Faults::new(Tasks::new(SelectPoller::new()), seed);
-            contract::check(&mut Sockets::new(poller, unwatchable()));
-            let poller = Tasks::new(Faults::new(SelectPoller::new(), seed));
-            contract::check(&mut Sockets::new(poller, unwatchable()));
+        for backend in Backend::both() {
+            contract::check(&mut Sockets::new(Tasks::new(backend.poller()), unwatchable()));
+            for seed in 0..10 {
+                let poller = Faults::new(Tasks::new(backend.poller()), seed);
+                contract::check(&mut Sockets::new(poller, unwatchable()));
+                let poller = Tasks::new(Faults::new(backend.poller(), seed));
+                contract::check(&mut Sockets::new(poller, unwatchable()));
+            }
         }
     });
 }

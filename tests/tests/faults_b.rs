@@ -11,7 +11,8 @@ use kpt_std::{
     AddError, EventLoop, Exit, Readiness, Source, Stale, Thread, ThreadId, When, source,
 };
 use kpt_tests::loops::{Shape, Trace, real_loop, sim_loop};
-use kpt_tests::process::{both_in_own_process, in_own_process};
+use kpt_tests::process::{all_in_own_process, in_own_process};
+use kpt_tests::real::Real;
 use kpt_tests::sys;
 use kpt_tests::time::millis;
 use kpt_tests::wall_clock::with_wall_clock_step;
@@ -20,13 +21,13 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 #[test]
 fn b02_the_last_timer_is_cancelled() {
-    both_in_own_process("b02_the_last_timer_is_cancelled", |shape| {
-        let mut kpt = real_loop(2, shape);
+    all_in_own_process("b02_the_last_timer_is_cancelled", |real| {
+        let mut kpt = real_loop(2, real);
         let timer = kpt.threads().add_timer("never", HOUR, |_, _| {}, 7).unwrap();
         assert_eq!(kpt.threads().cancel(timer), Ok(7));
         assert_eq!(kpt.run(&mut ()).unwrap(), Exit::Empty);
 
-        let mut kpt = real_loop::<Option<ThreadId>, u8>(2, shape);
+        let mut kpt = real_loop::<Option<ThreadId>, u8>(2, real);
         let mut timer = kpt.threads().add_timer("never", HOUR, |_, _| {}, 7).ok();
         let cancel = |timer: &mut Option<ThreadId>, mut thread: Thread<Option<ThreadId>, u8>| {
             assert_eq!(thread.threads().cancel(timer.unwrap()), Ok(7));
@@ -113,10 +114,10 @@ fn b05_a_timer_of_zero_that_readds_itself() {
 }
 
 fn starve_a_reader(when: When, hook: kpt_std::Hook<Busy>) {
-    for shape in Shape::both() {
+    for real in Real::all() {
         let (reader, mut writer) = UnixStream::pair().unwrap();
         writer.write_all(b"x").unwrap();
-        let mut kpt = real_loop(2, shape);
+        let mut kpt = real_loop(2, real);
         kpt.threads().add("busy", when, hook, ()).unwrap();
         kpt.threads().add_read("reader", source(&reader), Busy::on_readable, ()).unwrap();
         let mut state = Busy::default();
@@ -127,9 +128,9 @@ fn starve_a_reader(when: When, hook: kpt_std::Hook<Busy>) {
 
 #[test]
 fn b06_dump_of_every_kind() {
-    for shape in Shape::both() {
+    for real in Real::all() {
         let (a, b) = UnixStream::pair().unwrap();
-        let mut kpt = real_loop(8, shape);
+        let mut kpt = real_loop(8, real);
         let mut threads = kpt.threads();
         threads.add_timer("a timer", HOUR, |_: &mut (), _| {}, ()).unwrap();
         threads.add("a moment", When::At(kpt_std::Instant::NEVER), |_, _| {}, ()).unwrap();
@@ -166,13 +167,13 @@ fn b07_wall_clock_step() {
 /// A closed one, and one that C's select can't take, next to one that is served.
 #[test]
 fn b08_bad_descriptors_stop_nobody() {
-    both_in_own_process("b08_bad_descriptors_stop_nobody", |shape| {
+    all_in_own_process("b08_bad_descriptors_stop_nobody", |real| {
         sys::set_descriptor_limit(4_096).unwrap();
         let (high, mut writer) = UnixStream::pair().unwrap();
         let high = sys::duplicate_from(&high, 1_500).unwrap();
         let (closed, _other) = UnixStream::pair().unwrap();
         writer.write_all(b"x").unwrap();
-        let mut kpt = real_loop::<Trace, ()>(4, shape);
+        let mut kpt = real_loop::<Trace, ()>(4, real);
         let mut threads = kpt.threads();
         let on_closed = |trace: &mut Trace, thread: Thread<Trace>| {
             assert!(thread.readiness().is_error());
@@ -207,9 +208,9 @@ fn b09_a_handle_kept_too_long() {
 
 #[test]
 fn b18_cancel_by_number_what_was_added_as_a_socket() {
-    for shape in Shape::both() {
+    for real in Real::all() {
         let (socket, _other) = UnixStream::pair().unwrap();
-        let mut kpt = real_loop::<(), u8>(2, shape);
+        let mut kpt = real_loop::<(), u8>(2, real);
         kpt.threads().add_read("reader", source(&socket), |_, _| {}, 1).unwrap();
         kpt.threads().add_write("writer", source(&socket), |_, _| {}, 2).unwrap();
         let number = Source::new(u32::try_from(socket.as_raw_fd()).unwrap());
@@ -329,11 +330,11 @@ impl Reuse {
 
 #[test]
 fn b23_readiness_of_a_reused_number() {
-    both_in_own_process("b23_readiness_of_a_reused_number", |shape| {
+    all_in_own_process("b23_readiness_of_a_reused_number", |real| {
         let (trigger, _other) = UnixStream::pair().unwrap();
         let (mut writer, old) = UnixStream::pair().unwrap();
         writer.write_all(b"x").unwrap();
-        let mut kpt = real_loop(4, shape);
+        let mut kpt = real_loop(4, real);
         kpt.threads().add_read("old", source(&old), Reuse::on_old, ()).unwrap();
         kpt.threads().add_write("writer", source(&trigger), Reuse::on_writable, ()).unwrap();
         let mut state = Reuse { old: Some(old), trigger, new: None, trace: Trace::new() };

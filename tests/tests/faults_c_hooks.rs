@@ -7,6 +7,7 @@ use std::rc::Rc;
 use kpt_core::sim::World;
 use kpt_std::{AgainError, Exit, Instant, Readiness, Source, Stale, Thread, When};
 use kpt_tests::loops::{Shape, Trace, real_loop, sim_loop};
+use kpt_tests::real::Real;
 use kpt_tests::time::millis;
 
 const READABLE: Readiness = Readiness::READABLE;
@@ -200,11 +201,11 @@ fn c11_every_argument_is_dropped_once() {
 /// `C11` on a real loop: descriptors in arguments are closed with their threads.
 #[test]
 fn c11_descriptors_in_arguments() {
-    for shape in Shape::both() {
+    for real in Real::all() {
         use std::io::Read;
         use std::os::unix::net::UnixStream;
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let mut kpt = real_loop::<(), UnixStream>(1, shape);
+        let mut kpt = real_loop::<(), UnixStream>(1, real);
         let source = kpt_std::source(&ours);
         kpt.threads().add_write("writer", source, |(), _| {}, ours).unwrap();
         assert_eq!(kpt.run(&mut ()).unwrap(), Exit::Empty);

@@ -9,13 +9,13 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use kpt_core::sim::World;
 use kpt_std::{Exit, Readiness, Source, Thread, source};
 use kpt_tests::loops::{Ran, Shape, Trace, real_loop, record, sim_loop};
-use kpt_tests::process::both_in_own_process;
+use kpt_tests::process::all_in_own_process;
 use kpt_tests::rigs::{drain, fill, pair};
 
 /// Somebody else was faster, or the datagram was none: the hook takes "would block" as nothing and waits on.
 #[test]
 fn f07_spurious_readiness() {
-    both_in_own_process("f07_spurious_readiness", |shape| {
+    all_in_own_process("f07_spurious_readiness", |real| {
         struct State {
             ours: UnixDatagram,
             theirs: UnixDatagram,
@@ -25,7 +25,7 @@ fn f07_spurious_readiness() {
         let (ours, theirs) = UnixDatagram::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         let thief = ours.try_clone().unwrap();
-        let mut kpt = real_loop::<State, ()>(4, shape);
+        let mut kpt = real_loop::<State, ()>(4, real);
         // Both numbers are the same socket: whoever comes second finds nothing.
         let on_readable = |state: &mut State, thread: Thread<State>| {
             match state.ours.recv(&mut [0; 8]) {
@@ -49,10 +49,10 @@ fn f07_spurious_readiness() {
 /// The other side goes: reader and writer both get to know, and once.
 #[test]
 fn f08_hang_up() {
-    both_in_own_process("f08_hang_up", |shape| {
+    all_in_own_process("f08_hang_up", |real| {
         let (ours, theirs) = pair();
         fill(&ours);
-        let mut kpt = real_loop::<Ran, ()>(4, shape);
+        let mut kpt = real_loop::<Ran, ()>(4, real);
         kpt.threads().add_read("reader", source(&ours), record, ()).unwrap();
         kpt.threads().add_write("writer", source(&ours), record, ()).unwrap();
         drop(theirs);
@@ -99,7 +99,7 @@ fn f08_hang_up_and_nothing_else() {
 /// After a half-close, the reader sees the end and the writer goes on.
 #[test]
 fn f09_half_close() {
-    both_in_own_process("f09_half_close", |shape| {
+    all_in_own_process("f09_half_close", |real| {
         struct State {
             ours: UnixStream,
             theirs: UnixStream,
@@ -108,7 +108,7 @@ fn f09_half_close() {
         }
         let (ours, theirs) = pair();
         theirs.shutdown(Shutdown::Write).unwrap();
-        let mut kpt = real_loop::<State, ()>(4, shape);
+        let mut kpt = real_loop::<State, ()>(4, real);
         let on_end = |state: &mut State, _: Thread<State>| {
             assert_eq!(state.ours.read(&mut [0]).unwrap(), 0);
             state.is_at_end = true;
@@ -132,10 +132,10 @@ fn f09_half_close() {
 /// Closed with unread input, the other side reports a reset, as a value, to whoever waits for it.
 #[test]
 fn f09_close_with_unread_data() {
-    both_in_own_process("f09_close_with_unread_data", |shape| {
+    all_in_own_process("f09_close_with_unread_data", |real| {
         let (ours, theirs) = pair();
         (&ours).write_all(b"unread").unwrap();
-        let mut kpt = real_loop::<(UnixStream, bool), ()>(4, shape);
+        let mut kpt = real_loop::<(UnixStream, bool), ()>(4, real);
         let on_reset = |state: &mut (UnixStream, bool), _: Thread<(UnixStream, bool)>| {
             let error = state.0.read(&mut [0]).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::ConnectionReset);
@@ -151,9 +151,9 @@ fn f09_close_with_unread_data() {
 
 #[test]
 fn f12_write_to_a_closed_pipe() {
-    both_in_own_process("f12_write_to_a_closed_pipe", |shape| {
+    all_in_own_process("f12_write_to_a_closed_pipe", |real| {
         let (reader, writer) = std::io::pipe().unwrap();
-        let mut kpt = real_loop::<(File, bool), ()>(4, shape);
+        let mut kpt = real_loop::<(File, bool), ()>(4, real);
         let on_writable = |state: &mut (File, bool), _: Thread<(File, bool)>| {
             // A Rust program ignores SIGPIPE, so this is a value and not the end of the process.
             let error = state.0.write_all(b"x").unwrap_err();

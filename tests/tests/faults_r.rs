@@ -11,10 +11,11 @@ use kpt_core::{
     Interest, Next,
     poller::{Poller, Ready, Unwatchable},
 };
-use kpt_std::{Exit, Instant, Readiness, SelectPoller, Source, Tasks, Thread, When, source};
+use kpt_std::{Exit, Instant, Readiness, Source, Tasks, Thread, When, source};
 use kpt_tests::bench::Machine;
 use kpt_tests::loops::{AnyLoop, BoxedLoop, Shape, any_loop, sim_loop};
 use kpt_tests::pollers::{Calls, Counting};
+use kpt_tests::real::{Backend, Real};
 use kpt_tests::rigs::{drain, pair};
 use kpt_tests::sys;
 use kpt_tests::time::millis;
@@ -72,9 +73,10 @@ fn add_timers_of_zero<E: core::fmt::Debug>(kpt: &mut dyn AnyLoop<u32, (), Error 
 
 #[test]
 fn r01_a_delay_of_zero_does_not_sleep() {
-    for shape in Shape::all() {
+    for (shape, backend) in Shape::all().flat_map(|shape| Backend::both().map(move |b| (shape, b)))
+    {
         let waits = Rc::default();
-        let poller = Recorder { inner: SelectPoller::new(), waits: Rc::clone(&waits) };
+        let poller = Recorder { inner: backend.poller(), waits: Rc::clone(&waits) };
         let mut kpt = any_loop(poller, 4, shape);
         add_timers_of_zero(&mut *kpt);
         let mut runs = 0;
@@ -357,7 +359,7 @@ fn r12_poll_returns_without_sleeping_and_says_when_on_a_board() {
 }
 
 #[test]
-fn r12_poll_returns_without_sleeping_and_says_when_on_select() {
+fn r12_poll_returns_without_sleeping_and_says_when_on_this_machine() {
     fn check<P: Poller<Error: core::fmt::Debug>>(poller: P, shape: Shape, patience: u32) {
         let (ours, mut theirs) = pair();
         let source = source(&ours);
@@ -371,11 +373,11 @@ fn r12_poll_returns_without_sleeping_and_says_when_on_select() {
         // A page of the program may have to be fetched for the first time.
         assert!(slept <= 2, "slept {slept} times");
     }
-    for shape in Shape::both() {
-        check(SelectPoller::new(), shape, 1);
-        check(Tasks::new(SelectPoller::new()), shape, 1);
-        check(Faults::new(SelectPoller::new(), 1), shape, VAGUE);
-        check(Faults::new(Tasks::new(SelectPoller::new()), 2), shape, VAGUE);
-        check(Tasks::new(Faults::new(SelectPoller::new(), 3)), shape, VAGUE);
+    for Real { shape, backend } in Real::all() {
+        check(backend.poller(), shape, 1);
+        check(Tasks::new(backend.poller()), shape, 1);
+        check(Faults::new(backend.poller(), 1), shape, VAGUE);
+        check(Faults::new(Tasks::new(backend.poller()), 2), shape, VAGUE);
+        check(Tasks::new(Faults::new(backend.poller(), 3)), shape, VAGUE);
     }
 }

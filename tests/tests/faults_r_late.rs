@@ -10,6 +10,7 @@ use kpt_core::board::{Board, LinePoller, Lines};
 use kpt_std::{Exit, Instant, Source, Thread, When, source};
 use kpt_tests::loops::{Shape, Trace, any_loop, real_loop};
 use kpt_tests::process::{command, is_own_process};
+use kpt_tests::real::Real;
 use kpt_tests::rigs::pair;
 
 fn note(trace: &mut Trace, thread: Thread<Trace>) {
@@ -34,9 +35,9 @@ fn r18_what_came_before_a_deadline_is_served_before_its_timer_on_select() {
         let Ok(output) = strace else { return println!("SKIPPED: there is no strace") };
         return assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     }
-    for shape in Shape::both() {
+    for real in Real::all() {
         let ((first, mut to_first), (second, mut to_second)) = (pair(), pair());
-        let mut kpt = real_loop::<Trace, ()>(4, shape);
+        let mut kpt = real_loop::<Trace, ()>(4, real);
         let mut trace = Trace::new();
         kpt.threads().add_read("first", source(&first), note, ()).unwrap();
         kpt.threads().add_read("second", source(&second), note, ()).unwrap();

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use kpt_std::{EventLoop, Exit, SelectPoller, Thread};
-use kpt_tests::loops::{Shape, any_loop, real_loop};
+use kpt_std::{EventLoop, Exit, Thread};
+use kpt_tests::loops::{any_loop, real_loop};
 use kpt_tests::pollers::{Calls, Counting};
-use kpt_tests::process::{both_in_own_process, command, is_own_process, wait_or_kill};
+use kpt_tests::process::{all_in_own_process, command, is_own_process, wait_or_kill};
+use kpt_tests::real::Real;
 use kpt_tests::sys;
 use kpt_tests::time::{micros, millis};
 use kpt_tests::wall_clock::with_wall_clock_step;
@@ -23,14 +24,14 @@ fn t01_wall_clock_step() {
     });
 }
 
-/// The process is stopped while its timers become due: once in each kind of loop.
+/// The process is stopped while its timers become due: once in each kind of loop on each poller.
 #[test]
 fn t02_a_stopped_process() {
     const NAME: &str = "t02_a_stopped_process";
     if !is_own_process(NAME) {
         let child = command(NAME).spawn().unwrap();
         let pid = child.id();
-        for _ in Shape::both() {
+        for _ in Real::all() {
             sys::wait_until_stopped(pid).unwrap();
             // Time that passes is what this is about.
             std::thread::sleep(millis(30));
@@ -41,8 +42,8 @@ fn t02_a_stopped_process() {
         assert!(output.status.success() && text.contains("1 passed"), "{text}");
         return;
     }
-    for shape in Shape::both() {
-        let mut kpt = real_loop(8, shape);
+    for real in Real::all() {
+        let mut kpt = real_loop(8, real);
         let record = |ran: &mut Vec<u64>, thread: Thread<Vec<u64>, u64>| ran.push(thread.arg);
         for delay in [20, 5, 15, 10] {
             kpt.threads().add_timer("once", millis(delay), record, delay).unwrap();
@@ -57,10 +58,10 @@ fn t02_a_stopped_process() {
 /// The timeout is neither rounded down to nothing, which spins, nor cut short.
 #[test]
 fn t12_timeouts_of_less_than_a_millisecond() {
-    both_in_own_process("t12_timeouts_of_less_than_a_millisecond", |shape| {
+    all_in_own_process("t12_timeouts_of_less_than_a_millisecond", |real| {
         let calls = Calls::default();
-        let poller: Counting<_> = Counting::new(SelectPoller::new(), &calls);
-        let mut kpt = any_loop(poller, 1, shape);
+        let poller: Counting<_> = Counting::new(real.backend.poller(), &calls);
+        let mut kpt = any_loop(poller, 1, real.shape);
         let start = Instant::now();
         let again = |runs: &mut u32, thread: Thread<u32>| {
             *runs += 1;
@@ -83,10 +84,10 @@ fn t12_timeouts_of_less_than_a_millisecond() {
 /// Days, weeks and ages: no error, no wake-up, nothing early.
 #[test]
 fn t13_timeouts_too_long_for_the_system() {
-    both_in_own_process("t13_timeouts_too_long_for_the_system", |shape| {
+    all_in_own_process("t13_timeouts_too_long_for_the_system", |real| {
         let calls = Calls::default();
-        let poller: Counting<_> = Counting::new(SelectPoller::new(), &calls);
-        let mut kpt = any_loop(poller, 16, shape);
+        let poller: Counting<_> = Counting::new(real.backend.poller(), &calls);
+        let mut kpt = any_loop(poller, 16, real.shape);
         let (reader, writer) = std::io::pipe().unwrap();
         let day = 86_400_000;
         for days in [25, 50, 365, 365_000, 365_000_000] {

@@ -8,21 +8,22 @@ use kpt_core::sim::World;
 use kpt_std::{AddError, Exit, Hook, Thread, Threads, source};
 use kpt_tests::chance::Chance;
 use kpt_tests::loops::{Shape, Trace, real_loop, sim_loop};
-use kpt_tests::process::both_in_own_process;
+use kpt_tests::process::all_in_own_process;
+use kpt_tests::real::Real;
 use kpt_tests::time::millis;
 
 #[test]
 fn example_1_one_timer() {
-    both_in_own_process("example_1_one_timer", |shape| {
+    all_in_own_process("example_1_one_timer", |real| {
         let world = World::new();
-        let mut kpt = sim_loop::<Trace, _>(&world, 4, shape);
+        let mut kpt = sim_loop::<Trace, _>(&world, 4, real.shape);
         let note = |trace: &mut Trace, _: Thread<Trace>| trace.push("timer");
         kpt.threads().add_timer("timer", millis(2_000), note, ()).unwrap();
         let mut trace = Trace::new();
         assert_eq!(kpt.run_verified(&mut trace), Ok(Exit::Empty));
         assert_eq!((&trace[..], world.now().as_micros()), (&["timer"][..], 2_000_000));
 
-        let mut kpt = real_loop::<u32, ()>(1, shape);
+        let mut kpt = real_loop::<u32, ()>(1, real);
         let start = Instant::now();
         kpt.threads().add_timer("timer", millis(20), |runs, _| *runs += 1, ()).unwrap();
         let mut runs = 0;
@@ -59,9 +60,9 @@ impl Pipe {
 
 #[test]
 fn example_2_a_pipe() {
-    both_in_own_process("example_2_a_pipe", |shape| {
+    all_in_own_process("example_2_a_pipe", |real| {
         let mut pipe = Pipe::new();
-        let mut kpt = real_loop::<Pipe, ()>(2, shape);
+        let mut kpt = real_loop::<Pipe, ()>(2, real);
         let mut threads = kpt.threads();
         threads.add_read("reader", source(&pipe.reader), |pipe, _| pipe.receive(), ()).unwrap();
         threads.add_write("writer", source(&pipe.writer), |pipe, _| pipe.send(), ()).unwrap();
@@ -73,9 +74,9 @@ fn example_2_a_pipe() {
 /// The same for ever, until a timer cancels both by their descriptors.
 #[test]
 fn example_3_a_pipe_and_a_timer_that_ends_it() {
-    both_in_own_process("example_3_a_pipe_and_a_timer_that_ends_it", |shape| {
+    all_in_own_process("example_3_a_pipe_and_a_timer_that_ends_it", |real| {
         let mut pipe = Pipe::new();
-        let mut kpt = real_loop::<Pipe, ()>(3, shape);
+        let mut kpt = real_loop::<Pipe, ()>(3, real);
         let receive: Hook<Pipe> = |pipe, thread| {
             pipe.receive();
             thread.again();
@@ -277,10 +278,10 @@ impl Echo {
     }
 }
 
-fn echo(shape: Shape, size: usize, rounds: u32) {
+fn echo(real: Real, size: usize, rounds: u32) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = Peer::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
-    let mut kpt = real_loop::<Echo, Side>(8, shape);
+    let mut kpt = real_loop::<Echo, Side>(8, real);
     let mut state = Echo { listener, client, server: None, size, rounds };
     let mut threads = kpt.threads();
     let (listener, client) = (source(&state.listener), source(&state.client.stream));
@@ -293,10 +294,10 @@ fn echo(shape: Shape, size: usize, rounds: u32) {
 
 #[test]
 fn example_8_echo_of_small_messages() {
-    both_in_own_process("example_8_echo_of_small_messages", |shape| echo(shape, 1_024, 1_000));
+    all_in_own_process("example_8_echo_of_small_messages", |real| echo(real, 1_024, 1_000));
 }
 
 #[test]
 fn example_8_echo_of_large_messages() {
-    both_in_own_process("example_8_echo_of_large_messages", |shape| echo(shape, 1_024_009, 10));
+    all_in_own_process("example_8_echo_of_large_messages", |real| echo(real, 1_024_009, 10));
 }

@@ -1,5 +1,5 @@
 //! Hooks are portable between pollers and between loops: one source, compiled for the simulator with each kind of loop in
-//! a `static` as firmware would have it, and for select. All give the same sequence of threads and events.
+//! a `static` as firmware would have it, and for the pollers of this machine. All give the same sequence of threads and events.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use kpt_core::sim::{SimPoller, World};
 use kpt_core::{FixedLoop, Instant, Readiness, Source, Thread, When, large::LargeLoop};
-use kpt_tests::loops::{Shape, real_loop};
+use kpt_tests::loops::real_loop;
 use kpt_tests::process::in_own_process;
+use kpt_tests::real::Real;
 use static_cell::{ConstStaticCell, StaticCell};
 
 /// All that the application wants of its machine: a line that it can send on, whose other end it reads.
@@ -179,10 +180,10 @@ macro_rules! in_a_static {
     }};
 }
 
-fn on_select(shape: Shape) -> Vec<(&'static str, String)> {
+fn on_this_machine(real: Real) -> Vec<(&'static str, String)> {
     let (input, output) = UnixStream::pair().unwrap();
     input.set_nonblocking(true).unwrap();
-    let mut kpt = real_loop(8, shape);
+    let mut kpt = real_loop(8, real);
     let mut app = App::new(Sockets { input, output });
     app.start(&mut kpt.threads());
     assert_eq!(kpt.run(&mut app).unwrap(), kpt_std::Exit::Stopped);
@@ -196,8 +197,8 @@ fn hooks_are_portable_between_pollers_and_loops() {
         let last = ("end", "stops with 3 threads".to_string());
         assert_eq!((simulated.len(), simulated.last()), (15, Some(&last)));
         assert_eq!(simulated, in_a_static!(LargeLoop<SimPoller<'static>, App<SimLine>, 8, u32>));
-        for shape in Shape::both() {
-            assert_eq!(simulated, on_select(shape));
+        for real in Real::all() {
+            assert_eq!(simulated, on_this_machine(real));
         }
     });
 }

@@ -10,7 +10,7 @@ use kpt_std::{AddError, Exit, Readiness, Source, Stale, Thread, ThreadId, When, 
 use kpt_tests::chance::Chance;
 use kpt_tests::loops::{Shape, Trace, any_loop, real_loop, sim_loop};
 use kpt_tests::pollers::{Calls, Counting};
-use kpt_tests::process::both_in_own_process;
+use kpt_tests::process::all_in_own_process;
 use kpt_tests::time::millis;
 
 #[test]
@@ -101,10 +101,10 @@ fn a_stale_id_of_the_thread_that_runs() {
 
 #[test]
 fn a_dead_fd_hurts_only_its_owner() {
-    both_in_own_process("a_dead_fd_hurts_only_its_owner", |shape| {
+    all_in_own_process("a_dead_fd_hurts_only_its_owner", |real| {
         let (dead, _other) = UnixStream::pair().unwrap();
         let (sound, mut writer) = UnixStream::pair().unwrap();
-        let mut kpt = real_loop::<Trace, ()>(8, shape);
+        let mut kpt = real_loop::<Trace, ()>(8, real);
         let record = |trace: &mut Trace, thread: Thread<Trace>| {
             assert_eq!(thread.readiness().is_error(), thread.name() == "dead");
             trace.push(thread.name());
@@ -156,8 +156,8 @@ fn stop_never_waits() {
 /// And a loop that only waits for what can't come says so, where that can be known.
 #[test]
 fn an_empty_loop_returns() {
-    both_in_own_process("an_empty_loop_returns", |shape| {
-        let mut kpt = real_loop::<(), ()>(4, shape);
+    all_in_own_process("an_empty_loop_returns", |real| {
+        let mut kpt = real_loop::<(), ()>(4, real);
         assert_eq!(kpt.run(&mut ()).unwrap(), Exit::Empty);
         kpt.threads().add_execute("once", |_, _| {}, ()).unwrap();
         assert_eq!(kpt.run(&mut ()).unwrap(), Exit::Empty);
@@ -167,7 +167,7 @@ fn an_empty_loop_returns() {
         assert_eq!(kpt.run(&mut ()).unwrap(), Exit::Empty);
 
         let world = World::new();
-        let mut kpt = sim_loop::<(), _>(&world, 1, shape);
+        let mut kpt = sim_loop::<(), _>(&world, 1, real.shape);
         kpt.threads().add_read("reader", Source::new(1), |_, _| {}, ()).unwrap();
         assert_eq!(kpt.run(&mut ()), Err(Idle));
     });

@@ -8,7 +8,7 @@ use kpt_core::sim::{Faults, SimPoller, World};
 use kpt_std::{Readiness, Source, Thread, ThreadId, When, source};
 use kpt_tests::chance::Chance;
 use kpt_tests::loops::{Shape, any_loop, real_loop};
-use kpt_tests::process::both_in_own_process;
+use kpt_tests::process::all_in_own_process;
 use kpt_tests::sys::CountingAllocator;
 use kpt_tests::time::millis;
 
@@ -18,7 +18,7 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 /// From the first add to the last turn, on select: timers near and far, sockets, dump, errors.
 #[test]
 fn no_allocation() {
-    both_in_own_process("no_allocation", |shape| {
+    all_in_own_process("no_allocation", |real| {
         struct State {
             ours: UnixStream,
             theirs: UnixStream,
@@ -45,7 +45,7 @@ fn no_allocation() {
             thread.again();
         };
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let mut kpt = real_loop::<State, ()>(32, shape);
+        let mut kpt = real_loop::<State, ()>(32, real);
         let mut state = State { ours, theirs, runs: 0 };
 
         let before = CountingAllocator::count();

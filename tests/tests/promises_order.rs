@@ -7,7 +7,7 @@ use kpt_std::{Exit, Readiness, Source, Thread, When};
 use kpt_tests::chance::Chance;
 use kpt_tests::loops::{Shape, any_loop, real_loop, sim_loop};
 use kpt_tests::pollers::{Calls, Counting};
-use kpt_tests::process::both_in_own_process;
+use kpt_tests::process::all_in_own_process;
 
 const SOURCES: u64 = 6;
 
@@ -78,10 +78,10 @@ fn at_most_one_call_per_registration() {
 /// Measured from the moment of the call, on a real clock, and on one that stands still now and then.
 #[test]
 fn never_early() {
-    both_in_own_process("never_early", |shape| {
+    all_in_own_process("never_early", |real| {
         type Moments = (Instant, Duration);
-        let timers = if shape == Shape::Small { 100 } else { 500 };
-        let mut kpt = real_loop::<u32, Moments>(timers as usize, shape);
+        let timers = if real.shape == Shape::Small { 100 } else { 500 };
+        let mut kpt = real_loop::<u32, Moments>(timers as usize, real);
         let on_time = |runs: &mut u32, thread: Thread<u32, Moments>| {
             let (start, delay) = thread.arg;
             assert!(start.elapsed() >= delay, "{:?} of {delay:?}", start.elapsed());

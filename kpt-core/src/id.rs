@@ -3,6 +3,12 @@
 use core::fmt;
 use core::num::NonZeroU64;
 
+/// The bits of a generation beyond its lowest 32.
+#[cfg(all(feature = "large", target_pointer_width = "64"))]
+pub(crate) type GenerationHigh = u8;
+#[cfg(all(feature = "large", not(target_pointer_width = "64")))]
+pub(crate) type GenerationHigh = ();
+
 /// The integer behind an index: 24 of 32 bits are used on 64-bit targets, and all 16 bits elsewhere.
 #[cfg(target_pointer_width = "64")]
 type Raw = u32;
@@ -76,6 +82,20 @@ impl Generation {
         let (low, is_over) = self.low.overflowing_add(1);
         Self { low, high: self.high.wrapping_add(is_over as u8) }
     }
+
+    /// What it consists of, for a table in which both have their neighbours: by itself, it is padded to eight bytes.
+    #[cfg(feature = "large")]
+    #[inline]
+    pub(crate) const fn to_parts(self) -> (u32, u8) {
+        (self.low, self.high)
+    }
+
+    /// The one that consists of these.
+    #[cfg(feature = "large")]
+    #[inline]
+    pub(crate) const fn from_parts(low: u32, high: u8) -> Self {
+        Self { low, high }
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +121,16 @@ impl Generation {
 
     pub(crate) const fn next(self) -> Self {
         Self(self.0.wrapping_add(1))
+    }
+
+    #[cfg(feature = "large")]
+    pub(crate) const fn to_parts(self) -> (u32, ()) {
+        (self.0, ())
+    }
+
+    #[cfg(feature = "large")]
+    pub(crate) const fn from_parts(low: u32, (): ()) -> Self {
+        Self(low)
     }
 }
 

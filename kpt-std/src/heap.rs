@@ -6,9 +6,9 @@ use kpt_core::large::{Body, Link, Parts, Storage, Wheel};
 
 use crate::sys::Pages;
 
-/// The timers of a loop on a host: a wheel of 5 levels with 256 slots, which span 12.7 days before timers are kept in
-/// the far list. Its 10 KiB are there once, and a timer is moved at most five times in its life.
-pub type HostTimers = Wheel<256, 5>;
+/// The timers of a loop on a host: a wheel of 4 levels with 1,024 slots, which span 12.7 days before timers are kept in
+/// the far list. Its 32 KiB are there once, and a timer is moved at most four times in its life.
+pub type HostTimers = Wheel<1024, 4>;
 
 /// Memory for a number of threads that is known when the program runs: allocated once, 64 bytes and an argument each on
 /// a 64-bit machine. The system makes a page of it resident when the first thread in it is added;

@@ -143,7 +143,7 @@ impl Shape {
     pub const ALL: [Self; 4] = [Self::Small, Self::HOST, Self::Wheel(16, 8), Self::Wheel(2, 3)];
 
     /// The large loop as hosts have it.
-    pub const HOST: Self = Self::Wheel(256, 5);
+    pub const HOST: Self = Self::Wheel(1_024, 4);
 
     /// The loops that ship: one of each kind. Prints which one is tried, which is shown if the test fails.
     pub fn both() -> impl Iterator<Item = Self> {

@@ -140,7 +140,7 @@ fn t05_no_delay_and_the_longest() {
 
 #[test]
 fn t06_beyond_the_span() {
-    let spans = [(256, 5, 1_u64 << 40), (16, 8, 1 << 32), (2, 3, 1 << 3)];
+    let spans = [(1_024, 4, 1_u64 << 40), (16, 8, 1 << 32), (2, 3, 1 << 3)];
     for (slots, levels, span) in spans {
         let starts = [0, 1, span - 1, span, 5 * span + 3];
         let shapes = [Shape::Small, Shape::Wheel(slots, levels)];

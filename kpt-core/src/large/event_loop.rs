@@ -115,13 +115,13 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
         self.tables.settle();
         self.tables.head.begin_turn();
         self.run_all(state, Tables::next_found);
-        let mut is_spent = self.run_pending(state);
-        while is_many && !is_spent && !self.tables.head.is_over() && self.tables.can_skip_wait() {
+        let mut can_skip = self.run_pending(state);
+        while is_many && can_skip && !self.tables.head.is_over() {
             // The next turn. Only a wait finds threads ready or due, so that there are none.
             self.tables.head.begin_turn();
-            is_spent = self.run_pending(state);
+            can_skip = self.run_pending(state);
         }
-        if !self.tables.head.is_over() && (is_spent || !self.tables.can_skip_wait()) {
+        if !can_skip && !self.tables.head.is_over() {
             self.tables.wait(true)?;
             self.run_found(state);
         }
@@ -183,16 +183,16 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
     }
 
     /// Calls the hooks of the execute threads that were there when the turn began, until their budget is used up. Returns
-    /// whether it is.
+    /// whether the turn can end without asking the poller: it is not, and more are pending.
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn run_pending(&mut self, state: &mut S) -> bool {
         while let Some(index) = self.tables.next_pending() {
             self.call(state, index);
             if self.tables.is_budget_spent() {
-                return true;
+                return false;
             }
         }
-        P::LOOK_AFTER_HOOKS <= 1
+        P::LOOK_AFTER_HOOKS > 1 && self.tables.can_skip_wait()
     }
 
     fn call(&mut self, state: &mut S, index: Index) {

@@ -22,10 +22,10 @@ impl<W: Timers> Found<'_, W> {
     fn make_ready(&mut self, thread: Index, from: Place, kind: Kind) {
         let is_writer = kind == Kind::Write;
         let to = if is_writer { Place::ReadyToWrite } else { Place::ReadyToRead };
-        match from {
-            Place::ReadyToWrite | Place::ReadyToRead => {}
-            Place::Watched => self.queues.find_ready(self.links, thread, to),
-            _ => self.make_untold_ready(thread, to),
+        if from == Place::Watched {
+            self.queues.find_ready(self.links, thread, to);
+        } else if !from.is_ready() {
+            self.make_untold_ready(thread, to);
         }
     }
 

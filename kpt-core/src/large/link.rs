@@ -1,7 +1,7 @@
 //! What the tables know of a thread that does not depend on the application's types: where it is, what it waits for,
 //! and its neighbours in the lists. Lists, timers and the source table work on these alone, so their code exists once.
 
-use crate::id::{Generation, Index, ThreadId};
+use crate::id::{Generation, GenerationHigh, Index, ThreadId};
 use crate::source::{Kind, Readiness, Source};
 use crate::time::{Instant, Wide};
 
@@ -68,7 +68,11 @@ pub struct Link {
     pub(crate) previous: Option<Index>,
     /// The head of one bucket of the source table. It is lodged here, and has nothing to do with this slot's thread.
     pub(crate) bucket: Option<Index>,
-    generation: Generation,
+    /// One entry of the stack of freed slots. It is lodged here as well.
+    pub(crate) freed: Option<Index>,
+    /// The lowest 32 bits of the generation.
+    generation_low: u32,
+    generation_high: GenerationHigh,
     pub(crate) place: Place,
     pub(crate) kind: Kind,
     pub(crate) readiness: Readiness,
@@ -81,7 +85,9 @@ impl Link {
         next: None,
         previous: None,
         bucket: None,
-        generation: Generation::NONE,
+        freed: None,
+        generation_low: Generation::NONE.to_parts().0,
+        generation_high: Generation::NONE.to_parts().1,
         place: Place::Vacant,
         kind: Kind::Timer,
         readiness: Readiness::NONE,
@@ -130,13 +136,6 @@ impl Link {
         self.key = Wide::new(u64::from(Index::to_word(next)) << 32 | source);
     }
 
-    /// The last one of a list, behind that one.
-    #[inline]
-    pub(crate) fn stand_behind(&mut self, previous: Option<Index>) {
-        self.previous = previous;
-        self.next = None;
-    }
-
     #[inline]
     pub(crate) fn turn(&self) -> u32 {
         self.key.get() as u32
@@ -148,27 +147,37 @@ impl Link {
         self.key = Wide::new(u64::from(turn));
     }
 
+    #[inline]
+    fn generation(&self) -> Generation {
+        Generation::from_parts(self.generation_low, self.generation_high)
+    }
+
+    #[inline]
+    fn set_generation(&mut self, generation: Generation) {
+        (self.generation_low, self.generation_high) = generation.to_parts();
+    }
+
     /// The slot is given out once more. Only if it is not spent.
     #[inline]
     pub(crate) fn count_tenant(&mut self) {
-        self.generation = self.generation.next();
+        self.set_generation(self.generation().next());
     }
 
     /// Whether the slot has had the last of its threads.
     #[inline]
     pub(crate) fn is_spent(&self) -> bool {
-        self.generation == Generation::LAST
+        self.generation().number() == Generation::LAST.number()
     }
 
     #[inline]
     pub(crate) fn id(&self, index: Index) -> ThreadId {
-        ThreadId::new(index, self.generation)
+        ThreadId::new(index, self.generation())
     }
 
     /// Whether `id` means the thread that has this slot now, or had it last.
     #[inline]
     pub(crate) fn is_tenant(&self, id: ThreadId) -> bool {
-        self.generation.number() == id.generation()
+        self.generation().number() == id.generation()
     }
 }
 
@@ -212,6 +221,6 @@ pub(crate) fn at_mut(links: &mut [Link], index: Index) -> Option<&mut Link> {
 impl Link {
     /// The slot is spent after `left` more threads.
     pub(crate) fn age_to(&mut self, left: u32) {
-        self.generation = Generation::before_last(left);
+        self.set_generation(Generation::before_last(left));
     }
 }

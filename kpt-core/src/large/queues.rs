@@ -14,10 +14,11 @@ use crate::time::Instant;
 
 /// Queues with timers in `W`. All operations are O(1) on average, and those on timers cost what `W` says.
 pub(crate) struct Queues<W> {
-    /// Slots that had a thread, as a stack: the one that was freed last has its links in the cache.
-    pub(super) freed: Option<Index>,
+    /// How high the stack of the slots that had a thread is: the one that was freed last has its links in the cache. Its
+    /// entries are lodged in the links, from the first, so that the next one is known without the links of the one before.
+    freed: u32,
     /// Slots from this position on never had a thread, and nothing has been written to them.
-    pub(super) unused: u32,
+    unused: u32,
     lists: [List; Place::LISTED.len()],
     pub(super) timers: W,
 }
@@ -25,7 +26,7 @@ pub(crate) struct Queues<W> {
 impl<W> Queues<W> {
     /// Lists without threads, around `timers`.
     pub(crate) const fn with_timers(timers: W) -> Self {
-        Self { freed: None, unused: 0, lists: [List::EMPTY; Place::LISTED.len()], timers }
+        Self { freed: 0, unused: 0, lists: [List::EMPTY; Place::LISTED.len()], timers }
     }
 
     /// The list of a place that has one: a first-in-first-out list of threads. A place is a number, so that nothing
@@ -49,20 +50,30 @@ impl<W> Queues<W> {
 
     #[inline]
     fn first_vacant(&self, links: &[Link]) -> Option<Index> {
+        if self.freed > 0 {
+            return links.get(self.freed.wrapping_sub(1) as usize)?.freed;
+        }
         let unused = self.unused as usize;
-        self.freed.or_else(|| {
-            links.get(unused).filter(|link| link.place == Place::Vacant)?;
-            Index::new(unused)
-        })
+        links.get(unused).filter(|link| link.place == Place::Vacant)?;
+        Index::new(unused)
     }
 
-    /// Takes the first vacant slot.
+    /// The first vacant slot is given out.
     #[inline]
-    pub(super) fn take_vacant(&mut self, slot: Index, link: &Link) {
-        if self.freed == Some(slot) {
-            self.freed = link.next;
+    pub(super) fn take_vacant(&mut self) {
+        if self.freed > 0 {
+            self.freed = self.freed.wrapping_sub(1);
         } else {
             self.unused = self.unused.saturating_add(1);
+        }
+    }
+
+    /// The slot is the first vacant one.
+    #[inline]
+    pub(super) fn give_back(&mut self, links: &mut [Link], slot: Index) {
+        if let Some(link) = links.get_mut(self.freed as usize) {
+            link.freed = Some(slot);
+            self.freed = self.freed.wrapping_add(1);
         }
     }
 }
@@ -71,7 +82,7 @@ impl<W: Timers> Queues<W> {
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn leave(&mut self, links: &mut [Link], thread: Index, from: Place) {
         match from {
-            Place::Vacant => self.take_vacant(thread, links.at(thread)),
+            Place::Vacant => self.take_vacant(),
             Place::Timers => self.timers.remove(links, thread),
             _ => {
                 if let Some(list) = self.list_mut(from) {
@@ -84,10 +95,7 @@ impl<W: Timers> Queues<W> {
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn join(&mut self, links: &mut [Link], thread: Index, to: Place) {
         match to {
-            Place::Vacant => {
-                let next = self.freed.replace(thread);
-                links.edit(thread, |link| link.next = next);
-            }
+            Place::Vacant => self.give_back(links, thread),
             Place::Timers => self.timers.insert(links, thread),
             _ => {
                 if let Some(list) = self.list_mut(to) {
@@ -157,14 +165,18 @@ impl<W: Timers> Queues<W> {
     /// A timer at [`Instant::NEVER`] is never due.
     pub(crate) fn advance(&mut self, links: &mut [Link], now: Instant) {
         self.timers.advance(links, now);
-        let due = List::of_circle(self.timers.take_due(links));
-        let mut at = due.first();
+        let first = self.timers.take_due(links);
+        if first.is_none() {
+            return;
+        }
+        let mut at = first;
         while let Some(timer) = at {
             links.edit(timer, |link| {
                 link.place = Place::Due;
-                at = link.next.filter(|_| link.next != due.first());
+                at = link.next.filter(|_| link.next != first);
             });
         }
+        let due = List::of_circle(first);
         if let Some(list) = self.list_mut(Place::Due) {
             list.append(links, due);
         }
@@ -198,16 +210,12 @@ impl<W> Queues<W> {
     fn verify_vacant(&self, links: &[Link]) -> Result<(), &'static str> {
         let unused = links.get(self.unused as usize..).unwrap_or_default();
         let mut vacant = count(unused, |link| link.place == Place::Vacant);
-        let mut at = self.freed;
-        while let Some(index) = at {
+        for entry in links.get(..self.freed as usize).ok_or("too many slots are freed")? {
+            let slot = entry.freed.ok_or("an entry of the freed slots is missing")?;
             vacant = vacant.saturating_add(1);
-            if links.at(index).place != Place::Vacant {
+            if links.at(slot).place != Place::Vacant {
                 return Err("a freed slot has a thread");
             }
-            if vacant > links.len() {
-                return Err("the stack of freed slots does not end");
-            }
-            at = links.at(index).next;
         }
         if vacant == count(links, |link| link.place == Place::Vacant) {
             Ok(())

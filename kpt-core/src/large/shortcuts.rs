@@ -11,14 +11,17 @@ use crate::source::{Kind, Readiness};
 use crate::time::Instant;
 
 impl<W: Timers> Queues<W> {
-    /// Gives the first vacant slot to a timer; `None` if there is none. It skips the table of sources and all lists: a vacant
-    /// slot is in none of them, and
-    /// a timer only joins the timers.
+    /// Gives `slot`, the first vacant one, to a timer. It skips the table of sources and all lists: a vacant slot is in none
+    /// of them, and a timer only joins the timers. `None` only if there is no such slot.
     #[inline]
-    pub(crate) fn add_timer(&mut self, links: &mut [Link], deadline: u64) -> Option<ThreadId> {
-        let slot = self.first(links, Place::Vacant)?;
+    pub(crate) fn add_timer(
+        &mut self,
+        links: &mut [Link],
+        slot: Index,
+        deadline: u64,
+    ) -> Option<ThreadId> {
         let link = at_mut(links, slot)?;
-        self.take_vacant(slot, link);
+        self.take_vacant();
         link.count_tenant();
         link.wait_for(Kind::Timer, deadline);
         link.place = Place::Timers;
@@ -51,12 +54,9 @@ impl<W: Timers> Queues<W> {
     /// Vacates the slot of a timer that is not due. It skips the table of sources, in which a timer is not.
     #[inline]
     pub(crate) fn remove_timer(&mut self, links: &mut [Link], timer: Index) {
+        links.edit(timer, |link| link.place = Place::Vacant);
+        self.give_back(links, timer);
         self.timers.remove(links, timer);
-        let next = self.freed.replace(timer);
-        links.edit(timer, |link| {
-            link.place = Place::Vacant;
-            link.next = next;
-        });
     }
 
     /// Puts an execute thread behind all others that are pending, if it is the first of them, with another turn. Returns
@@ -79,11 +79,8 @@ impl<W: Timers> Queues<W> {
         if let Some(list) = self.list_mut(from) {
             list.remove(links, thread);
         }
-        let next = self.freed.replace(thread);
-        links.edit(thread, |link| {
-            link.place = Place::Vacant;
-            link.next = next;
-        });
+        links.edit(thread, |link| link.place = Place::Vacant);
+        self.give_back(links, thread);
     }
 
     /// Puts a reader or writer that the poller watches among those found ready. It skips the table of sources, which has

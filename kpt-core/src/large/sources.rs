@@ -23,6 +23,12 @@ fn bucket(links: &[Link], source: Source) -> Option<Index> {
 /// The first thread of the chain in which the source's threads are; others may be in there as well.
 #[inline]
 pub(crate) fn first_in_chain(links: &[Link], source: Source) -> Option<Index> {
+    // Most are a bucket's number, and the link is fetched with one look at the length.
+    if (source.number() as usize) < MAX_CAPACITY
+        && let Some(link) = links.get(source.number() as usize)
+    {
+        return link.bucket;
+    }
     links.at(bucket(links, source)?).bucket
 }
 

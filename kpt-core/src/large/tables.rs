@@ -61,11 +61,10 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Registry for Tables
             return self.register_any(thread, request, value);
         }
         // A full loop does not read the clock.
-        self.first(Place::Vacant).ok_or(Refusal::Full)?;
+        let slot = self.first(Place::Vacant).ok_or(Refusal::Full)?;
         let deadline = self.key(request, value);
-        let id = self.queues.add_timer(self.links.as_mut(), deadline).ok_or(Refusal::Full)?;
         self.head.count_added();
-        Ok(id)
+        self.queues.add_timer(self.links.as_mut(), slot, deadline).ok_or(Refusal::Full)
     }
 
     fn again(&mut self, index: Index, period: Period) -> Again {
@@ -114,17 +113,13 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Registry for Tables
         if !link.is_tenant(id) {
             return false;
         }
-        if link.place == Place::Timers && !link.is_spent() {
-            self.queues.remove_timer(self.links.as_mut(), index);
-            self.head.used = self.head.used.wrapping_sub(1);
-            return true;
+        if link.place != Place::Timers || link.is_spent() {
+            return self.release_any_tenant(index);
         }
-        // A vacant slot's body has a hook if a poller has panicked in the midst of a release.
-        let is_there = link.place > Place::Retired;
-        if is_there {
-            self.release(index);
-        }
-        is_there
+        // Before the timer is removed, which may be a call: what is done after it would have to be kept meanwhile.
+        self.head.used = self.head.used.wrapping_sub(1);
+        self.queues.remove_timer(self.links.as_mut(), index);
+        true
     }
 
     fn release_source(&mut self, source: Source) -> [Option<Index>; 2] {
@@ -288,6 +283,17 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         }
         self.head.running = None;
         Again::Done
+    }
+
+    /// `release_tenant` of any thread that is there.
+    #[inline(never)]
+    fn release_any_tenant(&mut self, index: Index) -> bool {
+        // A vacant slot's body has a hook if a poller has panicked in the midst of a release.
+        let is_there = self.at(index).place > Place::Retired;
+        if is_there {
+            self.release(index);
+        }
+        is_there
     }
 
     /// `release` of any thread, wherever it is.

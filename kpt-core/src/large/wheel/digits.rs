@@ -3,7 +3,8 @@
 /// The level of the highest digit in which two different moments differ.
 #[inline]
 pub(super) fn level_of_difference(one: u64, other: u64, bits: u32) -> u32 {
-    let highest_bit = 63_u32.wrapping_sub((one ^ other).leading_zeros());
+    // The lowest bit changes nothing, as they differ; without it, 0 would be a case of its own.
+    let highest_bit = ((one ^ other) | 1).ilog2();
     highest_bit.checked_div(bits).unwrap_or(0)
 }
 

@@ -17,7 +17,7 @@
 use core::fmt;
 
 use crate::id::Index;
-use crate::large::link::{Link, Links, at_mut};
+use crate::large::link::{Link, Links};
 use crate::large::timers::Timers;
 use crate::time::Instant;
 use crate::time::LAST;
@@ -26,14 +26,14 @@ mod digits;
 mod occupancy;
 mod open_list;
 
-use digits::{digit, level_of_difference, shift_left, slot_start, span};
+use digits::{digit, level_of_difference, slot_start, span};
 use occupancy::{Bitmap, Level, Slots};
 use open_list::OpenList;
 
 /// A slot with more timers than this is not searched for its nearest deadline; the loop wakes at the slot's start.
 const SEARCHED: usize = 64;
 
-/// A wheel of `LEVELS` levels with `SLOTS` slots each; `SLOTS` is a power of two from 2 to 256.
+/// A wheel of `LEVELS` levels with `SLOTS` slots each; `SLOTS` is a power of two from 2 to 1,024.
 ///
 /// It spans `SLOTS` to the power of `LEVELS` microseconds; timers beyond that are in a list that is gone through once
 /// in each span in which one of them is due.
@@ -148,7 +148,7 @@ where
     #[inline(never)]
     fn mark_occupied(&mut self, cell: Cell) {
         if let Some(slots) = self.occupied.get_mut(cell.level as usize) {
-            occupancy::insert(slots, cell.digit);
+            slots.insert(cell.digit);
             self.levels |= bit(cell.level);
         }
     }
@@ -156,8 +156,8 @@ where
     /// The slot is empty.
     fn mark_empty(&mut self, cell: Cell) {
         let Some(slots) = self.occupied.get_mut(cell.level as usize) else { return };
-        occupancy::remove(slots, cell.digit);
-        if occupancy::is_empty(slots) {
+        slots.remove(cell.digit);
+        if slots.is_empty() {
             self.levels &= !bit(cell.level);
         }
     }
@@ -167,13 +167,27 @@ where
     fn next_stop(&self) -> Option<Stop> {
         if self.levels != 0 {
             let level = self.levels.trailing_zeros();
-            let digit = occupancy::first(self.occupied.get(level as usize)?)?;
+            let digit = self.occupied.get(level as usize)?.first();
             let at = slot_start(self.position, level, digit, Self::BITS);
             return Some(Stop { at, home: Home::Slot(Cell { level, digit }) });
         }
         self.far.first()?;
         let span = span(Self::BITS.wrapping_mul(LEVELS as u32));
         Some(Stop { at: self.far_from & span, home: Home::Far })
+    }
+
+    /// Whether there is no timer but those that are due.
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.levels == 0 && self.far.is_empty()
+    }
+
+    /// Moves the position to each stop up to `now`, one after the other.
+    #[inline]
+    fn enter_until(&mut self, links: &mut [Link], now: u64) {
+        while let Some(stop) = self.next_stop().filter(|stop| stop.at <= now) {
+            self.enter(links, stop);
+        }
     }
 
     /// Moves the position to where it meets timers, and spreads them.
@@ -186,6 +200,9 @@ where
                 return self.due.append(links, list);
             }
         }
+        if cfg!(target_pointer_width = "64") {
+            list.look_ahead(links);
+        }
         // Walked and not emptied one by one: whoever is inserted elsewhere needs nobody to close the gap.
         let mut at = list.first();
         while let Some(timer) = at {
@@ -194,27 +211,15 @@ where
         }
     }
 
-    /// Makes a timer the last one of the list where it belongs, and returns the one before it, whose neighbour it is now.
-    #[inline]
-    fn join(&mut self, timer: Index, deadline: u64) -> Option<Index> {
-        let home = self.home(deadline);
-        let Home::Slot(cell) = home else { return self.join_no_slot(timer, deadline, home) };
-        let previous = self.list_mut(home).extend(timer);
-        if previous.is_none() {
-            self.mark_occupied(cell);
-        }
-        previous
-    }
-
-    /// `join` of what is due already, or far.
+    /// `insert` of what is due already, or far.
     #[inline(never)]
-    fn join_no_slot(&mut self, timer: Index, deadline: u64, home: Home) -> Option<Index> {
-        let previous = self.list_mut(home).extend(timer);
+    fn insert_in_no_slot(&mut self, links: &mut [Link], timer: Index, home: Home) {
+        let deadline = links.at(timer).deadline().as_micros();
         if home == Home::Far {
-            let is_nearest = previous.is_none() || deadline < self.far_from;
+            let is_nearest = self.far.is_empty() || deadline < self.far_from;
             self.far_from = if is_nearest { deadline } else { self.far_from };
         }
-        previous
+        self.list_mut(home).push_back(links, timer);
     }
 
     /// `remove` of the first or the last one of a list.
@@ -255,11 +260,12 @@ where
 {
     #[inline]
     fn insert(&mut self, links: &mut [Link], timer: Index) {
-        let Some(link) = at_mut(links, timer) else { return };
-        let previous = self.join(timer, link.deadline().as_micros());
-        link.stand_behind(previous);
-        if let Some(previous) = previous {
-            links.edit(previous, |link| link.next = Some(timer));
+        let home = self.home(links.at(timer).deadline().as_micros());
+        let Home::Slot(cell) = home else { return self.insert_in_no_slot(links, timer, home) };
+        let is_first = self.list_mut(home).push_back(links, timer);
+        // At the end, so that nothing is kept for after the call.
+        if is_first {
+            self.mark_occupied(cell);
         }
     }
 
@@ -304,10 +310,12 @@ where
         Instant::from_micros(nearest)
     }
 
+    #[inline]
     fn advance(&mut self, links: &mut [Link], now: Instant) {
         let now = now.min(LAST).as_micros();
-        while let Some(stop) = self.next_stop().filter(|stop| stop.at <= now) {
-            self.enter(links, stop);
+        // Of a wheel that is empty, most of a wait's instructions would be those that prepare this.
+        if !self.is_empty() {
+            self.enter_until(links, now);
         }
         self.position = self.position.max(now);
     }
@@ -324,12 +332,12 @@ where
             self.verify_list(links, Home::Due)?.saturating_add(self.verify_list(links, Home::Far)?);
         for level in 0..LEVELS as u32 {
             let occupied = self.occupied.get(level as usize).ok_or("a level is missing")?;
-            if occupancy::is_empty(occupied) != (self.levels & bit(level) == 0) {
+            if occupied.is_empty() != (self.levels & bit(level) == 0) {
                 return Err("a level's bit is out of step with its slots");
             }
             for digit in 0..SLOTS as u32 {
                 let home = Home::Slot(Cell { level, digit });
-                if self.list(home).is_empty() == occupancy::contains(occupied, digit) {
+                if self.list(home).is_empty() == occupied.contains(digit) {
                     return Err("an occupancy bit is out of step with its slot");
                 }
                 count = count.saturating_add(self.verify_list(links, home)?);
@@ -352,8 +360,10 @@ where
     }
 }
 
+/// Of a level.
+#[inline]
 fn bit(number: u32) -> u64 {
-    shift_left(1, number)
+    1_u64.wrapping_shl(number)
 }
 
 #[cfg(test)]

@@ -1,14 +1,12 @@
 //! Which slots of a level have timers: a bitmap, no larger than the level needs.
 
-use super::digits::shift_left;
-
 /// A level of that many slots.
 #[derive(Debug)]
 pub struct Slots<const SLOTS: usize>;
 
 /// How many slots a level may have, and the bitmap for them. A small wheel does not pay for what a large one needs.
 #[diagnostic::on_unimplemented(
-    message = "a level of a wheel has 2 to 256 slots, a power of two",
+    message = "a level of a wheel has 2 to 1,024 slots, a power of two",
     label = "no such wheel"
 )]
 pub trait Level {
@@ -16,69 +14,127 @@ pub trait Level {
     type Bitmap: Bitmap;
 }
 
-/// A set of numbers from 0. All zero bytes when empty.
-pub trait Bitmap: Copy + AsRef<[u64]> + AsMut<[u64]> {
+/// A set of numbers from 0. All zero bytes when empty; every operation takes a few instructions, however large it is.
+pub trait Bitmap: Copy {
     /// No number.
     const EMPTY: Self;
+
+    /// Whether no number is in the set.
+    fn is_empty(&self) -> bool;
+
+    /// Whether this number is.
+    fn contains(&self, number: u32) -> bool;
+
+    /// Takes in a number.
+    fn insert(&mut self, number: u32);
+
+    /// Gives up a number.
+    fn remove(&mut self, number: u32);
+
+    /// The lowest number; beyond the word if there is none.
+    fn first(&self) -> u32;
 }
 
-impl<const WORDS: usize> Bitmap for [u64; WORDS]
-where
-    [u64; WORDS]: AsRef<[u64]> + AsMut<[u64]>,
-{
-    const EMPTY: Self = [0; WORDS];
+/// Numbers below 64.
+impl Bitmap for u64 {
+    const EMPTY: Self = 0;
+
+    #[inline]
+    fn is_empty(&self) -> bool {
+        *self == 0
+    }
+
+    #[inline]
+    fn contains(&self, number: u32) -> bool {
+        *self & bit(number) != 0
+    }
+
+    #[inline]
+    fn insert(&mut self, number: u32) {
+        *self |= bit(number);
+    }
+
+    #[inline]
+    fn remove(&mut self, number: u32) {
+        *self &= !bit(number);
+    }
+
+    #[inline]
+    fn first(&self) -> u32 {
+        self.trailing_zeros()
+    }
+}
+
+/// Numbers below 64 `WORDS`, of which there are up to 64.
+#[derive(Clone, Copy, Debug)]
+pub struct Words<const WORDS: usize> {
+    words: [u64; WORDS],
+    /// The words that are not zero, so that they need not be looked through.
+    occupied: u64,
+}
+
+impl<const WORDS: usize> Words<WORDS> {
+    #[inline]
+    fn word(&self, word: u32) -> u64 {
+        self.words.get(word as usize).copied().unwrap_or(0)
+    }
+}
+
+impl<const WORDS: usize> Bitmap for Words<WORDS> {
+    const EMPTY: Self = Self { words: [0; WORDS], occupied: 0 };
+
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.occupied.is_empty()
+    }
+
+    #[inline]
+    fn contains(&self, number: u32) -> bool {
+        self.word(number / u64::BITS).contains(number % u64::BITS)
+    }
+
+    #[inline]
+    fn insert(&mut self, number: u32) {
+        if let Some(word) = self.words.get_mut((number / u64::BITS) as usize) {
+            word.insert(number % u64::BITS);
+            self.occupied.insert(number / u64::BITS);
+        }
+    }
+
+    #[inline]
+    fn remove(&mut self, number: u32) {
+        let Some(word) = self.words.get_mut((number / u64::BITS) as usize) else { return };
+        word.remove(number % u64::BITS);
+        if word.is_empty() {
+            self.occupied.remove(number / u64::BITS);
+        }
+    }
+
+    #[inline]
+    fn first(&self) -> u32 {
+        let word = self.occupied.first();
+        word.wrapping_mul(u64::BITS).wrapping_add(self.word(word).first())
+    }
 }
 
 macro_rules! levels {
-    ($($words:literal words for $($slots:literal)+;)+) => {
+    ($($bitmap:ty: $($slots:literal)+;)+) => {
         $($(impl Level for Slots<$slots> {
-            type Bitmap = [u64; $words];
+            type Bitmap = $bitmap;
         })+)+
     };
 }
 
 levels! {
-    1 words for 2 4 8 16 32 64;
-    2 words for 128;
-    4 words for 256;
+    u64: 2 4 8 16 32 64;
+    Words<2>: 128;
+    Words<4>: 256;
+    Words<8>: 512;
+    Words<16>: 1024;
 }
 
-pub(super) fn is_empty(bitmap: &impl Bitmap) -> bool {
-    bitmap.as_ref().iter().all(|&word| word == 0)
-}
-
-pub(super) fn contains(bitmap: &impl Bitmap, number: u32) -> bool {
-    bitmap.as_ref().get(word_of(number)).is_some_and(|word| word & bit(number) != 0)
-}
-
-pub(super) fn insert(bitmap: &mut impl Bitmap, number: u32) {
-    if let Some(word) = bitmap.as_mut().get_mut(word_of(number)) {
-        *word |= bit(number);
-    }
-}
-
-pub(super) fn remove(bitmap: &mut impl Bitmap, number: u32) {
-    if let Some(word) = bitmap.as_mut().get_mut(word_of(number)) {
-        *word &= !bit(number);
-    }
-}
-
-/// The lowest number in the set.
-pub(super) fn first(bitmap: &impl Bitmap) -> Option<u32> {
-    let mut numbers_before = 0_u32;
-    for word in bitmap.as_ref() {
-        if *word != 0 {
-            return Some(numbers_before.wrapping_add(word.trailing_zeros()));
-        }
-        numbers_before = numbers_before.wrapping_add(u64::BITS);
-    }
-    None
-}
-
-fn word_of(number: u32) -> usize {
-    (number / u64::BITS) as usize
-}
-
+/// Of a number below 64.
+#[inline]
 fn bit(number: u32) -> u64 {
-    shift_left(1, number % u64::BITS)
+    1_u64.wrapping_shl(number)
 }

@@ -275,6 +275,12 @@ fn a_wheel_of_128_by_6_agrees_with_its_twin() {
 }
 
 #[test]
+fn a_wheel_of_1024_by_4_agrees_with_its_twin() {
+    agrees::<Wheel<1024, 4>>(64, 40);
+    agrees::<Wheel<1024, 4>>(4_000, 20);
+}
+
+#[test]
 fn a_wheel_of_256_by_5_agrees_with_its_twin() {
     agrees::<Wheel<256, 5>>(64, 40);
     agrees::<Wheel<256, 5>>(4_000, 20);

@@ -19,7 +19,8 @@ pub enum AddError<A> {
 pub enum AgainError<A> {
     /// The hook has called [`cancel_source`](crate::Threads::cancel_source) for the thread's own source.
     SourceCancelled(A),
-    /// The thread is a timer without a period: it has only been armed with [`When::At`](crate::When::At).
+    /// The thread is a timer without a period: it has only been armed with [`When::At`](crate::When::At), or
+    /// its period is beyond the end of the clock.
     NoPeriod(A),
     /// The source already has another thread of that kind.
     Taken(A),

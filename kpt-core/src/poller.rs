@@ -39,6 +39,7 @@ pub trait Poller {
     ///
     /// - MUST accept any call for any source: one that is watched already (its number may refer to another file by
     ///   now), one that is unknown, one that has been closed. MUST return `Ok` to `NONE` for all of them.
+    /// - MUST NOT panic when `interest` is `NONE`: the loop would not repeat the call.
     /// - MUST have ended the watch when a call with `NONE` returns: the source may be closed right after.
     ///
     /// # Errors
@@ -74,7 +75,8 @@ pub trait Poller {
     /// Notes that a hook is about to be called. Meters, watchdogs and recorders, which are pollers around a poller, use
     /// this. By default it does nothing, and leaves nothing in the program.
     ///
-    /// A poller around another one MUST forward this method and [`after_hook`](Self::after_hook).
+    /// - MUST NOT panic: the argument would be dropped while its source is watched, and no `after_hook` would follow.
+    /// - A poller around another one MUST forward this method and [`after_hook`](Self::after_hook).
     #[inline(always)]
     fn before_hook(&mut self, call: HookCall) {
         let _ = call;

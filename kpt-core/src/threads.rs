@@ -94,7 +94,7 @@ impl<'t, S, A> Threads<'t, S, A> {
     /// for threads of another purpose.
     ///
     /// # Errors
-    /// The same as [`add`](Self::add); `Full` also if fewer slots would remain vacant.
+    /// The same as [`add`](Self::add); [`AddError::Full`], in the first place, also if fewer slots would remain vacant.
     pub fn add_with_reserve(
         &mut self,
         reserve: usize,

@@ -73,6 +73,12 @@ pub(crate) fn after(start: Instant, micros: u64) -> Instant {
     Instant(start.0.saturating_add(micros))
 }
 
+/// Returns the moment one microsecond earlier.
+#[cfg(feature = "large")]
+pub(crate) fn before(moment: Instant) -> Instant {
+    Instant(moment.0.saturating_sub(1))
+}
+
 /// The last moment that a loop's position may take. It is before [`Instant::NEVER`], so that a timer there is never
 /// due.
 pub(crate) const LAST: Instant = Instant(u64::MAX - 1);

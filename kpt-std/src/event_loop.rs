@@ -1,8 +1,8 @@
 //! The loop of a Linux program: the core's large loop, with memory on the heap and with tasks.
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
+use std::{fmt, io};
 
 use kpt_core::poller::Poller;
 use kpt_core::{Exit, Next, Threads, large};
@@ -37,7 +37,6 @@ use crate::task::{Spawner, Tasks};
 /// assert_eq!(ticks, 3);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct EventLoop<S, A = (), P: Poller = SelectPoller> {
     inner: large::EventLoop<Tasks<P>, S, A, HeapStorage<S, A>>,
 }
@@ -107,7 +106,8 @@ impl<S, A, P: Poller> EventLoop<S, A, P> {
     }
 
     /// Lets the loop wake up to `slack` later than a deadline, and never earlier, so that one wake-up serves all timers
-    /// that are due by that time. Zero in the beginning.
+    /// that are due by that time. Zero in the beginning. A timer whose period is shorter than the slack skips the periods that
+    /// it misses by it.
     pub fn set_slack(&mut self, slack: Duration) {
         self.inner.set_slack(slack);
     }
@@ -120,6 +120,12 @@ impl<S, A, P: Poller> EventLoop<S, A, P> {
 
     pub(crate) fn tasks(&self) -> &Tasks<P> {
         self.inner.poller()
+    }
+}
+
+impl<S, A, P: Poller> fmt::Debug for EventLoop<S, A, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventLoop").finish_non_exhaustive()
     }
 }
 

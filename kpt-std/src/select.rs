@@ -131,6 +131,12 @@ impl SelectPoller {
     }
 }
 
+impl std::fmt::Debug for SelectPoller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SelectPoller").finish_non_exhaustive()
+    }
+}
+
 impl Default for SelectPoller {
     fn default() -> Self {
         Self::new()

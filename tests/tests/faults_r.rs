@@ -165,6 +165,32 @@ fn r16_long_slices_of_work_do_not_hold_up_a_timer() {
     }
 }
 
+/// The hooks of what a wait has found do not count: the first slice after them is noticed.
+#[test]
+fn r16_long_slices_after_many_found_hooks_do_not_hold_up_a_timer() {
+    for shape in Shape::both() {
+        let (world, calls) = (World::<32>::new(), Calls::default());
+        let poller = Counting::<_, 1_024>::new(SimPoller::new(&world), &calls);
+        let mut kpt = any_loop::<_, (&World, Duration), ()>(poller, 64, shape);
+        for _ in 0..17 {
+            let found = |_: &mut (&World, Duration), thread: Thread<(&World, Duration)>| {
+                let slice = |state: &mut (&World, Duration), _: Thread<(&World, Duration)>| {
+                    state.0.advance(millis(5));
+                };
+                thread.end().1.add_execute("slice", slice, ()).unwrap();
+            };
+            kpt.threads().add_timer("found", millis(1), found, ()).unwrap();
+        }
+        let tick = |state: &mut (&World, Duration), mut thread: Thread<(&World, Duration)>| {
+            state.1 = thread.lateness();
+        };
+        kpt.threads().add_timer("tick", millis(2), tick, ()).unwrap();
+        let mut state = (&world, Duration::ZERO);
+        assert_eq!(kpt.run_verified(&mut state), Ok(Exit::Empty));
+        assert!(state.1 <= millis(5), "late by {:?} on {shape:?}", state.1);
+    }
+}
+
 /// Where slices are short, the poller is asked as seldom as it says.
 #[test]
 fn r16_short_slices_of_work_run_in_a_row() {

@@ -38,3 +38,15 @@ fn r08_room_for_threads_is_not_resident_before_it_is_used() {
         assert!(used < 5 << 20, "{used} bytes resident when used");
     });
 }
+
+/// More room than a loop can have threads is not asked for.
+#[test]
+fn r08_room_beyond_the_largest_is_not_resident() {
+    in_own_process("r08_room_beyond_the_largest_is_not_resident", || {
+        let before = resident();
+        let mut kpt = EventLoop::<u32>::with_capacity(40_000_000).unwrap();
+        assert_eq!(kpt.threads().capacity(), 16_777_215);
+        let constructed = resident() - before;
+        assert!(constructed < 1 << 20, "{constructed} bytes resident when constructed");
+    });
+}

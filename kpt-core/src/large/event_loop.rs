@@ -124,6 +124,7 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
         if !can_skip && !self.tables.head.is_over() {
             self.tables.wait(true)?;
             self.run_found(state);
+            self.tables.start_budget();
         }
         Ok(self.tables.head.exit())
     }
@@ -171,6 +172,7 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
         }
         let until = self.tables.until();
         let has_run = self.tables.head.hooks_since_wait > 0;
+        self.tables.start_budget();
         Ok(if has_run { Next::Again } else { Next::after(until) })
     }
 
@@ -214,6 +216,9 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
 
     /// Lets the loop wake up to `slack` later than a deadline, rounded up to whole microseconds, and never earlier: one
     /// wake-up then serves all timers that are due by that time. Zero in the beginning. From the next wait on.
+    ///
+    /// A timer whose period is shorter than the slack skips the periods that it misses by it. A timer whose deadline has
+    /// passed when a source ends the wait runs when its slack is over, or in a wait that does not sleep.
     ///
     /// A slack of 1 ms saves a program with a thousand timers of some milliseconds most of its wake-ups. In a small loop,
     /// that is for its board to decide.

@@ -11,7 +11,7 @@ use crate::large::registry::{Again, Refusal, Registry};
 use crate::large::timers::Timers;
 use crate::poller::{HookCall, Poller, Ready, Waiting};
 use crate::source::{Interest, Kind, Readiness, Source};
-use crate::time::{Instant, Period, after, later};
+use crate::time::{Instant, Period, after, before, later};
 use crate::when::Request;
 
 /// A loop without its hooks and their arguments. All operations on threads are here, and compiled once for a poller,
@@ -389,6 +389,13 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         self.head.hooks_since_wait < P::LOOK_AFTER_HOOKS && self.first(Place::Pending).is_some()
     }
 
+    /// Starts the budget of execute threads, after the hooks of all that the wait has found: the clock is read after the
+    /// first execute thread from here on.
+    #[inline]
+    pub(crate) fn start_budget(&mut self) {
+        self.head.hooks_since_wait = 0;
+    }
+
     /// Whether the execute threads of a turn have used up their budget.
     #[inline]
     pub(crate) fn is_budget_spent(&mut self) -> bool {
@@ -441,7 +448,12 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         let until = if may_sleep { self.until() } else { Instant::ZERO };
         let Self { head, queues, poller, links } = self;
         let mut found = Found { head, queues, links: links.as_mut() };
-        let now = poller.wait(until, &mut Ready::new(&mut found))?;
+        let mut now = poller.wait(until, &mut Ready::new(&mut found))?;
+        if found.head.slack > 0 && now < until {
+            // The slack is not over. The poller has looked at some moment of the sleep, perhaps before a deadline that has
+            // passed by now: that timer waits for the next look, so that what came before it is served first.
+            now = now.min(before(found.queues.next_deadline(found.links)));
+        }
         found.queues.advance(found.links, now);
         Ok(())
     }

@@ -120,6 +120,7 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
         if !self.is_over() && (is_spent || !self.can_skip_wait()) {
             self.wait(true)?;
             self.run_found(state);
+            self.start_budget();
         }
         Ok(self.table().exit())
     }
@@ -144,6 +145,7 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
         }
         let until = self.table().until();
         let has_run = self.table.hooks_since_wait > 0;
+        self.start_budget();
         Ok(if has_run { Next::Again } else { Next::after(until) })
     }
 }
@@ -220,6 +222,15 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
 
     fn is_over(&mut self) -> bool {
         self.table.is_stopping || self.table().is_empty()
+    }
+
+    /// Starts the budget of execute threads, after the hooks of all that the wait has found: the clock is read after the
+    /// first execute thread from here on.
+    #[inline(always)]
+    fn start_budget(&mut self) {
+        if P::LOOK_AFTER_HOOKS > 1 {
+            self.table.hooks_since_wait = 0;
+        }
     }
 
     /// Returns whether the turn can end without asking the poller.

@@ -57,7 +57,7 @@ impl<T> Pages<T> {
     /// # Safety
     /// Zero bytes MUST be a valid `T`.
     unsafe fn zeroed(count: usize, _zeroed: &ManuallyDrop<T>) -> io::Result<Self> {
-        assert!(align_of::<T>() <= PAGE, "an argument is aligned to more than a page");
+        const { assert!(align_of::<T>() <= PAGE, "an argument is aligned to more than a page") };
         let too_much = || io::Error::from(io::ErrorKind::OutOfMemory);
         let length = count.checked_mul(size_of::<T>()).ok_or_else(too_much)?;
         if length == 0 {

@@ -1,6 +1,7 @@
 //! Loops as tests want them: in virtual time, and checked after every turn.
 
 use std::io::Error;
+use std::time::Duration;
 
 use kpt_core::large::{Body, EventLoop, Link, Parts, Storage, Wheel};
 use kpt_core::poller::Poller;
@@ -9,6 +10,7 @@ use kpt_core::{Exit, FixedLoop, Next, Readiness, Thread, Threads};
 use kpt_std::{HostTimers, Tasks};
 
 use crate::real::Real;
+use crate::sys;
 
 /// What happened, in order.
 pub type Trace = Vec<&'static str>;
@@ -158,6 +160,20 @@ impl Shape {
 
 /// A loop of either kind with an error of its poller.
 pub type BoxedLoop<'p, S, A, E> = Box<dyn AnyLoop<S, A, Error = E> + 'p>;
+
+/// Runs until a timer has written `timer` in 100 ms.
+///
+/// # Panics
+/// If that takes half as much processor time.
+pub fn wait_without_spinning(kpt: &mut dyn AnyLoop<Trace, (), Error = Error>, trace: &mut Trace) {
+    let delay = Duration::from_millis(100);
+    let timer = kpt.threads().add_timer("timer", delay, |trace, _| trace.push("timer"), ());
+    timer.expect("room for a timer");
+    let before = sys::thread_cpu_time();
+    kpt.turn_until(trace, &mut |trace| trace.contains(&"timer"));
+    let busy = sys::thread_cpu_time() - before;
+    assert!(busy < delay / 2, "spins for {busy:?} of {delay:?}");
+}
 
 /// A loop of that shape for `threads` threads in that world, in virtual time.
 pub fn sim_loop<'w, S: 'w, A: 'w>(

@@ -5,6 +5,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io;
+use std::net::UdpSocket;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -480,4 +481,50 @@ pub fn is_in_bss<T>(value: &'static T) -> bool {
     }
     let (start, end) = (&raw const __bss_start, &raw const _end);
     (start.addr()..end.addr()).contains(&std::ptr::from_ref(value).addr())
+}
+
+/// Has errors that a network reports for a UDP socket queued, as `traceroute` does.
+///
+/// # Errors
+/// What the system says.
+pub fn queue_errors(socket: &UdpSocket) -> io::Result<()> {
+    let on: c_int = 1;
+    let length = size_of::<c_int>() as libc::socklen_t;
+    // SAFETY: the kernel reads one int, which is borrowed until the call returns.
+    let result = unsafe {
+        let on = std::ptr::from_ref(&on).cast();
+        libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_IP, libc::IP_RECVERR, on, length)
+    };
+    check(result).map(drop)
+}
+
+/// Takes one error from the queue of a UDP socket.
+///
+/// # Errors
+/// What the system says: `WouldBlock` if there is none.
+pub fn take_queued_error(socket: &UdpSocket) -> io::Result<()> {
+    // SAFETY: all zero bytes are a valid message that has room for nothing.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
+    // SAFETY: `message` is valid and borrowed until the call returns.
+    let result = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, flags) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Makes this process less important.
+///
+/// # Errors
+/// What the system says.
+pub fn set_nice(nice: c_int) -> io::Result<()> {
+    // SAFETY: the call takes numbers and no pointer.
+    check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) }).map(drop)
+}
+
+/// Puts a file under the number of another one, which is closed.
+///
+/// # Errors
+/// What the system says.
+pub fn replace(old: &OwnedFd, new: &impl AsFd) -> io::Result<()> {
+    // SAFETY: both numbers are borrowed, so that they are open. What owns the old number, owns the new file from now on.
+    check(unsafe { libc::dup2(new.as_fd().as_raw_fd(), old.as_raw_fd()) }).map(drop)
 }

@@ -17,8 +17,8 @@ fn note(trace: &mut Trace, thread: Thread<Trace>) {
     trace.push(thread.name());
 }
 
-/// Runs the test of that name in a process in which each select and each epoll_wait takes 80 ms longer than it looks. Returns whether this is
-/// that process.
+/// Runs the test of that name in a process in which each select and each epoll_wait takes 80 ms longer than it looks.
+/// Returns whether this is that process.
 fn is_slow_to_return(name: &str) -> bool {
     if is_own_process(name) {
         return true;

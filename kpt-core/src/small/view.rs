@@ -118,15 +118,16 @@ impl<S, A> View<'_, S, A> {
         if slot.place == Place::GivenUp {
             return Err(AgainError::SourceCancelled(arg));
         }
-        if slot.kind == Kind::Timer {
-            if slot.period.is_none() {
-                return Err(AgainError::NoPeriod(arg));
-            }
+        let is_timer = slot.kind == Kind::Timer;
+        if is_timer && slot.period.is_none() {
+            return Err(AgainError::NoPeriod(arg));
+        }
+        slot.call = Some((hook, Cell::new(arg)));
+        slot.wait(stamp);
+        if is_timer {
             let next = slot.period.next(Instant::from_micros(slot.key.get()), now);
             slot.key = Wide::new(next.as_micros());
         }
-        slot.wait(stamp);
-        slot.call = Some((hook, Cell::new(arg)));
         Ok(())
     }
 

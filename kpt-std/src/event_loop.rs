@@ -7,8 +7,8 @@ use std::{fmt, io};
 use kpt_core::poller::Poller;
 use kpt_core::{Exit, Next, Threads, large};
 
+use crate::epoll::EpollPoller;
 use crate::heap::HeapStorage;
-use crate::select::SelectPoller;
 use crate::task::{Spawner, Tasks};
 
 /// A loop that runs pseudo threads one at a time, and drives tasks.
@@ -37,7 +37,7 @@ use crate::task::{Spawner, Tasks};
 /// assert_eq!(ticks, 3);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct EventLoop<S, A = (), P: Poller = SelectPoller> {
+pub struct EventLoop<S, A = (), P: Poller = EpollPoller> {
     inner: large::EventLoop<Tasks<P>, S, A, HeapStorage<S, A>>,
 }
 
@@ -172,7 +172,7 @@ impl Builder {
     /// # Errors
     /// Returns the system's error if there is no memory for so many threads, or if the poller can't be made.
     pub fn build<S, A>(self) -> io::Result<EventLoop<S, A>> {
-        self.build_on(SelectPoller::new())
+        self.build_on(EpollPoller::new()?)
     }
 
     /// Returns the loop, on a poller of the program's choice.

@@ -33,7 +33,7 @@ pub use task::{Malformed, SendValueError, decode};
 
 use std::os::fd::{AsFd, AsRawFd};
 
-/// The source of a descriptor's events: of a socket, a pipe, a terminal, anything that select takes.
+/// The source of a descriptor's events: of a socket, a pipe, a terminal, anything that epoll takes, and regular files, which are always ready.
 ///
 /// For a raw number, `Source::new(fd as u32)`. The loop does not own the descriptor, and a [`Source`] does not keep it
 /// open: it is a number. Cancel the threads of a descriptor, or let them end, **before** it is closed:
@@ -51,7 +51,8 @@ use std::os::fd::{AsFd, AsRawFd};
 /// A hook whose argument owns the descriptor calls [`Thread::end`] before it drops it.
 ///
 /// If a descriptor is closed while a thread waits on it, nothing else is harmed: the thread runs with
-/// [`Readiness::ERROR`], unless another file has got the same number by then. In that case it waits for that file, and
+/// [`Readiness::ERROR`], in the next wait with [`SelectPoller`] and within 10 seconds of the loop's next activity with
+/// [`EpollPoller`], unless another file has got the same number by then. In that case it waits for that file, and
 /// runs when that one is ready. The number may also be that of a file which another thread waits for; adding a second
 /// reader to it is [`AddError::Taken`].
 ///

@@ -84,7 +84,7 @@ struct Looked {
 }
 
 impl EpollPoller {
-    /// Returns a poller that watches nothing, for as many descriptors as the process may have open now. It has four
+    /// Returns a poller that watches nothing, for as many descriptors as the process may have open now. It has three
     /// descriptors itself.
     ///
     /// # Errors
@@ -232,16 +232,6 @@ impl Poller for EpollPoller {
                 }
             }
         }
-    }
-}
-
-impl Default for EpollPoller {
-    /// Returns a poller that watches nothing, for `EventLoop::new` of kpt-core, which has no room for an error.
-    ///
-    /// # Panics
-    /// If the system refuses, as [`new`](Self::new) says.
-    fn default() -> Self {
-        Self::new().unwrap_or_else(|error| panic!("no poller on epoll: {error}"))
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use kpt_core::Instant;
 use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, c_int};
 
-use super::check;
+use super::{above_standard, check};
 
 /// What was found on a descriptor, and the number that it was added with.
 pub type Event = libc::epoll_event;
@@ -22,7 +22,8 @@ impl EpollSet {
     pub fn new() -> io::Result<Self> {
         // SAFETY: the call takes a number and no pointer. What it returns, unless it fails, is a new descriptor, which
         // has no other owner.
-        unsafe { Ok(Self(OwnedFd::from_raw_fd(check(libc::epoll_create1(libc::EPOLL_CLOEXEC))?))) }
+        let set = unsafe { OwnedFd::from_raw_fd(check(libc::epoll_create1(libc::EPOLL_CLOEXEC))?) };
+        above_standard(set).map(Self)
     }
 
     pub fn add(&self, descriptor: RawFd, events: c_int, data: u64) -> io::Result<()> {
@@ -72,10 +73,10 @@ impl Timer {
         let flags = libc::TFD_CLOEXEC | libc::TFD_NONBLOCK;
         // SAFETY: the call takes numbers and no pointer. What it returns, unless it fails, is a new descriptor, which has
         // no other owner.
-        unsafe {
-            let timer = check(libc::timerfd_create(libc::CLOCK_MONOTONIC, flags))?;
-            Ok(Self(OwnedFd::from_raw_fd(timer)))
-        }
+        let timer = unsafe {
+            OwnedFd::from_raw_fd(check(libc::timerfd_create(libc::CLOCK_MONOTONIC, flags))?)
+        };
+        above_standard(timer).map(Self)
     }
 
     /// Sets it for that moment, which may be over, in place of the one before.

@@ -130,13 +130,15 @@ pub fn run_and_exit<C: Child>(
     // Nothing of the parent's may be unwound or dropped, whatever happens.
     let code = panic::catch_unwind(AssertUnwindSafe(|| {
         drop(parents_end);
-        if let Err(error) = become_task(parent, &config, &socket) {
-            let mut peer = Peer::new(&config, socket, None);
-            peer.queue_control(Kind::Failed, &error.to_string());
-            peer.flush();
-            return Err(error);
+        match become_task(parent, &config, &socket).and_then(|()| new_loop(&config)) {
+            Ok(kpt) => run(kpt, config, socket, build),
+            Err(error) => {
+                let mut peer = Peer::new(&config, socket, None);
+                peer.queue_control(Kind::Failed, &error.to_string());
+                peer.flush();
+                Err(error)
+            }
         }
-        run(config, socket, build)
     }));
     let code = match code {
         Ok(Ok(())) => 0,
@@ -177,6 +179,11 @@ fn become_task(
     sys::die_after(parent)?;
     keep_words_of_panics();
     Ok(())
+}
+
+fn new_loop<C: Child>(config: &TaskConfig) -> Result<EventLoop<C, C::Arg>, Box<dyn Error>> {
+    EventLoop::with_capacity(config.threads)
+        .map_err(|error| format!("no loop for {} threads: {error}", config.threads).into())
 }
 
 /// Has a process that ends by `std::process::exit` send what is queued, should it be a task. Done before the first fork,
@@ -236,13 +243,13 @@ fn flush_parent() {
     }
 }
 
-/// The task's loop.
+/// Runs the task's loop.
 fn run<C: Child>(
+    mut kpt: EventLoop<C, C::Arg>,
     config: TaskConfig,
     socket: UnixStream,
     build: impl FnOnce(Parent) -> C,
 ) -> Result<(), Box<dyn Error>> {
-    let mut kpt = EventLoop::<C, C::Arg>::with_capacity(config.threads)?;
     let result = run_loop(&mut kpt, config, socket, build);
     if kpt.threads().is_empty() {
         // Nothing in there is to be dropped, and to give back memory would only write to pages that are the parent's.

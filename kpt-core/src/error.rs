@@ -10,7 +10,8 @@ use crate::time::Instant;
 pub enum AddError<A> {
     /// The loop has no vacant slot, or not as many as [`add_with_reserve`](crate::Threads::add_with_reserve) was to leave.
     Full(A),
-    /// The source already has a thread of that kind. A source has at most one reader and one writer.
+    /// Another thread waits for the same of the source. A source has at most one reader and one writer, or one thread
+    /// that waits for both or is paused.
     Taken(A),
 }
 
@@ -22,7 +23,7 @@ pub enum AgainError<A> {
     /// The thread is a timer without a period: it has only been armed with [`When::At`](crate::When::At), or
     /// its period is beyond the end of the clock.
     NoPeriod(A),
-    /// The source already has another thread of that kind.
+    /// Another thread waits for the same of the source.
     Taken(A),
 }
 
@@ -33,7 +34,7 @@ pub enum AgainError<A> {
 pub enum RescheduleError {
     /// The thread has ended, or it is the running thread, which has [`again_when`](crate::Thread::again_when).
     Stale,
-    /// The source already has another thread of that kind.
+    /// Another thread waits for the same of the source.
     Taken,
 }
 
@@ -94,7 +95,9 @@ impl<A> AddError<A> {
             Self::Full(_) => {
                 "no slot is left for the thread; end another one, or make the loop larger"
             }
-            Self::Taken(_) => "the source already has a thread of this kind; cancel that one first",
+            Self::Taken(_) => {
+                "another thread waits for the same of this source; cancel that one first"
+            }
         }
     }
 }
@@ -120,7 +123,9 @@ impl<A> AgainError<A> {
                 "the hook has cancelled the thread's own source; add a new thread"
             }
             Self::NoPeriod(_) => "the timer has no period; re-arm it with again_when",
-            Self::Taken(_) => "the source already has a thread of this kind; cancel that one first",
+            Self::Taken(_) => {
+                "another thread waits for the same of this source; cancel that one first"
+            }
         }
     }
 

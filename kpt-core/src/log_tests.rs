@@ -127,8 +127,8 @@ macro_rules! tests {
                 "thread idle 0.1 (client 7): rescheduled, timer at 5000 us of the loop's clock",
                 "thread reader 1.1 (client 7): added, read source 1",
                 "thread idle 0.1 (client 7): cancelled",
-                "thread same (client 7): not added, read source 1: the source already has a thread of \
-                 this kind; cancel that one first (threads in the loop: 1)",
+                "thread same (client 7): not added, read source 1: another thread waits for the same of \
+                 this source; cancel that one first (threads in the loop: 1)",
                 "thread reader 1.1 (client 7): source 1 is closed or broken, or can't be watched; \
                  its hook should end the thread",
                 "thread reader 1.1: ended",

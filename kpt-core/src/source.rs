@@ -32,8 +32,12 @@ pub enum Kind {
     Read = Interest::READABLE.0,
     /// The thread waits for its source to become writable.
     Write = Interest::WRITABLE.0,
+    /// The thread waits for its source to become readable or writable.
+    ReadWrite = Interest::BOTH.0,
     /// The thread waits for the next turn.
     Execute = 4,
+    /// The thread waits for nothing, and keeps its source: [`When::Ready`](crate::When::Ready) with [`Interest::NONE`].
+    Paused = 7,
 }
 
 impl Kind {
@@ -42,6 +46,8 @@ impl Kind {
         match self {
             Self::Read => "read",
             Self::Write => "write",
+            Self::ReadWrite => "read-write",
+            Self::Paused => "paused",
             Self::Timer => "timer",
             Self::Execute => "execute",
         }
@@ -50,13 +56,20 @@ impl Kind {
     /// Returns whether threads of this kind have a source.
     #[inline]
     pub(crate) const fn has_source(self) -> bool {
-        !self.interest().is_none()
+        !self.claim().is_none()
+    }
+
+    /// Returns what no other thread of the same source may wait for. A paused thread has its source to itself, so that it
+    /// can wait for either later.
+    #[inline]
+    pub(crate) const fn claim(self) -> Interest {
+        Interest(self as u8 & Interest::BOTH.0)
     }
 
     /// Returns what threads of this kind want of their source.
     #[inline]
     pub(crate) const fn interest(self) -> Interest {
-        Interest(self as u8 & Interest::BOTH.0)
+        if self as u8 > Interest::BOTH.0 { Interest::NONE } else { Interest(self as u8) }
     }
 }
 
@@ -83,6 +96,12 @@ impl Interest {
     /// Returns whether the set contains "writable".
     pub const fn is_writable(self) -> bool {
         self.0 & Self::WRITABLE.0 != 0
+    }
+
+    /// Returns whether the two sets have an element in common.
+    #[inline]
+    pub(crate) const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
     }
 
     /// Returns the set without the elements of `other`.

@@ -123,7 +123,7 @@ impl<'t, S, A> Thread<'t, S, A> {
 
     /// Re-arms the thread for another event: another delay (which becomes its period), a moment, another source, or
     /// writing in place of reading. The thread keeps its id, name, hook and argument. The cost is that of adding a
-    /// thread.
+    /// thread; for what the thread was called for, that of [`again`](Self::again).
     ///
     /// Only `After` and `AfterDeadline` set the period. A timer that should make up for missed periods calls
     /// `thread.again_when(When::At(deadline + period))`, and may call `again` in a later run. A timer whose next period
@@ -132,8 +132,8 @@ impl<'t, S, A> Thread<'t, S, A> {
     ///
     /// # Errors
     /// Returns the argument; the thread has ended. The error is [`AgainError::SourceCancelled`] if the hook has called
-    /// [`cancel_source`](Threads::cancel_source) for the thread's own source, and [`AgainError::Taken`] if the source
-    /// already has another thread of that kind.
+    /// [`cancel_source`](Threads::cancel_source) for the thread's own source, and [`AgainError::Taken`] if
+    /// another thread waits for the same of the source.
     #[inline(always)]
     pub fn again_when(self, when: When) -> Result<(), AgainError<A>> {
         let (request, value) = Request::new(when);

@@ -45,8 +45,8 @@ impl<'t, S, A> Threads<'t, S, A> {
     /// `name` appears in logs and in `dump`. Threads that are due at the same moment run in the order of arming.
     ///
     /// # Errors
-    /// Returns [`AddError`] with the argument if the source already has a thread of that kind, or if the loop is full;
-    /// nothing has changed. The running thread keeps its slot until it calls [`end`](Thread::end) or its hook returns,
+    /// Returns [`AddError`] with the argument if another thread waits for the same of the source, or if the loop is
+    /// full; nothing has changed. The running thread keeps its slot until it calls [`end`](Thread::end) or its hook returns,
     /// and its source until then or until [`cancel_source`](Self::cancel_source).
     #[inline(always)]
     pub fn add(
@@ -210,8 +210,8 @@ impl<'t, S, A> Threads<'t, S, A> {
     ///
     /// # Errors
     /// Returns [`RescheduleError::Stale`] if the thread has ended or is the running thread, which has
-    /// [`again_when`](Thread::again_when), and [`RescheduleError::Taken`] if the source already has another thread of
-    /// that kind. Nothing has changed.
+    /// [`again_when`](Thread::again_when), and [`RescheduleError::Taken`] if another thread waits for the same of
+    /// the source. Nothing has changed.
     ///
     /// ```
     /// # use core::time::Duration;

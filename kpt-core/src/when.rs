@@ -4,7 +4,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::decimal::Decimal;
-use crate::source::{Kind, Source};
+use crate::source::{Interest, Kind, Source};
 use crate::time::{Instant, Period, micros};
 
 /// The event on which a thread's hook is called.
@@ -15,6 +15,13 @@ pub enum When {
     Readable(Source),
     /// The source is writable, its other side has hung up, or it has an error.
     Writable(Source),
+    /// The source is what the interest says, its other side has hung up, or it has an error: one thread that waits for
+    /// reading, for writing, or for both. With [`Interest::NONE`] it waits for nothing, and keeps its source, until
+    /// another event is given to it by [`reschedule`](crate::Threads::reschedule). (A hang-up is found after that.)
+    ///
+    /// With [`READABLE`](Interest::READABLE) it is the same as `Readable`, and with [`WRITABLE`](Interest::WRITABLE)
+    /// the same as `Writable`. With `BOTH` or `NONE`, the thread has the source to itself.
+    Ready(Source, Interest),
     /// The moment has come. A moment before the end of the last wait counts as that end: the timer runs behind those
     /// that are already due, in the order of arming. (Before the first wait, the first call of `threads` takes the
     /// place of that end.)
@@ -40,6 +47,12 @@ impl When {
         match self {
             Self::Readable(_) => Kind::Read,
             Self::Writable(_) => Kind::Write,
+            Self::Ready(_, interest) => match (interest.is_readable(), interest.is_writable()) {
+                (true, true) => Kind::ReadWrite,
+                (true, false) => Kind::Read,
+                (false, true) => Kind::Write,
+                (false, false) => Kind::Paused,
+            },
             Self::At(_) | Self::After(_) | Self::AfterDeadline(_) => Kind::Timer,
             Self::Now => Kind::Execute,
         }
@@ -48,7 +61,9 @@ impl When {
     /// Returns the source that a reader or writer waits for; `None` for other events.
     pub const fn source(self) -> Option<Source> {
         match self {
-            Self::Readable(source) | Self::Writable(source) => Some(source),
+            Self::Readable(source) | Self::Writable(source) | Self::Ready(source, _) => {
+                Some(source)
+            }
             Self::At(_) | Self::After(_) | Self::AfterDeadline(_) | Self::Now => None,
         }
     }
@@ -60,6 +75,8 @@ impl When {
 pub(crate) enum Request {
     Readable,
     Writable,
+    Either,
+    Nothing,
     At,
     After,
     Now,
@@ -73,6 +90,15 @@ impl Request {
         match when {
             When::Readable(source) => (Self::Readable, source.number() as u64),
             When::Writable(source) => (Self::Writable, source.number() as u64),
+            When::Ready(source, _) => {
+                let request = match when.kind() {
+                    Kind::Read => Self::Readable,
+                    Kind::Write => Self::Writable,
+                    Kind::ReadWrite => Self::Either,
+                    _ => Self::Nothing,
+                };
+                (request, source.number() as u64)
+            }
             When::At(deadline) => (Self::At, deadline.as_micros()),
             When::After(delay) | When::AfterDeadline(delay) => (Self::After, micros(delay)),
             When::Now => (Self::Now, 0),
@@ -89,6 +115,8 @@ impl Request {
         match self {
             Self::Readable => Kind::Read,
             Self::Writable => Kind::Write,
+            Self::Either => Kind::ReadWrite,
+            Self::Nothing => Kind::Paused,
             Self::At | Self::After => Kind::Timer,
             Self::Now => Kind::Execute,
         }
@@ -99,6 +127,8 @@ impl Request {
         match self {
             Self::Readable => ("read source ", ""),
             Self::Writable => ("write source ", ""),
+            Self::Either => ("read or write source ", ""),
+            Self::Nothing => ("paused, source ", ""),
             Self::At => ("timer at ", " us of the loop's clock"),
             Self::After => ("timer in ", " us"),
             Self::Now => ("execute", ""),

@@ -375,3 +375,99 @@ fn a_loop_without_room() {
         assert_eq!(kpt.run(&mut State::default()), Ok(Exit::Empty));
     }
 }
+
+/// A thread that waits for reading and writing has the source to itself, in either loop.
+#[test]
+fn a_source_has_one_thread_for_each_interest() {
+    let whens = [
+        When::Readable(SOURCE),
+        When::Writable(SOURCE),
+        When::Ready(SOURCE, BOTH),
+        When::Ready(SOURCE, NONE),
+    ];
+    for shape in [Shape::Small, Shape::HOST] {
+        for first in whens {
+            for second in whens {
+                let script = Script::default();
+                let mut kpt = scripted(&script, shape);
+                let id = kpt.threads().add("first", first, again, ()).unwrap();
+                let is_free = matches!(
+                    (first, second),
+                    (When::Readable(_), When::Writable(_)) | (When::Writable(_), When::Readable(_))
+                );
+                let added = kpt.threads().add("second", second, again, ());
+                assert_eq!(added.is_ok(), is_free, "{first:?}, {second:?}");
+                // Its own source is free for a thread, and another one's is not.
+                for next in whens {
+                    let is_free = !is_free || next == first;
+                    let result = kpt.threads().reschedule(id, next);
+                    assert_eq!(result.is_ok(), is_free, "{first:?}, {second:?}, {next:?}");
+                    kpt.threads().reschedule(id, first).unwrap();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_thread_for_both_is_called_for_either_once() {
+    for shape in [Shape::Small, Shape::HOST] {
+        let script = Script::default();
+        let mut kpt = any_loop(Scripted::new(&script), 4, shape);
+        let note = |seen: &mut Vec<Readiness>, thread: Thread<Vec<Readiness>>| {
+            seen.push(thread.readiness());
+            thread.again();
+        };
+        let mut seen = Vec::new();
+        kpt.threads().add("client", When::Ready(SOURCE, BOTH), note, ()).unwrap();
+        for readiness in [Readiness::READABLE, Readiness::WRITABLE, Readiness::HANGUP] {
+            ready(&script, readiness);
+            kpt.turn(&mut seen).unwrap();
+        }
+        ready(&script, Readiness::READABLE | Readiness::WRITABLE);
+        kpt.turn(&mut seen).unwrap();
+        let both = Readiness::READABLE | Readiness::WRITABLE;
+        assert_eq!(seen, [Readiness::READABLE, Readiness::WRITABLE, Readiness::HANGUP, both]);
+        let cancelled = kpt.threads().cancel_source(SOURCE);
+        assert_eq!((cancelled.reader, cancelled.writer), (Some(()), None));
+    }
+}
+
+/// Pausing it is a change that the poller is told of before the next wait, and so is having it go on.
+#[test]
+fn a_paused_thread_is_not_called_until_it_goes_on() {
+    for shape in [Shape::Small, Shape::HOST] {
+        let script = Script::default();
+        let mut kpt = scripted(&script, shape);
+        let mut state = State::default();
+        let id = kpt.threads().add("client", When::Ready(SOURCE, BOTH), again, ()).unwrap();
+        kpt.threads().reschedule(id, When::Ready(SOURCE, NONE)).unwrap();
+        ready(&script, Readiness::READABLE | Readiness::ERROR);
+        kpt.turn(&mut state).unwrap();
+        assert_eq!((state.runs, script.interest(SOURCE.number())), (0, NONE));
+        kpt.threads().reschedule(id, When::Ready(SOURCE, READ)).unwrap();
+        ready(&script, Readiness::READABLE);
+        kpt.turn(&mut state).unwrap();
+        assert_eq!(state.runs, 1);
+        assert_eq!(kpt.threads().cancel_source(SOURCE).reader, Some(()));
+        assert!(kpt.threads().is_empty());
+    }
+}
+
+#[test]
+fn a_thread_that_waits_for_the_same_once_more_costs_no_call() {
+    let script = Script::default();
+    let mut kpt = large(&script);
+    let mut state = State::default();
+    let same = |state: &mut State, thread: Thread<State>| {
+        state.runs += 1;
+        let interest = if state.runs < 3 { BOTH } else { READ };
+        thread.again_when(When::Ready(SOURCE, interest)).unwrap();
+    };
+    kpt.threads().add("client", When::Ready(SOURCE, BOTH), same, ()).unwrap();
+    for _ in 0..5 {
+        ready(&script, Readiness::READABLE);
+        kpt.turn(&mut state).unwrap();
+    }
+    assert_eq!((state.runs, script.take_changes()), (5, vec![(7, BOTH), (7, READ)]));
+}

@@ -198,7 +198,7 @@ fn small_types_read_well() {
 /// Errors can be printed and passed on whatever their argument is.
 #[test]
 fn errors_read_well_and_give_arguments_back() {
-    const TAKEN: &str = "the source already has a thread of this kind; cancel that one first";
+    const TAKEN: &str = "another thread waits for the same of this source; cancel that one first";
     struct Opaque(u8);
     let errors: [(Box<dyn Error>, &str); 8] = [
         (

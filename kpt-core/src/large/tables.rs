@@ -123,7 +123,9 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Registry for Tables
     }
 
     fn release_source(&mut self, source: Source) -> [Option<Index>; 2] {
-        let found = [Kind::Write, Kind::Read].map(|kind| self.find(source, kind));
+        let reader = self.find(source, Interest::READABLE, None);
+        // One that waits for both counts as a reader.
+        let found = [self.find(source, Interest::WRITABLE, reader), reader];
         for index in found.into_iter().flatten() {
             if self.head.is_running(index) {
                 self.move_to(index, Place::GivenUp);
@@ -169,10 +171,11 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         self.queues.next_of(self.links.as_ref(), source, after)
     }
 
-    /// The source's reader or writer.
-    fn find(&self, source: Source, kind: Kind) -> Option<Index> {
+    /// Returns the thread that can wait for `claim` of a source, if it is another than `own`.
+    fn find(&self, source: Source, claim: Interest, own: Option<Index>) -> Option<Index> {
+        let is_meant = |index| own != Some(index) && self.at(index).kind.claim().intersects(claim);
         let mut at = self.next_of(source, None);
-        while let Some(index) = at.filter(|&index| self.at(index).kind != kind) {
+        while let Some(index) = at.filter(|&index| !is_meant(index)) {
             at = self.next_of(source, Some(index));
         }
         at
@@ -188,11 +191,11 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
     #[inline]
     fn key(&mut self, request: Request, value: u64) -> u64 {
         match request {
-            Request::Readable | Request::Writable | Request::At => value,
             // No delay is one that is over.
             Request::After if value == 0 => self.queues.position().as_micros(),
             Request::After => after(self.now(), value).as_micros(),
             Request::Now => u64::from(self.head.turn),
+            _ => value,
         }
     }
 
@@ -206,9 +209,15 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
     ) -> Result<ThreadId, Refusal> {
         let kind = request.kind();
         if kind.has_source() {
-            let taken = self.find(Source::new(value as u32), kind);
-            if taken.is_some() && taken != thread {
+            let source = Source::new(value as u32);
+            if self.find(source, kind.claim(), thread).is_some() {
                 return Err(Refusal::Taken);
+            }
+            if let Some(index) =
+                thread.filter(|&index| self.waits_for_the_same(index, kind, source))
+            {
+                self.again(index, Period::NONE);
+                return Ok(self.at(index).id(index));
             }
         }
         let index = match thread {
@@ -236,12 +245,19 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         Ok(self.at(index).id(index))
     }
 
+    /// Returns whether the running thread was found ready for what it is to wait for.
+    fn waits_for_the_same(&self, index: Index, kind: Kind, source: Source) -> bool {
+        let link = self.at(index);
+        let is_same = link.kind == kind && link.source() == source && link.place.is_ready();
+        is_same && self.head.is_running(index)
+    }
+
     /// Puts a thread that is where its source and its deadline don't matter among those that wait for the same.
     #[inline]
     fn arm(&mut self, index: Index, kind: Kind, key: u64) {
         self.edit(index, |link| link.wait_for(kind, key));
         let place = match kind {
-            Kind::Read | Kind::Write => Place::Untold,
+            Kind::Read | Kind::Write | Kind::ReadWrite | Kind::Paused => Place::Untold,
             Kind::Timer => Place::Timers,
             Kind::Execute => Place::Pending,
         };

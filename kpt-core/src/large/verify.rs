@@ -30,15 +30,16 @@ pub(crate) fn verify(
         if !link.place.has_source() {
             continue;
         }
-        let (mut at, mut of_its_kind) = (None, None);
+        let (mut at, mut with_its_claim) = (None, None);
         while let Some(index) = queues.next_of(links, link.source(), at) {
             at = Some(index);
-            if links.at(index).kind == link.kind && of_its_kind.replace(index.position()).is_some()
+            if links.at(index).kind.claim().intersects(link.kind.claim())
+                && with_its_claim.replace(index.position()).is_some()
             {
-                return Err("a source has two threads of one kind");
+                return Err("two threads of a source wait for the same");
             }
         }
-        if of_its_kind != Some(position) {
+        if with_its_claim != Some(position) {
             return Err("a source does not know its thread");
         }
     }

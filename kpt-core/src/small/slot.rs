@@ -4,7 +4,7 @@ use core::cell::Cell;
 
 use crate::id::{Generation, Index, ThreadId};
 use crate::row::{Row, State};
-use crate::source::{Kind, Readiness, Source};
+use crate::source::{Interest, Kind, Readiness, Source};
 use crate::threads::Hook;
 use crate::time::{Instant, Period, Wide};
 
@@ -81,9 +81,9 @@ impl<S, A> Slot<S, A> {
         matches!(self.place, Place::Running | Place::GivenUp)
     }
 
-    /// Returns whether the slot's thread is the one of that kind for that source.
-    pub(crate) fn has(&self, kind: Kind, source: Source) -> bool {
-        let is_there = self.place >= Place::Running && self.kind == kind;
+    /// Returns whether the slot's thread is the one that can wait for that of the source.
+    pub(crate) fn has(&self, claim: Interest, source: Source) -> bool {
+        let is_there = self.place >= Place::Running && self.kind.claim().intersects(claim);
         is_there && self.key.get() as u32 == source.number()
     }
 
@@ -113,7 +113,7 @@ impl<S, A> Slot<S, A> {
     pub(crate) fn wait(&mut self, stamp: u32) {
         self.readiness = Readiness::NONE;
         let place = match self.kind {
-            Kind::Read | Kind::Write => Place::Watched,
+            Kind::Read | Kind::Write | Kind::ReadWrite | Kind::Paused => Place::Watched,
             Kind::Timer => Place::Timer,
             Kind::Execute => Place::Pending,
         };

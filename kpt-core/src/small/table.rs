@@ -154,8 +154,8 @@ impl<S, A> Table<[Slot<S, A>]> {
             let Some(source) = slot.source() else { continue };
             let is_other = |at| at != position;
             let mut slots = self.slots.iter().enumerate();
-            if slots.any(|(at, other)| is_other(at) && other.has(slot.kind, source)) {
-                return Err("a source has two threads of one kind");
+            if slots.any(|(at, other)| is_other(at) && other.has(slot.kind.claim(), source)) {
+                return Err("two threads of a source wait for the same");
             }
         }
         Ok(())

@@ -8,7 +8,7 @@ use crate::poller::Poller;
 use crate::row::Row;
 use crate::small::slot::{Place, Slot};
 use crate::small::table::Table;
-use crate::source::{Kind, Source};
+use crate::source::{Interest, Kind, Source};
 use crate::threads::{CancelledSource, Hook};
 use crate::time::{Instant, Period, Wide, after, later};
 use crate::when::Request;
@@ -46,7 +46,7 @@ impl<S, A> View<'_, S, A> {
         hook: Hook<S, A>,
         arg: A,
     ) -> Result<ThreadId, AddError<A>> {
-        if self.is_taken(request, value, Place::Running) {
+        if self.is_taken(request, value, None) {
             return Err(AddError::Taken(arg));
         }
         let vacant = self.table.slots.iter().position(|slot| slot.place == Place::Vacant);
@@ -80,10 +80,8 @@ impl<S, A> View<'_, S, A> {
         let slot = self.table.slots.get(index.position());
         let is_meant =
             |slot: &Slot<S, A>| slot.generation.number() == id.generation() && slot.call.is_some();
-        let slot = slot.filter(|slot| is_meant(slot)).ok_or(RescheduleError::Stale)?;
-        // The thread may keep its own source.
-        let is_its_own = slot.has(request.kind(), Source::new(value as u32));
-        if !is_its_own && self.is_taken(request, value, Place::Running) {
+        slot.filter(|slot| is_meant(slot)).ok_or(RescheduleError::Stale)?;
+        if self.is_taken(request, value, Some(index)) {
             return Err(RescheduleError::Taken);
         }
         self.arm(index, request, value);
@@ -92,15 +90,16 @@ impl<S, A> View<'_, S, A> {
 
     /// Ends both threads of a source. The running thread keeps its slot until its hook returns.
     pub(crate) fn cancel_source(&mut self, source: Source) -> CancelledSource<A> {
-        let mut end = |kind| {
-            let slot = self.table.slots.iter_mut().find(|slot| slot.has(kind, source))?;
+        let mut end = |claim| {
+            let slot = self.table.slots.iter_mut().find(|slot| slot.has(claim, source))?;
             if slot.place == Place::Running {
                 slot.place = Place::GivenUp;
                 return None;
             }
             slot.vacate()
         };
-        CancelledSource { writer: end(Kind::Write), reader: end(Kind::Read) }
+        // One that waits for both counts as a reader.
+        CancelledSource { reader: end(Interest::READABLE), writer: end(Interest::WRITABLE) }
     }
 
     /// Makes the running thread wait for the same event again.
@@ -144,7 +143,7 @@ impl<S, A> View<'_, S, A> {
         if self.table.slots.get(index.position()).is_none_or(|slot| slot.place == Place::GivenUp) {
             return Err(AgainError::SourceCancelled(arg));
         }
-        if self.is_taken(request, value, Place::Timer) {
+        if self.is_taken(request, value, Some(index)) {
             return Err(AgainError::Taken(arg));
         }
         let Some(slot) = self.arm(index, request, value) else {
@@ -179,11 +178,12 @@ impl<S, A> View<'_, S, A> {
         self.table.read_at
     }
 
-    /// Returns whether a thread of that kind, in the place `from` or a later one, has the source.
-    fn is_taken(&self, request: Request, value: u64, from: Place) -> bool {
-        let (kind, source) = (request.kind(), Source::new(value as u32));
-        let is_of = |slot: &Slot<S, A>| slot.place >= from && slot.has(kind, source);
-        kind.has_source() && self.table.slots.iter().any(is_of)
+    /// Returns whether another thread than that of the slot `own` waits for what is requested of a source.
+    fn is_taken(&self, request: Request, value: u64, own: Option<Index>) -> bool {
+        let (claim, source) = (request.kind().claim(), Source::new(value as u32));
+        let own = own.map_or(usize::MAX, Index::position);
+        let mut slots = self.table.slots.iter().enumerate();
+        slots.any(|(at, slot)| at != own && slot.has(claim, source))
     }
 
     /// Makes a thread wait for `request`.

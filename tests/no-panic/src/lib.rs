@@ -367,6 +367,7 @@ fn unknown_when() -> When {
         2 => When::At(Instant::from_micros(unknown())),
         3 => When::After(unknown_duration()),
         4 => When::AfterDeadline(unknown_duration()),
+        5 => When::Ready(Source::new(unknown() as u32), unknown_interest()),
         _ => When::Now,
     }
 }

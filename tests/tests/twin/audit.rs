@@ -79,6 +79,8 @@ impl Audit {
             not_before = if micros == 0 && !goes_on { 0 } else { start.saturating_add(micros) };
         } else if let When::At(moment) = when {
             not_before = moment.as_micros();
+        } else if when.kind() == Kind::Paused {
+            not_before = u64::MAX;
         }
         thread.is_timer = when.kind() == Kind::Timer;
         self.wait(tag, not_before);

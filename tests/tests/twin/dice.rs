@@ -150,11 +150,19 @@ impl Dice {
     }
 
     fn want(&mut self) -> Want {
-        use Kind::{Execute, Read, Timer, Write};
-        let any = self.of(&[Read, Read, Write, Write, Timer, Timer, Timer, Execute]);
+        use Kind::{Execute, Paused, Read, ReadWrite, Timer, Write};
+        let any = self.of(&[
+            Read, Read, Write, Write, ReadWrite, ReadWrite, Paused, Timer, Timer, Timer, Timer,
+            Execute,
+        ]);
         match self.fond_of.filter(|_| self.one_in(2)).unwrap_or(any) {
             Read => Want::Read(self.source()),
             Write => Want::Write(self.source()),
+            ReadWrite => {
+                let interest = self.of(&[Interest::BOTH, Interest::BOTH, Interest::READABLE]);
+                Want::Ready(self.source(), interest)
+            }
+            Paused => Want::Ready(self.source(), Interest::NONE),
             Timer => self.timer(),
             Execute => Want::Now,
         }

@@ -117,8 +117,24 @@ impl Sources {
 
     /// The same sources, with an interest in all of them.
     pub fn whole(self) -> Self {
-        let [read, write] = [self.0 & 0x5555_5555, self.0 & 0xaaaa_aaaa];
-        Self(self.0 | read << 1 | write >> 1)
+        let mut whole = self;
+        for source in 0..SOURCES {
+            let all = Self::of(source, Interest::BOTH).and(Self::paused(source));
+            if !self.common(all).is_empty() {
+                whole = whole.and(all);
+            }
+        }
+        whole
+    }
+
+    /// The source of a thread that waits for nothing.
+    pub fn paused(source: u32) -> Self {
+        Self(if source < SOURCES { 1 << (2 * SOURCES + source) } else { 0 })
+    }
+
+    /// Without those that are paused.
+    pub fn wanted(self) -> Self {
+        Self(self.0 & ((1 << (2 * SOURCES)) - 1))
     }
 
     pub fn and(self, other: Self) -> Self {
@@ -141,6 +157,8 @@ impl From<When> for Sources {
         match when {
             When::Readable(source) => Self::of(source.number(), Interest::READABLE),
             When::Writable(source) => Self::of(source.number(), Interest::WRITABLE),
+            When::Ready(source, Interest::NONE) => Self::paused(source.number()),
+            When::Ready(source, interest) => Self::of(source.number(), interest),
             _ => Self::default(),
         }
     }

@@ -92,6 +92,7 @@ pub struct Spec {
 pub enum Want {
     Read(u32),
     Write(u32),
+    Ready(u32, Interest),
     After(Duration),
     AfterDeadline(Duration),
     Ahead(u64),
@@ -106,6 +107,7 @@ impl Want {
         match self {
             Self::Read(source) => When::Readable(Source::new(source)),
             Self::Write(source) => When::Writable(Source::new(source)),
+            Self::Ready(source, interest) => When::Ready(Source::new(source), interest),
             Self::After(delay) => When::After(delay),
             Self::AfterDeadline(delay) => When::AfterDeadline(delay),
             Self::Ahead(micros) => When::At(Instant::from_micros(now.saturating_add(micros))),

@@ -97,7 +97,8 @@ impl Outside {
     /// When a wait begins, the poller watches what there are threads for. A source for which it can't watch all that, it
     /// does not watch at all.
     pub fn check_wait(&self) {
-        let (watched, owned, refused) = (self.watched.get(), self.owned.get(), self.refused());
+        let (watched, refused) = (self.watched.get(), self.refused());
+        let owned = self.owned.get().wanted();
         let is_refused = !owned.common(refused).is_empty();
         let wanted = if is_refused { owned.without(refused.whole()) } else { owned };
         if watched != wanted {

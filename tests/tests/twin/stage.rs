@@ -166,7 +166,7 @@ impl<'o> Stage<'o> {
         let CancelledSource { reader, writer } = threads.cancel_source(Source::new(source));
         let [reader, writer] = [reader, writer].map(|arg| Some(arg?.tag));
         self.outside.note(Event::SourceCancelled { reader, writer });
-        let of_source = Sources::of(source, Interest::BOTH);
+        let of_source = Sources::of(source, Interest::BOTH).and(Sources::paused(source));
         if let Some(own) = own.filter(|&own| !self.outside.holds(own).common(of_source).is_empty())
         {
             self.outside.rearm(own, Sources::default());

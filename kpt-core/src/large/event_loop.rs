@@ -89,10 +89,19 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
     /// # Errors
     /// Returns the error of [`Poller::wait`]. No thread is lost; `run` may be called again.
     pub fn run(&mut self, state: &mut S) -> Result<Exit, P::Error> {
+        self.begin_turn(state);
         loop {
-            if let Some(exit) = self.take_turns(state, true)? {
+            let mut can_skip = self.run_pending(state);
+            while can_skip && !self.tables.head.is_over() {
+                self.tables.head.begin_turn();
+                can_skip = self.run_pending(state);
+            }
+            if let Some(exit) = self.end_turn(state, can_skip)? {
                 return Ok(exit);
             }
+            // Neither here nor above is there a thread that was found: those of the last wait have run, as no hook has
+            // called `stop`.
+            self.tables.head.begin_turn();
         }
     }
 
@@ -106,21 +115,22 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
     /// # Panics
     /// Not by itself. A panic of a hook passes through; its thread has ended, unless it was re-armed before.
     pub fn turn(&mut self, state: &mut S) -> Result<Option<Exit>, P::Error> {
-        self.take_turns(state, false)
+        self.begin_turn(state);
+        let can_skip = self.run_pending(state);
+        self.end_turn(state, can_skip)
     }
 
-    /// Runs one turn, or as many as follow each other without a wait.
+    /// Begins a turn with the hooks that the last one has left, if a hook of it has panicked or called `stop`.
     #[cfg_attr(target_pointer_width = "64", inline(always))]
-    fn take_turns(&mut self, state: &mut S, is_many: bool) -> Result<Option<Exit>, P::Error> {
+    fn begin_turn(&mut self, state: &mut S) {
         self.tables.settle();
         self.tables.head.begin_turn();
         self.run_all(state, Tables::next_found);
-        let mut can_skip = self.run_pending(state);
-        while is_many && can_skip && !self.tables.head.is_over() {
-            // The next turn. Only a wait finds threads ready or due, so that there are none.
-            self.tables.head.begin_turn();
-            can_skip = self.run_pending(state);
-        }
+    }
+
+    /// Ends a turn with a wait, unless it can be skipped, and the hooks of all that it has found.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    fn end_turn(&mut self, state: &mut S, can_skip: bool) -> Result<Option<Exit>, P::Error> {
         if !can_skip && !self.tables.head.is_over() {
             self.tables.wait(true)?;
             self.run_found(state);
@@ -159,9 +169,7 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
     /// # Errors
     /// Returns the error of [`Poller::wait`]. No thread is lost; `poll` may be called again.
     pub fn poll(&mut self, state: &mut S) -> Result<Next, P::Error> {
-        self.tables.settle();
-        self.tables.head.begin_turn();
-        self.run_all(state, Tables::next_found);
+        self.begin_turn(state);
         self.run_pending(state);
         if !self.tables.head.is_over() {
             self.tables.wait(false)?;

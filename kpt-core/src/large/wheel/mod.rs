@@ -211,6 +211,34 @@ where
         }
     }
 
+    /// `next_deadline` where there is a timer.
+    #[inline(never)]
+    fn nearest_deadline(&self, links: &[Link]) -> Instant {
+        if !self.due.is_empty() {
+            // Not the position: if the clock has gone back, no wait should last until it gets there again.
+            return Instant::ZERO;
+        }
+        let Some(stop) = self.next_stop() else { return Instant::NEVER };
+        if matches!(stop.home, Home::Slot(Cell { level: 0, .. })) {
+            return Instant::from_micros(stop.at);
+        }
+        let list = self.list(stop.home);
+        let mut nearest = u64::MAX;
+        let mut left = SEARCHED;
+        for timer in list.iter(links) {
+            if left == 0 {
+                return Instant::from_micros(if stop.home == Home::Far {
+                    self.far_from
+                } else {
+                    stop.at
+                });
+            }
+            left = left.wrapping_sub(1);
+            nearest = nearest.min(links.at(timer).deadline().as_micros());
+        }
+        Instant::from_micros(nearest)
+    }
+
     /// `insert` of what is due already, or far.
     #[inline(never)]
     fn insert_in_no_slot(&mut self, links: &mut [Link], timer: Index, home: Home) {
@@ -284,30 +312,13 @@ where
         Instant::from_micros(self.position)
     }
 
+    #[inline]
     fn next_deadline(&self, links: &[Link]) -> Instant {
-        if !self.due.is_empty() {
-            // Not the position: if the clock has gone back, nobody should wait for it to get there again.
-            return Instant::ZERO;
+        // As in `advance`: a wait without timers needs no call.
+        if self.is_empty() && self.due.is_empty() {
+            return Instant::NEVER;
         }
-        let Some(stop) = self.next_stop() else { return Instant::NEVER };
-        if matches!(stop.home, Home::Slot(Cell { level: 0, .. })) {
-            return Instant::from_micros(stop.at);
-        }
-        let list = self.list(stop.home);
-        let mut nearest = u64::MAX;
-        let mut left = SEARCHED;
-        for timer in list.iter(links) {
-            if left == 0 {
-                return Instant::from_micros(if stop.home == Home::Far {
-                    self.far_from
-                } else {
-                    stop.at
-                });
-            }
-            left = left.wrapping_sub(1);
-            nearest = nearest.min(links.at(timer).deadline().as_micros());
-        }
-        Instant::from_micros(nearest)
+        self.nearest_deadline(links)
     }
 
     #[inline]

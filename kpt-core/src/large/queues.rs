@@ -169,13 +169,6 @@ impl<W: Timers> Queues<W> {
         if first.is_none() {
             return;
         }
-        let mut at = first;
-        while let Some(timer) = at {
-            links.edit(timer, |link| {
-                link.place = Place::Due;
-                at = link.next.filter(|_| link.next != first);
-            });
-        }
         let due = List::of_circle(first);
         if let Some(list) = self.list_mut(Place::Due) {
             list.append(links, due);

@@ -29,7 +29,8 @@ pub trait Timers {
     /// has work to do; [`Instant::NEVER`] if no deadline can be reached.
     fn next_deadline(&self, links: &[Link]) -> Instant;
 
-    /// Moves the position to `now`. Does nothing if the position is there already, or beyond.
+    /// Moves the position to `now`, unless it is there already or beyond, and notes in the links of all timers that are due
+    /// then that they are: `take_due` follows.
     fn advance(&mut self, links: &mut [Link], now: Instant);
 
     /// Removes all timers that are due at the position, and returns the first. They are linked in a circle, in order.

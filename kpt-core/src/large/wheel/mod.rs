@@ -17,7 +17,7 @@
 use core::fmt;
 
 use crate::id::Index;
-use crate::large::link::{Link, Links};
+use crate::large::link::{Link, Links, Place};
 use crate::large::timers::Timers;
 use crate::time::Instant;
 use crate::time::LAST;
@@ -197,6 +197,7 @@ where
         if let Home::Slot(cell) = stop.home {
             self.mark_empty(cell);
             if cell.level == 0 {
+                mark_due(links, list.first());
                 return self.due.append(links, list);
             }
         }
@@ -205,9 +206,14 @@ where
         }
         // Walked and not emptied one by one: whoever is inserted elsewhere needs nobody to close the gap.
         let mut at = list.first();
+        let last = self.due.last();
         while let Some(timer) = at {
             at = links.at(timer).next;
             self.insert(links, timer);
+        }
+        // Those that are due at this moment.
+        if self.due.last() != last {
+            mark_due(links, last.map_or(self.due.first(), |last| links.at(last).next));
         }
     }
 
@@ -324,6 +330,7 @@ where
     #[inline]
     fn advance(&mut self, links: &mut [Link], now: Instant) {
         let now = now.min(LAST).as_micros();
+        mark_due(links, self.due.first());
         // Of a wheel that is empty, most of a wait's instructions would be those that prepare this.
         if !self.is_empty() {
             self.enter_until(links, now);
@@ -368,6 +375,19 @@ where
             return Err("a timer lies in a slot that is not its own");
         }
         list.verify(links)
+    }
+}
+
+/// Notes in these timers, and in all behind them in their list, that they are due. Their links are in the cache now, and
+/// would no longer be if that were done for all at the end: a sixth less for a million timers that are added and fire.
+#[inline]
+fn mark_due(links: &mut [Link], first: Option<Index>) {
+    let mut at = first;
+    while let Some(timer) = at {
+        links.edit(timer, |link| {
+            link.place = Place::Due;
+            at = link.next;
+        });
     }
 }
 

@@ -27,6 +27,11 @@ impl OpenList {
         self.first
     }
 
+    #[inline]
+    pub(super) fn last(self) -> Option<Index> {
+        self.last
+    }
+
     /// Makes `index` the last one. Returns whether it is the first one as well.
     #[inline]
     pub(super) fn push_back(&mut self, links: &mut [Link], index: Index) -> bool {

@@ -6,15 +6,19 @@ compile_error!(
 );
 
 mod ask;
+mod channel;
 mod clock;
 mod epoll;
 mod event_loop;
 mod heap;
 mod log;
+mod process;
 mod select;
 mod sys;
 mod task;
+mod waker;
 
+pub use channel::{Receiver, Sender, channel};
 pub use epoll::EpollPoller;
 pub use event_loop::{Builder, EventLoop};
 pub use heap::{HeapStorage, HostTimers};
@@ -23,6 +27,7 @@ pub use kpt_core::{
     AddError, AgainError, CancelledSource, Dump, DumpWith, Exit, Hook, Instant, Interest, Kind,
     Next, Readiness, RescheduleError, Source, Stale, Thread, ThreadId, Threads, When,
 };
+pub use process::ChildProcess;
 pub use select::SelectPoller;
 pub use task::{
     Child, Parent, ProtocolError, Rung, SendError, Spawner, StartError, TaskConfig, TaskEvent,
@@ -30,6 +35,7 @@ pub use task::{
 };
 #[cfg(feature = "postcard")]
 pub use task::{Malformed, SendValueError, decode};
+pub use waker::{Waker, Wakeups, waker};
 
 use std::os::fd::{AsFd, AsRawFd};
 

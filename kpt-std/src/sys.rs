@@ -3,6 +3,7 @@
 //! Each function here is safe to call with any arguments.
 
 mod ancestry;
+mod descriptors;
 mod epoll;
 mod memory;
 
@@ -17,6 +18,7 @@ use libc::{c_int, c_ulong, pid_t};
 use crate::task::Ended;
 
 pub use ancestry::generation;
+pub use descriptors::{EventFd, open_process};
 pub use epoll::{EpollSet, Event, Timer};
 pub use memory::Pages;
 
@@ -145,12 +147,7 @@ pub struct Process {
 impl Process {
     /// Of a child that nobody has waited for.
     pub fn new(pid: pid_t) -> Self {
-        // SAFETY: the call takes two numbers and no pointer.
-        let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-        let descriptor = c_int::try_from(descriptor).ok().filter(|&descriptor| descriptor >= 0);
-        // SAFETY: the descriptor is new, so nobody else owns it.
-        let descriptor = descriptor.map(|descriptor| unsafe { OwnedFd::from_raw_fd(descriptor) });
-        Self { pid, descriptor: descriptor.and_then(|descriptor| above_standard(descriptor).ok()) }
+        Self { pid, descriptor: open_process(pid).ok() }
     }
 
     /// Readable when the process has ended.

@@ -1,0 +1,52 @@
+//! Descriptors of what is no file: a counter that wakes, and a process.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use libc::{c_int, pid_t};
+
+use super::{above_standard, check};
+
+/// A descriptor that is readable from `set` until `clear`, for all processes that have it.
+#[derive(Debug)]
+pub struct EventFd(File);
+
+impl EventFd {
+    /// Returns one that is not readable.
+    pub fn new() -> io::Result<Self> {
+        let flags = libc::EFD_CLOEXEC | libc::EFD_NONBLOCK;
+        // SAFETY: the call takes numbers and no pointer. What it returns, unless it fails, is a new descriptor, which has
+        // no other owner.
+        let event = unsafe { OwnedFd::from_raw_fd(check(libc::eventfd(0, flags))?) };
+        Ok(Self(above_standard(event)?.into()))
+    }
+
+    /// Never blocks. One call of the system, and nothing else: it may be made in a signal handler.
+    pub fn set(&self) {
+        // A counter that is full is as readable as can be.
+        let _ = (&self.0).write(&1_u64.to_ne_bytes());
+    }
+
+    /// Never blocks.
+    pub fn clear(&self) {
+        let _ = (&self.0).read(&mut [0; 8]);
+    }
+}
+
+impl AsFd for EventFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Returns a descriptor that is readable when the process has ended. It means the process that has this number now.
+pub fn open_process(pid: pid_t) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes two numbers and no pointer. What it returns, unless it fails, is a new descriptor, which has
+    // no other owner.
+    let process = unsafe {
+        let descriptor = libc::syscall(libc::SYS_pidfd_open, pid, 0);
+        OwnedFd::from_raw_fd(check(c_int::try_from(descriptor).unwrap_or(-1))?)
+    };
+    above_standard(process)
+}

@@ -11,13 +11,10 @@ use std::fmt::Display;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::ops::Range;
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use kpt_examples::Args;
-use kpt_std::{EventLoop, Instant, Kind, Thread, Threads, When, source};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::low_level::pipe;
+use kpt_std::{EventLoop, Instant, Kind, Signal, Signals, Thread, Threads, When, source};
 
 const HELP: &str = "
 Sends back to TCP clients what they send. Ends on SIGINT and SIGTERM.
@@ -47,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
     listener.set_nonblocking(true)?;
-    let signals = end_signals()?;
+    let signals = Signals::new(&[Signal::INT, Signal::TERM])?;
     say(format_args!("listening on {}", listener.local_addr()?));
 
     let mut kpt = EventLoop::with_capacity(clients + OTHER_THREADS)?;
@@ -61,14 +58,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     kpt.run(&mut server)?;
     server.statistics.say(kpt.threads().now());
     Ok(())
-}
-
-/// Becomes readable when the program shall end. A signal can come at any time; this makes an event of it.
-fn end_signals() -> io::Result<UnixStream> {
-    let (signals, sender) = UnixStream::pair()?;
-    pipe::register(SIGINT, sender.try_clone()?)?;
-    pipe::register(SIGTERM, sender)?;
-    Ok(signals)
 }
 
 /// Only the threads of clients have an argument: each owns its client.

@@ -14,6 +14,8 @@ mod heap;
 mod log;
 mod process;
 mod select;
+#[cfg(feature = "signals")]
+mod signals;
 mod sys;
 mod task;
 mod waker;
@@ -29,6 +31,8 @@ pub use kpt_core::{
 };
 pub use process::ChildProcess;
 pub use select::SelectPoller;
+#[cfg(feature = "signals")]
+pub use signals::{Signal, Signals};
 pub use task::{
     Child, Parent, ProtocolError, Rung, SendError, Spawner, StartError, TaskConfig, TaskEvent,
     TaskExit, TaskHandle, TaskStatus, Tasks,

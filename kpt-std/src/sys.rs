@@ -5,6 +5,9 @@
 mod ancestry;
 mod descriptors;
 mod epoll;
+mod handlers;
+#[cfg(feature = "signals")]
+mod inbox;
 mod memory;
 
 use std::io;
@@ -20,6 +23,9 @@ use crate::task::Ended;
 pub use ancestry::generation;
 pub use descriptors::{EventFd, open_process};
 pub use epoll::{EpollSet, Event, Timer};
+pub use handlers::reset_signals;
+#[cfg(feature = "signals")]
+pub use inbox::{Handler, Inbox};
 pub use memory::Pages;
 
 /// One word of a select bitmap: the kernel reads and writes whole `unsigned long`s.
@@ -238,31 +244,6 @@ impl Drop for SignalsBlocked {
         unsafe {
             libc::pthread_sigmask(libc::SIG_SETMASK, &self.before, std::ptr::null_mut());
         }
-    }
-}
-
-/// For a forked process: no handler of the parent's is called in it, and no signal is blocked. What the parent ignores
-/// stays ignored, but for the signals that end a task or tell of its own tasks.
-pub fn reset_signals() {
-    for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: all zero bytes are a valid sigaction: no flags, an empty mask, the default handler.
-        let default: libc::sigaction = unsafe { std::mem::zeroed() };
-        let mut action = default;
-        // SAFETY: `action` is a valid place for a sigaction, borrowed until the call returns. A number that is no
-        // signal is an error.
-        let result = unsafe { libc::sigaction(signal, std::ptr::null(), &mut action) };
-        let is_needed = matches!(signal, libc::SIGTERM | libc::SIGCONT | libc::SIGCHLD);
-        let is_ignored = action.sa_sigaction == libc::SIG_IGN && !is_needed;
-        if result == 0 && action.sa_sigaction != libc::SIG_DFL && !is_ignored {
-            // SAFETY: `default` is valid and borrowed until the call returns; the old action is not asked for.
-            unsafe { libc::sigaction(signal, &default, std::ptr::null_mut()) };
-        }
-    }
-    // SAFETY: an empty set is all zero bytes on Linux; it is valid, and borrowed until the call returns.
-    unsafe {
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&mut none);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
     }
 }
 

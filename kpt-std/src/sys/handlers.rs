@@ -1,0 +1,74 @@
+//! What signals do in this process.
+
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+
+use libc::c_int;
+
+/// The highest signal of Linux.
+pub const MOST: usize = 64;
+
+/// By signal, the handler that `set_default` has taken away, and its flags: in atomics, since handlers call that.
+static TAKEN: [(AtomicUsize, AtomicI32); MOST + 1] =
+    [const { (AtomicUsize::new(libc::SIG_DFL), AtomicI32::new(0)) }; MOST + 1];
+
+/// For a forked process: no handler of the parent's is called in it, and no signal is blocked. What the parent ignores
+/// stays ignored, but for the signals that end a task or tell of its own tasks.
+pub fn reset_signals() {
+    for signal in 1..=libc::SIGRTMAX() {
+        let Some(action) = action(signal) else { continue };
+        let is_needed = matches!(signal, libc::SIGTERM | libc::SIGCONT | libc::SIGCHLD);
+        let is_ignored = action.sa_sigaction == libc::SIG_IGN && !is_needed;
+        if action.sa_sigaction != libc::SIG_DFL && !is_ignored {
+            set_default(signal, &action);
+        }
+    }
+    // SAFETY: an empty set is all zero bytes on Linux; it is valid, and borrowed until the call returns.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+    }
+}
+
+/// What a signal does in this process; `None` for a number that is no signal. May be called in a handler.
+pub fn action(signal: c_int) -> Option<libc::sigaction> {
+    // SAFETY: all zero bytes are a valid sigaction.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: `action` is a valid place for a sigaction, borrowed until the call returns. A number that is no signal is
+    // an error.
+    let result = unsafe { libc::sigaction(signal, std::ptr::null(), &mut action) };
+    (result == 0).then_some(action)
+}
+
+/// Has a signal do what it does by default, and keeps the handler that it had. May be called in a handler.
+pub fn set_default(signal: c_int, had: &libc::sigaction) {
+    if let Some((handler, flags)) = taken(signal) {
+        handler.store(had.sa_sigaction, Ordering::Relaxed);
+        flags.store(had.sa_flags, Ordering::Relaxed);
+    }
+    // SAFETY: all zero bytes are a valid sigaction: no flags, an empty mask, the default action. It is borrowed until the
+    // call returns; the old action is not asked for.
+    unsafe {
+        let default: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, &default, std::ptr::null_mut());
+    }
+}
+
+/// Gives a signal the handler back that `set_default` has taken away, in this process or in one that it was forked from.
+/// Returns whether there was one.
+#[cfg(feature = "signals")]
+pub fn give_back(signal: c_int) -> bool {
+    let Some((handler, flags)) = taken(signal) else { return false };
+    // SAFETY: all zero bytes are a valid sigaction.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler.load(Ordering::Relaxed);
+    action.sa_flags = flags.load(Ordering::Relaxed);
+    // SAFETY: `action` is valid and borrowed until the call returns. Its handler and flags are those that the signal had,
+    // or its default.
+    let result = unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) };
+    result == 0 && action.sa_sigaction != libc::SIG_DFL
+}
+
+fn taken(signal: c_int) -> Option<&'static (AtomicUsize, AtomicI32)> {
+    TAKEN.get(usize::try_from(signal).ok()?)
+}

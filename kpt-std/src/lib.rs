@@ -13,6 +13,7 @@ mod event_loop;
 mod heap;
 mod log;
 mod process;
+mod net;
 mod select;
 #[cfg(feature = "signals")]
 mod signals;
@@ -30,6 +31,7 @@ pub use kpt_core::{
     Next, Readiness, RescheduleError, Source, Stale, Thread, ThreadId, Threads, When,
 };
 pub use process::ChildProcess;
+pub use net::{Address, BufferedStream, Datagram, Listener, Output, OutputFull, Stream};
 pub use select::SelectPoller;
 #[cfg(feature = "signals")]
 pub use signals::{Signal, Signals};

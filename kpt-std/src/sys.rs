@@ -9,6 +9,7 @@ mod handlers;
 #[cfg(feature = "signals")]
 mod inbox;
 mod memory;
+mod net;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -27,6 +28,7 @@ pub use handlers::reset_signals;
 #[cfg(feature = "signals")]
 pub use inbox::{Handler, Inbox};
 pub use memory::Pages;
+pub use net::{connect_tcp, connect_unix, is_of_connection, listen};
 
 /// One word of a select bitmap: the kernel reads and writes whole `unsigned long`s.
 pub type Word = c_ulong;

@@ -1,0 +1,214 @@
+//! A stream with buffers for both directions, which says what to wait for.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use super::input::Input;
+use super::{Output, OutputFull, Stream};
+use crate::Interest;
+
+/// A stream that does not block, with what has been received and not consumed, and what has been queued and not sent.
+///
+/// A hook does the same whatever it is called for: [`fill`](Self::fill) the input, deal with what is complete in it,
+/// queue answers, [`flush`](Self::flush) them, and wait for what the stream [`wants`](Self::wants). That is one call of
+/// the system for reading and one for writing, for any number of requests that come together.
+///
+/// ```
+/// # use kpt_std::{BufferedStream, OutputFull, Stream};
+/// # use std::io;
+/// /// Sends back each line; returns whether the client goes on.
+/// fn serve(client: &mut BufferedStream) -> io::Result<bool> {
+///     client.fill()?;
+///     loop {
+///         let (input, output) = client.input_and_output();
+///         let mut used = 0;
+///         for line in input.split_inclusive(|&byte| byte == b'\n').filter(|l| l.ends_with(b"\n")) {
+///             if output.queue(line).is_err() {
+///                 break; // The other lines wait until the client takes more.
+///             }
+///             used += line.len();
+///         }
+///         client.consume(used);
+///         // Goes on with lines that had to wait for room, if it is there now: nothing else would call for them.
+///         if !client.flush()? || used == 0 {
+///             break;
+///         }
+///     }
+///     if client.is_input_full() && client.unsent() == 0 {
+///         return Err(io::Error::other("the line is too long"));
+///     }
+///     Ok(!client.wants().is_none())
+/// }
+/// # use std::io::{Read, Write};
+/// # let (mut here, there) = std::os::unix::net::UnixStream::pair()?;
+/// # let mut client = BufferedStream::new(Stream::try_from(there)?, 1024, 1024);
+/// # here.write_all(b"one\ntwo\nth")?;
+/// # assert!(serve(&mut client)?);
+/// # here.write_all(b"ree\n")?;
+/// # here.shutdown(std::net::Shutdown::Write)?;
+/// # assert!(serve(&mut client)? || !serve(&mut client)?);
+/// # drop(client);
+/// # let mut back = String::new();
+/// # here.read_to_string(&mut back)?;
+/// # assert_eq!(back, "one\ntwo\nthree\n");
+/// # Ok::<(), io::Error>(())
+/// ```
+///
+/// # Bounds
+/// The input holds at most as many bytes as it was made for, in memory of at most one and a half times that; the output
+/// takes at most its bytes of memory. Memory is taken when it is needed, and given back by and by when the buffer has
+/// become empty with less in it.
+///
+/// While more than half of the output is taken (the other side does not read), [`wants`](Self::wants) has no
+/// "readable", and `fill` reads nothing: so one who sends and does not receive is held up, and not others.
+///
+/// # Other streams
+/// `S` is anything that reads and writes without blocking: a [`Stream`], a terminal, a pipe. A read that gets less than
+/// it asked for counts as all that is there: should more be hidden in `S`, as in a TLS connection, call `fill` until it
+/// returns 0.
+pub struct BufferedStream<S = Stream> {
+    stream: S,
+    input: Input,
+    output: Output,
+    is_ended: bool,
+}
+
+impl<S> BufferedStream<S> {
+    /// Adds buffers to a stream that does not block, for so many bytes of input and of output. The input must have room
+    /// for the largest request, and the output for the largest answer.
+    pub fn new(stream: S, input: usize, output: usize) -> Self {
+        let (input, output) = (Input::new(input), Output::new(output));
+        Self { stream, input, output, is_ended: false }
+    }
+
+    /// Returns what has been received and not consumed.
+    pub fn input(&self) -> &[u8] {
+        self.input.bytes()
+    }
+
+    /// Removes so many bytes (at most all) from the front of the input.
+    pub fn consume(&mut self, count: usize) {
+        self.input.consume(count);
+    }
+
+    /// Returns whether the input has as many bytes as it may have. If nothing in it is complete, it never will be, and
+    /// the connection should end.
+    pub fn is_input_full(&self) -> bool {
+        self.input.is_full()
+    }
+
+    /// Returns whether the other side sends no more; there may still be input. It may go on receiving.
+    pub fn is_ended(&self) -> bool {
+        self.is_ended
+    }
+
+    /// Queues bytes, which the next [`flush`](Self::flush) sends.
+    ///
+    /// # Errors
+    /// Returns [`OutputFull`] and queues nothing if there is no room for all of them.
+    pub fn queue(&mut self, bytes: &[u8]) -> Result<(), OutputFull> {
+        self.output.queue(bytes)
+    }
+
+    /// Returns the output, into which answers can be written: `write!(client.output(), ..)`.
+    pub fn output(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
+    /// Returns the input and the output, for writing answers while the input is borrowed.
+    pub fn input_and_output(&mut self) -> (&[u8], &mut Output) {
+        (self.input.bytes(), &mut self.output)
+    }
+
+    /// Returns how many bytes have been queued and not sent.
+    pub fn unsent(&self) -> usize {
+        self.output.len()
+    }
+
+    /// Returns what to wait for: "writable" if something is unsent, and "readable" unless the other side has
+    /// [ended](Self::is_ended), the input is full, or more than half of the output is taken.
+    ///
+    /// [`Interest::NONE`] says that waiting is of no use: all has been sent, and nothing can be received before some of
+    /// the input is consumed, or ever.
+    pub fn wants(&self) -> Interest {
+        let readable = if self.wants_input() { Interest::READABLE } else { Interest::NONE };
+        readable | if self.output.is_empty() { Interest::NONE } else { Interest::WRITABLE }
+    }
+
+    fn wants_input(&self) -> bool {
+        !self.is_ended && !self.input.is_full() && !self.output.is_congested()
+    }
+
+    /// Returns the stream.
+    pub fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
+    /// Returns the stream. What is read from it directly is missing in the input, and what is written to it comes before
+    /// what is queued.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
+    /// Returns the stream, without what is in the buffers.
+    pub fn into_inner(self) -> S {
+        self.stream
+    }
+}
+
+impl<S: Read> BufferedStream<S> {
+    /// Receives what is there, as far as the input has room, and returns how many bytes that was. Receives nothing if
+    /// [`wants`](Self::wants) has no "readable".
+    ///
+    /// # Errors
+    /// Returns the error of a read, other than "would block". What came before is in the input.
+    pub fn fill(&mut self) -> io::Result<usize> {
+        let mut received = 0;
+        while self.wants_input() {
+            let room = self.input.room();
+            let most = room.len();
+            match self.stream.read(room) {
+                Ok(0) => self.is_ended = true,
+                Ok(count) => {
+                    self.input.received(count);
+                    received += count;
+                    if count < most {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(received)
+    }
+}
+
+impl<S: Write> BufferedStream<S> {
+    /// Sends what the other side takes now; returns whether that was all.
+    ///
+    /// # Errors
+    /// Returns the error of a write, other than "would block".
+    pub fn flush(&mut self) -> io::Result<bool> {
+        self.output.send(&mut self.stream)
+    }
+}
+
+impl<S: AsFd> AsFd for BufferedStream<S> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for BufferedStream<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BufferedStream")
+            .field("stream", &self.stream)
+            .field("input", &self.input().len())
+            .field("output", &self.output)
+            .field("is_ended", &self.is_ended)
+            .finish()
+    }
+}

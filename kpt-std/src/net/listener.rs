@@ -1,0 +1,207 @@
+//! A listener that does not hold up others, and pauses where it can't accept.
+
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Address, Stream};
+use crate::{When, source, sys};
+
+/// How many connections wait to be accepted, unless another number is set. The standard library's 128 are too few for a
+/// daemon whose clients all come back at the same time.
+const BACKLOG: u32 = 1024;
+
+/// How many connections are accepted before others get their turn.
+const PER_TURN: u32 = 64;
+
+/// The pause where none can be accepted.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A TCP or Unix socket that clients connect to. It never blocks, and its connections don't.
+///
+/// When the process has no descriptor or memory left for a connection, that connection stays there, and the listener
+/// readable: a hook that just waits once more is called again and again. So [`when`](Self::when) says what to wait for,
+/// which then is the end of a short pause. A hook has the same lines for all cases:
+///
+/// ```
+/// use kpt_std::{EventLoop, Listener, Stream, Thread};
+/// # use std::net::TcpStream;
+///
+/// struct Server {
+///     listener: Listener,
+///     clients: Vec<Stream>,
+/// }
+///
+/// impl Server {
+///     fn on_connection(&mut self, mut thread: Thread<Self>) {
+///         loop {
+///             match self.listener.accept() {
+///                 Ok(Some(stream)) => self.clients.push(stream),
+///                 Ok(None) => break,
+///                 Err(error) => eprintln!("no more clients for now: {error}"), // Once, not after each pause.
+///             }
+///         }
+/// #       thread.threads().stop();
+///         let _ = thread.again_when(self.listener.when());
+///     }
+/// }
+///
+/// let listener = Listener::bind(([127, 0, 0, 1], 0))?;
+/// println!("listening on {}", listener.local());
+/// # let _client = TcpStream::connect(listener.local().ip().unwrap())?;
+/// let mut kpt = EventLoop::new()?;
+/// kpt.threads().add("accept", listener.when(), Server::on_connection, ())?;
+/// let mut server = Server { listener, clients: Vec::new() };
+/// kpt.run(&mut server)?;
+/// # assert_eq!(server.clients.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Listener {
+    socket: Socket,
+    /// How many connections may still be tried in this turn.
+    left: u32,
+    state: State,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// No connections until the end of a pause.
+    Paused,
+    /// The same, and an error has been returned for it.
+    Failing,
+}
+
+impl Listener {
+    /// Listens at an IP address and port; port 0 takes one that is free. Up to 1,024 connections wait to be accepted,
+    /// see [`set_backlog`](Self::set_backlog). `SO_REUSEADDR` is set, so that a daemon can be restarted at once.
+    ///
+    /// # Errors
+    /// Returns the system's error: the port is taken, for example.
+    pub fn bind(address: impl Into<SocketAddr>) -> io::Result<Self> {
+        let listener = Self::try_from(TcpListener::bind(address.into())?)?;
+        listener.set_backlog(BACKLOG)?;
+        Ok(listener)
+    }
+
+    /// Listens at a path, which must not exist, and is there until somebody removes it: a daemon removes what its
+    /// predecessor has left. Up to 1,024 connections wait to be accepted.
+    ///
+    /// # Errors
+    /// Returns the system's error: the path exists or is too long, for example.
+    pub fn bind_unix(path: impl AsRef<Path>) -> io::Result<Self> {
+        let listener = Self::try_from(UnixListener::bind(path)?)?;
+        listener.set_backlog(BACKLOG)?;
+        Ok(listener)
+    }
+
+    /// Sets how many connections wait to be accepted before others are refused or have to try again. The system does
+    /// not take more than `/proc/sys/net/core/somaxconn` says (4,096 in most).
+    ///
+    /// # Errors
+    /// Returns the system's error.
+    pub fn set_backlog(&self, connections: u32) -> io::Result<()> {
+        sys::listen(self, connections)
+    }
+
+    /// Accepts the next connection. `None` means that there is none, or that others shall get their turn: after 64
+    /// connections in a row, or after [`pause`](Self::pause). [`when`](Self::when) says what to wait for then.
+    ///
+    /// Connections that have broken already are left out.
+    ///
+    /// # Errors
+    /// Returns why no connection can be accepted for a while, as a rule since there are no descriptors left. The next
+    /// call returns `None`. If it still fails after the pause, that is not told again.
+    pub fn accept(&mut self) -> io::Result<Option<Stream>> {
+        while self.left > 0 {
+            self.left -= 1;
+            match self.try_accept() {
+                Ok(stream) => {
+                    self.state = State::Open;
+                    return Ok(Some(stream));
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.state = State::Open;
+                    break;
+                }
+                Err(error) if sys::is_of_connection(&error) => {}
+                Err(error) => {
+                    let is_told = self.state == State::Failing;
+                    (self.left, self.state) = (0, State::Failing);
+                    if !is_told {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        self.left = PER_TURN;
+        Ok(None)
+    }
+
+    fn try_accept(&self) -> io::Result<Stream> {
+        match &self.socket {
+            Socket::Tcp(tcp) => tcp.accept().and_then(|(tcp, peer)| Stream::accepted(tcp, peer)),
+            Socket::Unix(unix) => unix.accept().and_then(|(unix, _)| Stream::try_from(unix)),
+        }
+    }
+
+    /// Accepts no connections for 100 ms, where the application has room for no more.
+    pub fn pause(&mut self) {
+        (self.left, self.state) = (0, State::Paused);
+    }
+
+    /// Returns what to wait for before the next [`accept`](Self::accept): a connection, or the end of a pause.
+    pub fn when(&self) -> When {
+        match self.state {
+            State::Open => When::Readable(source(self)),
+            State::Paused | State::Failing => When::After(PAUSE),
+        }
+    }
+
+    /// Returns where it listens, also for logs.
+    pub fn local(&self) -> Address {
+        match &self.socket {
+            Socket::Tcp(tcp) => tcp.local_addr().map_or(Address::UNKNOWN, Address::from),
+            Socket::Unix(unix) => unix.local_addr().map_or(Address::UNKNOWN, Address::from),
+        }
+    }
+}
+
+/// Makes it non-blocking, also for everybody else who has the same file open, and leaves its backlog as it is.
+impl TryFrom<TcpListener> for Listener {
+    type Error = io::Error;
+
+    fn try_from(socket: TcpListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket: Socket::Tcp(socket), left: PER_TURN, state: State::Open })
+    }
+}
+
+/// Makes it non-blocking, also for everybody else who has the same file open, and leaves its backlog as it is.
+impl TryFrom<UnixListener> for Listener {
+    type Error = io::Error;
+
+    fn try_from(socket: UnixListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket: Socket::Unix(socket), left: PER_TURN, state: State::Open })
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.socket {
+            Socket::Tcp(tcp) => tcp.as_fd(),
+            Socket::Unix(unix) => unix.as_fd(),
+        }
+    }
+}

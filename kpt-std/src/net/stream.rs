@@ -1,0 +1,254 @@
+//! A stream of bytes between this process and another.
+
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use super::Address;
+use crate::sys;
+
+/// A TCP or Unix connection that never blocks: where it would have to wait, [`Read`] and [`Write`] return an error of
+/// the kind [`WouldBlock`](ErrorKind::WouldBlock).
+///
+/// The file is closed when the stream is dropped, and in a program that this process becomes (close-on-exec). For what
+/// the loop has to do with it, see [`source`](crate::source); for one with buffers,
+/// [`BufferedStream`](crate::BufferedStream).
+///
+/// ```
+/// use kpt_std::{EventLoop, Stream, Thread, source};
+/// use std::io::Read;
+/// use std::os::unix::net::UnixStream;
+///
+/// fn on_readable(text: &mut String, mut thread: Thread<String, Stream>) {
+///     let mut buffer = [0; 100];
+///     match thread.arg.read(&mut buffer) {
+///         Ok(0) => println!("{} has gone", thread.arg.peer()),
+///         Ok(count) => {
+///             text.push_str(&String::from_utf8_lossy(&buffer[..count]));
+///             thread.again();
+///         }
+///         Err(error) => println!("{}: {error}", thread.arg.peer()),
+///     }
+/// }
+///
+/// let (mut here, there) = UnixStream::pair()?;
+/// let stream = Stream::try_from(there)?;
+/// let mut kpt = EventLoop::new()?;
+/// kpt.threads().add_read("reader", source(&stream), on_readable, stream)?;
+/// std::io::Write::write_all(&mut here, b"hello")?;
+/// drop(here);
+/// let mut text = String::new();
+/// kpt.run(&mut text)?;
+/// assert_eq!(text, "hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Stream {
+    socket: Socket,
+    /// Of TCP. The system forgets it when the connection breaks, which is when it is wanted for a log.
+    peer: Option<SocketAddr>,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// Calls the same method of whichever socket it is.
+macro_rules! of_either {
+    ($stream:expr, $socket:ident => $call:expr) => {
+        match &$stream.socket {
+            Socket::Tcp($socket) => $call,
+            Socket::Unix($socket) => $call,
+        }
+    };
+}
+
+impl Stream {
+    /// Starts a TCP connection, and does not wait for it. The stream becomes writable when it is made or has failed; ask
+    /// [`is_connected`](Self::is_connected) then.
+    ///
+    /// Until then a read or write would block, so that a [`BufferedStream`](crate::BufferedStream) may be used at once.
+    ///
+    /// ```no_run
+    /// # use kpt_std::{EventLoop, Stream, Thread, source};
+    /// fn on_writable(_: &mut (), thread: Thread<(), Stream>) {
+    ///     match thread.arg.is_connected() {
+    ///         Ok(true) => println!("connected to {}", thread.arg.peer()),
+    ///         Ok(false) => thread.again(),
+    ///         Err(error) => println!("no connection to {}: {error}", thread.arg.peer()),
+    ///     }
+    /// }
+    /// # let mut kpt = EventLoop::new()?;
+    /// let stream = Stream::connect(([192, 0, 2, 7], 4711))?;
+    /// kpt.threads().add_write("connect", source(&stream), on_writable, stream)?;
+    /// # kpt.run(&mut ())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// How long the system goes on trying, up to two minutes, is not for a daemon to wait: have a timer that gives up.
+    ///
+    /// # Errors
+    /// Returns what is known at once: no route, no descriptor left, or a port of this machine that refuses.
+    pub fn connect(address: impl Into<SocketAddr>) -> io::Result<Self> {
+        let address = address.into();
+        Ok(Self { socket: Socket::Tcp(sys::connect_tcp(address)?), peer: Some(address) })
+    }
+
+    /// Connects to the Unix socket at `path`. This does not take time: the stream that is returned is connected.
+    ///
+    /// # Errors
+    /// The error is of the kind [`WouldBlock`](ErrorKind::WouldBlock) if too many connections wait to be accepted; try
+    /// again later. The others are those of the system: no such socket, or nobody listens.
+    pub fn connect_unix(path: impl AsRef<Path>) -> io::Result<Self> {
+        Ok(Self { socket: Socket::Unix(sys::connect_unix(path.as_ref())?), peer: None })
+    }
+
+    /// Takes over a connection that has been accepted from there.
+    pub(super) fn accepted(socket: TcpStream, peer: SocketAddr) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket: Socket::Tcp(socket), peer: Some(peer) })
+    }
+
+    /// Returns whether the connection is made: `false` while it is tried. Ask when the stream is writable.
+    ///
+    /// # Errors
+    /// Returns why it has failed. The system tells that once, here or to a read or write.
+    pub fn is_connected(&self) -> io::Result<bool> {
+        if let Some(error) = self.take_error()? {
+            return Err(error);
+        }
+        match of_either!(self, socket => socket.peer_addr().map(drop)) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes the error that is pending, which a read or write would return otherwise.
+    ///
+    /// # Errors
+    /// Returns the error of the system call itself.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        of_either!(self, socket => socket.take_error())
+    }
+
+    /// Returns who is at the other end, for logs. For TCP this is also known when the connection has broken, or could
+    /// not be made.
+    pub fn peer(&self) -> Address {
+        match &self.socket {
+            Socket::Tcp(_) => self.peer.map_or(Address::UNKNOWN, Address::from),
+            Socket::Unix(unix) => unix.peer_addr().map_or(Address::UNKNOWN, Address::from),
+        }
+    }
+
+    /// Ends one or both directions of the connection. After `Write`, the other side finds the end of what it reads, and
+    /// may still send.
+    ///
+    /// # Errors
+    /// Returns the system's error: not connected any more, for example.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        of_either!(self, socket => socket.shutdown(how))
+    }
+
+    /// Sets whether TCP sends each write at once. By default, a small write waits until what was sent before has been
+    /// acknowledged, which may take 40 ms; a server that writes its answers in one piece wants `true`.
+    ///
+    /// Does nothing for a Unix socket, which never waits.
+    ///
+    /// # Errors
+    /// Returns the system's error.
+    pub fn set_nodelay(&self, is_on: bool) -> io::Result<()> {
+        match &self.socket {
+            Socket::Tcp(tcp) => tcp.set_nodelay(is_on),
+            Socket::Unix(_) => Ok(()),
+        }
+    }
+}
+
+/// Makes it non-blocking, also for everybody else who has the same file open.
+impl TryFrom<TcpStream> for Stream {
+    type Error = io::Error;
+
+    fn try_from(socket: TcpStream) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let peer = socket.peer_addr().ok();
+        Ok(Self { socket: Socket::Tcp(socket), peer })
+    }
+}
+
+/// Makes it non-blocking, also for everybody else who has the same file open.
+impl TryFrom<UnixStream> for Stream {
+    type Error = io::Error;
+
+    fn try_from(socket: UnixStream) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket: Socket::Unix(socket), peer: None })
+    }
+}
+
+impl Read for &Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        of_either!(self, socket => { let mut socket = socket; socket.read(buffer) })
+    }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        of_either!(self, socket => { let mut socket = socket; socket.read_vectored(buffers) })
+    }
+}
+
+impl Write for &Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        of_either!(self, socket => { let mut socket = socket; socket.write(bytes) })
+    }
+
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        of_either!(self, socket => { let mut socket = socket; socket.write_vectored(parts) })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buffer)
+    }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        (&*self).read_vectored(buffers)
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self).write(bytes)
+    }
+
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        (&*self).write_vectored(parts)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        of_either!(self, socket => socket.as_fd())
+    }
+}
+
+impl From<Stream> for OwnedFd {
+    fn from(stream: Stream) -> Self {
+        match stream.socket {
+            Socket::Tcp(tcp) => tcp.into(),
+            Socket::Unix(unix) => unix.into(),
+        }
+    }
+}

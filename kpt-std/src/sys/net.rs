@@ -1,0 +1,105 @@
+//! What the standard library lacks of sockets: a backlog of choice, and connecting without waiting.
+
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use libc::{c_int, sa_family_t, socklen_t};
+
+use super::check;
+
+/// Sets how many connections may wait to be accepted. The system may have a lower limit.
+pub fn listen(socket: &impl AsFd, backlog: u32) -> io::Result<()> {
+    let backlog = c_int::try_from(backlog).unwrap_or(c_int::MAX);
+    // SAFETY: the call takes numbers and no pointer.
+    check(unsafe { libc::listen(socket.as_fd().as_raw_fd(), backlog) }).map(drop)
+}
+
+/// Whether an error of `accept` is that of a connection, which has left the queue with it, and not of this process.
+///
+/// Where in doubt, it is not: a pause too many is better than a loop that spins.
+pub fn is_of_connection(error: &io::Error) -> bool {
+    use libc::{ECONNABORTED, ECONNRESET, EINTR, ENOPROTOOPT, EPROTO, ETIMEDOUT};
+    use libc::{EHOSTDOWN, EHOSTUNREACH, ENETDOWN, ENETUNREACH, ENONET};
+    matches!(
+        error.raw_os_error(),
+        Some(
+            EINTR | ECONNABORTED | ECONNRESET | EPROTO | ENOPROTOOPT | ETIMEDOUT // of the connection
+                | ENETDOWN | ENETUNREACH | EHOSTDOWN | EHOSTUNREACH | ENONET // of its network
+        )
+    )
+}
+
+/// Starts to connect. The stream does not block.
+pub fn connect_tcp(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = match address {
+        SocketAddr::V4(v4) => {
+            let address = libc::sockaddr_in {
+                sin_family: libc::AF_INET as sa_family_t,
+                sin_port: v4.port().to_be(),
+                sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
+                sin_zero: [0; 8],
+            };
+            connect(libc::AF_INET, &address)?
+        }
+        SocketAddr::V6(v6) => {
+            let address = libc::sockaddr_in6 {
+                sin6_family: libc::AF_INET6 as sa_family_t,
+                sin6_port: v6.port().to_be(),
+                sin6_flowinfo: v6.flowinfo(),
+                sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
+                sin6_scope_id: v6.scope_id(),
+            };
+            connect(libc::AF_INET6, &address)?
+        }
+    };
+    Ok(TcpStream::from(socket))
+}
+
+/// Connects without waiting for room in the backlog. The stream does not block.
+pub fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    let mut address =
+        libc::sockaddr_un { sun_family: libc::AF_UNIX as sa_family_t, sun_path: [0; 108] };
+    let bytes = path.as_os_str().as_bytes();
+    // The last byte stays 0, and a first one of 0 would be another kind of name.
+    if bytes.is_empty() || bytes.contains(&0) || bytes.len() >= address.sun_path.len() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "no path of a Unix socket"));
+    }
+    for (place, &byte) in address.sun_path.iter_mut().zip(bytes) {
+        *place = byte as libc::c_char;
+    }
+    connect(libc::AF_UNIX, &address).map(UnixStream::from)
+}
+
+/// An address of the kernel's: each begins with its family, and has no part that is not initialized.
+trait KernelAddress {}
+
+impl KernelAddress for libc::sockaddr_in {}
+impl KernelAddress for libc::sockaddr_in6 {}
+impl KernelAddress for libc::sockaddr_un {}
+
+fn connect<A: KernelAddress>(family: c_int, address: &A) -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: the call takes numbers and no pointer. What it returns, unless it fails, is a new descriptor, which has no
+    // other owner.
+    let socket = unsafe { OwnedFd::from_raw_fd(check(libc::socket(family, kind, 0))?) };
+    // SAFETY: the kernel reads as many bytes as an `A` has, all of them initialized, and borrowed until the call returns.
+    let result = check(unsafe {
+        libc::connect(
+            socket.as_raw_fd(),
+            std::ptr::from_ref(address).cast(),
+            size_of::<A>() as socklen_t,
+        )
+    });
+    match result {
+        Ok(_) => Ok(socket),
+        // It goes on by itself, also after a signal.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR)) => {
+            Ok(socket)
+        }
+        Err(error) => Err(error),
+    }
+}

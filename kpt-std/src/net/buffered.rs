@@ -212,3 +212,7 @@ impl<S: fmt::Debug> fmt::Debug for BufferedStream<S> {
             .finish()
     }
 }
+
+#[cfg(test)]
+#[path = "buffered_tests.rs"]
+mod tests;

@@ -85,3 +85,44 @@ impl Input {
 pub fn shrunk(has: usize, peak: usize) -> Option<usize> {
     (has > FIRST_BYTES && peak < has / 4).then_some((has / 2).max(FIRST_BYTES))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fills it, consumes some bytes at a time, and receives as many. Returns how many bytes were consumed, and moved.
+    fn churn(most: usize, at_a_time: usize) -> (usize, usize) {
+        let mut input = Input::new(most);
+        while !input.is_full() {
+            let count = input.room().len();
+            input.received(count);
+        }
+        let (mut consumed, mut moved) = (0, 0);
+        while consumed < 20 * most {
+            input.consume(at_a_time);
+            consumed += at_a_time;
+            let mut left = at_a_time;
+            while left > 0 {
+                let before = input.start;
+                let room = input.room().len().min(left);
+                moved += if input.start < before { input.held } else { 0 };
+                input.received(room);
+                left -= room;
+            }
+        }
+        (consumed, moved)
+    }
+
+    #[test]
+    fn a_full_input_that_is_consumed_byte_by_byte_is_not_moved_each_time() {
+        for most in [2048, 4096, 10_000, 100_000] {
+            for at_a_time in [1, 2, 1000, most / 3, most - 1] {
+                let (consumed, moved) = churn(most, at_a_time);
+                assert!(
+                    moved <= 4 * consumed,
+                    "{moved} for {consumed} of {most}, {at_a_time} each"
+                );
+            }
+        }
+    }
+}

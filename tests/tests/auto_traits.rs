@@ -3,7 +3,7 @@
 use kpt_core::board::{Board, LinePoller, Lines};
 use kpt_core::large::LargeLoop;
 use kpt_core::{FixedLoop, Instant, Thread, ThreadId, Threads, When};
-use kpt_std::{EventLoop, HeapStorage, SelectPoller};
+use kpt_std::{BufferedStream, Datagram, EventLoop, HeapStorage, Listener, SelectPoller, Stream};
 
 struct Quiet;
 
@@ -55,6 +55,11 @@ fn what_is_send_is_as_the_docs_say() {
         HeapStorage<Bound, u32>: true;
         HeapStorage<u32, Bound>: false;
         SelectPoller: true;
+        // Sockets and their buffers are.
+        Stream: true;
+        Listener: true;
+        Datagram: true;
+        BufferedStream: true;
         // One with tasks stays in the OS thread that made it.
         EventLoop<u32>: false;
         // What hooks see stays within the hook.

@@ -187,7 +187,8 @@ impl<S: Read> BufferedStream<S> {
 }
 
 impl<S: Write> BufferedStream<S> {
-    /// Sends what the other side takes now; returns whether that was all.
+    /// Sends what the other side takes now; returns whether that was all. Then there may be room for answers to requests
+    /// that are still in the input, and waiting for more of them would be waiting for ever.
     ///
     /// # Errors
     /// Returns the error of a write, other than "would block".

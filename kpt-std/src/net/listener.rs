@@ -62,7 +62,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Listener {
     socket: Socket,
-    /// How many connections may still be tried in this turn.
+    /// How many calls of the system are left in this turn.
     left: u32,
     state: State,
 }
@@ -76,9 +76,9 @@ enum Socket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Open,
-    /// No connections until the end of a pause.
+    /// The application wants none before the end of a pause.
     Paused,
-    /// The same, and an error has been returned for it.
+    /// Accepting fails, which has been told.
     Failing,
 }
 
@@ -115,13 +115,13 @@ impl Listener {
     }
 
     /// Accepts the next connection. `None` means that there is none, or that others shall get their turn: after 64
-    /// connections in a row, or after [`pause`](Self::pause). [`when`](Self::when) says what to wait for then.
+    /// connections in a row. [`when`](Self::when) says what to wait for then.
     ///
     /// Connections that have broken already are left out.
     ///
     /// # Errors
-    /// Returns why no connection can be accepted for a while, as a rule since there are no descriptors left. The next
-    /// call returns `None`. If it still fails after the pause, that is not told again.
+    /// Returns why no connection can be accepted for a while, as a rule since there are no descriptors left. It is told
+    /// once: if it still fails after the pause, `accept` returns `None`.
     pub fn accept(&mut self) -> io::Result<Option<Stream>> {
         while self.left > 0 {
             self.left -= 1;
@@ -137,10 +137,9 @@ impl Listener {
                 Err(error) if sys::is_of_connection(&error) => {}
                 Err(error) => {
                     let is_told = self.state == State::Failing;
-                    (self.left, self.state) = (0, State::Failing);
-                    if !is_told {
-                        return Err(error);
-                    }
+                    self.pause();
+                    self.state = State::Failing;
+                    return if is_told { Ok(None) } else { Err(error) };
                 }
             }
         }
@@ -155,9 +154,10 @@ impl Listener {
         }
     }
 
-    /// Accepts no connections for 100 ms, where the application has room for no more.
+    /// Lets [`when`](Self::when) be the end of a pause of 100 ms, for an application that has room for no more
+    /// connections. The next [`accept`](Self::accept) ends it.
     pub fn pause(&mut self) {
-        (self.left, self.state) = (0, State::Paused);
+        (self.left, self.state) = (PER_TURN, State::Paused);
     }
 
     /// Returns what to wait for before the next [`accept`](Self::accept): a connection, or the end of a pause.

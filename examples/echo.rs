@@ -2,7 +2,7 @@
 //!
 //! Each client is one pseudo thread, which owns the client as its argument. It waits for the client to be readable, or,
 //! while it holds bytes that the client has not taken back yet, to be writable. So a client that sends without
-//! receiving is not read from, and the memory for it stays one buffer.
+//! receiving is not read from, and its memory is bounded.
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +15,15 @@ use std::time::Duration;
 
 use kpt_examples::Args;
 use kpt_std::{EventLoop, Instant, Kind, Signal, Signals, Thread, Threads, When, source};
+use std::io::{self, Write};
+use std::net::Ipv4Addr;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use kpt_examples::Args;
+use kpt_std::{BufferedStream, EventLoop, Instant, Listener, Thread, When, source};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::low_level::pipe;
 
 const HELP: &str = "
 Sends back to TCP clients what they send. Ends on SIGINT and SIGTERM.
@@ -28,10 +37,6 @@ limit allows when the program starts, also more than 1024; raise the limit with
 'ulimit -n' before. While there are too many clients, new ones wait.";
 
 const BUFFER_BYTES: usize = 16 * 1024;
-/// How many clients are accepted before the others get their turn.
-const ACCEPTS_PER_TURN: usize = 64;
-/// The pause after an accept that failed. The client is still there, so without it the loop would spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const STATISTICS_PERIOD: Duration = Duration::from_secs(5);
 /// The threads that are no clients: accept, statistics, signal.
 const OTHER_THREADS: usize = 3;
@@ -46,12 +51,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     listener.set_nonblocking(true)?;
     let signals = Signals::new(&[Signal::INT, Signal::TERM])?;
     say(format_args!("listening on {}", listener.local_addr()?));
+    let listener = Listener::bind((Ipv4Addr::LOCALHOST, port))?;
+    let signals = end_signals()?;
+    say(format_args!("listening on {}", listener.local()));
 
     let mut kpt = EventLoop::with_capacity(clients + OTHER_THREADS)?;
     let mut threads = kpt.threads();
-    let accept = source(&listener);
+    threads.add("accept", listener.when(), Server::on_connection, None)?;
     let mut server = Server { listener, statistics: Statistics::new(threads.now()) };
-    threads.add_read("accept", accept, Server::on_connection, None)?;
     threads.add_timer("statistics", STATISTICS_PERIOD, Server::on_statistics, None)?;
     threads.add_read("signal", source(&signals), Server::on_signal, None)?;
 
@@ -61,27 +68,36 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Only the threads of clients have an argument: each owns its client.
-type ServerThread<'t> = Thread<'t, Server, Option<Client>>;
+type ServerThread<'t> = Thread<'t, Server, Option<BufferedStream>>;
 
 struct Server {
-    listener: TcpListener,
+    listener: Listener,
     statistics: Statistics,
 }
 
 /// The hooks.
 impl Server {
     fn on_connection(&mut self, mut thread: ServerThread) {
-        let when = match self.accept_some(thread.threads()) {
-            Ok(()) => When::Readable(source(&self.listener)),
-            Err(error) => {
-                // Said once, not after each pause.
-                if thread.kind() == Kind::Read {
-                    eprintln!("no more clients for now: {error}");
-                }
-                When::After(ACCEPT_PAUSE)
+        let mut threads = thread.threads();
+        loop {
+            if threads.vacant() == 0 {
+                break self.listener.pause(); // For as long as --clients allows no more.
             }
-        };
-        if let Err(error) = thread.again_when(when) {
+            match self.listener.accept() {
+                Ok(Some(stream)) => {
+                    let _ = stream.set_nodelay(true);
+                    let client = BufferedStream::new(stream, BUFFER_BYTES, 2 * BUFFER_BYTES);
+                    let when = When::Readable(source(&client));
+                    self.statistics.accepted += 1;
+                    if threads.add("client", when, Self::on_client, Some(client)).is_err() {
+                        self.statistics.gone += 1;
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => eprintln!("no more clients for now: {error}"),
+            }
+        }
+        if let Err(error) = thread.again_when(self.listener.when()) {
             eprintln!("no more clients: {error}");
         }
     }
@@ -89,17 +105,13 @@ impl Server {
     fn on_client(&mut self, mut thread: ServerThread) {
         // An error is a client that the loop can't watch. Waiting for it once more would be spinning.
         let is_watched = !thread.readiness().is_error();
-        let wanted = match &mut thread.arg {
-            Some(client) if is_watched => client.echo(&mut self.statistics.echoed_bytes),
-            _ => Ok(None),
-        };
-        let goes_on = match wanted {
-            Ok(Some(when)) if when.kind() == thread.kind() => thread.try_again().is_ok(),
-            Ok(Some(when)) => thread.again_when(when).is_ok(),
-            Ok(None) | Err(_) => {
-                thread.end();
-                false
-            }
+        let Some(client) = &mut thread.arg else { return };
+        let source = source(client);
+        let goes_on = match echo(client, &mut self.statistics.echoed_bytes) {
+            Ok(()) if !is_watched || client.wants().is_none() => false,
+            Ok(()) if client.unsent() > 0 => thread.again_when(When::Writable(source)).is_ok(),
+            Ok(()) => thread.again_when(When::Readable(source)).is_ok(),
+            Err(_) => false,
         };
         self.statistics.gone += u64::from(!goes_on);
     }
@@ -114,71 +126,17 @@ impl Server {
     }
 }
 
-impl Server {
-    fn accept_some(&mut self, mut threads: Threads<Self, Option<Client>>) -> io::Result<()> {
-        for _ in 0..ACCEPTS_PER_TURN {
-            if threads.len() == threads.capacity() {
-                return Err(io::Error::other("there are as many as --clients allows"));
-            }
-            let stream = match self.listener.accept() {
-                Ok((stream, _)) => stream,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
-                Err(error) => return Err(error),
-            };
-            let Ok(client) = Client::new(stream) else { continue }; // It has gone already.
-            threads
-                .add_read("client", source(&client.stream), Self::on_client, Some(client))
-                .map_err(io::Error::other)?;
-            self.statistics.accepted += 1;
-        }
-        Ok(())
-    }
-}
-
-struct Client {
-    stream: TcpStream,
-    buffer: Box<[u8]>,
-    /// What of the buffer has been received and not sent back.
-    unsent: Range<usize>,
-}
-
-impl Client {
-    fn new(stream: TcpStream) -> io::Result<Self> {
-        stream.set_nonblocking(true)?;
-        stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: vec![0; BUFFER_BYTES].into(), unsent: 0..0 })
-    }
-
-    /// Receives if there is room, sends back what there is, and says what to wait for; `None` if the client has
-    /// hung up.
-    fn echo(&mut self, echoed_bytes: &mut u64) -> io::Result<Option<When>> {
-        if self.unsent.is_empty() {
-            match unless_blocked(self.stream.read(&mut self.buffer))? {
-                Some(0) => return Ok(None),
-                received => self.unsent = 0..received.unwrap_or(0),
-            }
-        }
-        if !self.unsent.is_empty() {
-            let unsent = &self.buffer[self.unsent.clone()];
-            let sent = unless_blocked(self.stream.write(unsent))?.unwrap_or(0);
-            self.unsent.start += sent;
-            *echoed_bytes += sent as u64;
-        }
-        let stream = source(&self.stream);
-        let is_done = self.unsent.is_empty();
-        Ok(Some(if is_done { When::Readable(stream) } else { When::Writable(stream) }))
-    }
-}
-
-/// `None` if it was the wrong moment to read or write.
-fn unless_blocked(result: io::Result<usize>) -> io::Result<Option<usize>> {
-    match result {
-        Ok(count) => Ok(Some(count)),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-        Err(error) if error.kind() == ErrorKind::Interrupted => Ok(None),
-        Err(error) => Err(error),
-    }
+/// Receives if there is room, and sends back what there is.
+fn echo(client: &mut BufferedStream, echoed_bytes: &mut u64) -> io::Result<()> {
+    client.fill()?;
+    let (input, output) = client.input_and_output();
+    let count = input.len();
+    output.queue(input)?; // There is room for it: with its output half full, a stream does not read.
+    client.consume(count);
+    let before = client.unsent();
+    client.flush()?;
+    *echoed_bytes += (before - client.unsent()) as u64;
+    Ok(())
 }
 
 struct Statistics {

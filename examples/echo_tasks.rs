@@ -4,14 +4,15 @@
 
 use std::error::Error;
 use std::fmt::Display;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::io;
+use std::net::Ipv4Addr;
 use std::process;
 use std::time::Duration;
 
 use kpt_examples::Args;
 use kpt_std::{
-    Child, EventLoop, Parent, TaskConfig, TaskEvent, TaskHandle, Thread, Threads, When, source,
+    BufferedStream, Child, EventLoop, Listener, Parent, Stream, TaskConfig, TaskEvent, TaskHandle,
+    Thread, Threads, When, source,
 };
 use serde::{Deserialize, Serialize};
 
@@ -45,9 +46,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut kpt = EventLoop::new()?;
     let spawner = kpt.spawner();
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    listener.set_nonblocking(true)?;
-    let address = listener.local_addr()?;
+    let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let address = listener.local().ip().ok_or("there is no address")?;
 
     // What moves into a task is closed here, so that no other task gets a copy of it.
     let config = TaskConfig::new("server").threads(clients + OTHER_THREADS);
@@ -57,7 +57,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     for number in 1..=clients {
         let config = TaskConfig::new(format!("client {number}"));
         // The system keeps the connection until the server accepts it.
-        let stream = prepared(TcpStream::connect(address)?)?;
+        let stream = Stream::connect(address)?;
+        stream.set_nodelay(true)?;
         let client = spawner.start(config, |parent| Client::new(parent, stream, bytes))?;
         tasks.push(Task::new(client));
     }
@@ -163,55 +164,57 @@ impl App {
 /// The state of the server's task. Each connection is one thread, which owns it as its argument.
 struct Server {
     parent: Parent,
-    listener: TcpListener,
+    listener: Listener,
     report: Report,
 }
 
-type ServerThread<'t> = Thread<'t, Server, Option<Echo>>;
+type ServerThread<'t> = Thread<'t, Server, Option<BufferedStream>>;
 
 impl Child for Server {
-    type Arg = Option<Echo>;
+    type Arg = Option<BufferedStream>;
 
-    fn pre_run(&mut self, mut threads: Threads<Self, Option<Echo>>) -> Result<(), Box<dyn Error>> {
-        threads.add_read("accept", source(&self.listener), Self::on_connection, None)?;
+    fn pre_run(
+        &mut self,
+        mut threads: Threads<Self, Option<BufferedStream>>,
+    ) -> Result<(), Box<dyn Error>> {
+        threads.add("accept", self.listener.when(), Self::on_connection, None)?;
         threads.add_timer("report", REPORT_PERIOD, Self::on_report, None)?;
         Ok(())
     }
 
-    fn pre_stop(&mut self, _: Threads<Self, Option<Echo>>) {
+    fn pre_stop(&mut self, _: Threads<Self, Option<BufferedStream>>) {
         self.report.send(&self.parent);
     }
 }
 
 impl Server {
     fn on_connection(&mut self, mut thread: ServerThread) {
-        match self.accept(thread.threads()) {
-            Ok(()) => thread.again(),
-            Err(error) => eprintln!("no more clients: {error}"),
+        match self.listener.accept() {
+            Ok(Some(stream)) => {
+                let _ = stream.set_nodelay(true);
+                let client = BufferedStream::new(stream, BUFFER_BYTES, 2 * BUFFER_BYTES);
+                let when = When::Readable(source(&client));
+                let added = thread.threads().add("client", when, Self::on_client, Some(client));
+                self.report.0 += u64::from(added.is_ok());
+            }
+            Ok(None) => {}
+            Err(error) => eprintln!("no more clients for now: {error}"),
+        }
+        if let Err(error) = thread.again_when(self.listener.when()) {
+            eprintln!("no more clients: {error}");
         }
     }
 
-    fn accept(&mut self, mut threads: Threads<Self, Option<Echo>>) -> Result<(), Box<dyn Error>> {
-        let Some((stream, _)) = unless_blocked(self.listener.accept())? else { return Ok(()) };
-        let stream = prepared(stream)?;
-        self.report.0 += 1;
-        let echo = Echo { stream, bytes: Vec::with_capacity(BUFFER_BYTES) };
-        threads.add_read("client", source(&echo.stream), Self::on_client, Some(echo))?;
-        Ok(())
-    }
-
     fn on_client(&mut self, mut thread: ServerThread) {
-        let Some(echo) = &mut thread.arg else { return };
-        match echo.go_on(&mut self.report.1) {
-            Ok(Some(when)) => {
-                if let Err(error) = thread.again_when(when) {
-                    eprintln!("a client is lost: {error}");
-                }
-            }
-            // It has gone.
-            Ok(None) | Err(_) => {
-                thread.end();
-            }
+        let Some(client) = &mut thread.arg else { return };
+        let source = source(client);
+        let when = match echo(client, &mut self.report.1) {
+            Ok(()) if client.unsent() > 0 => When::Writable(source),
+            Ok(()) if !client.is_ended() => When::Readable(source),
+            Ok(()) | Err(_) => return, // It has gone.
+        };
+        if let Err(error) = thread.again_when(when) {
+            eprintln!("a client is lost: {error}");
         }
     }
 
@@ -221,41 +224,26 @@ impl Server {
     }
 }
 
-/// A connection of the server, and what is to be sent back.
-struct Echo {
-    stream: TcpStream,
-    bytes: Vec<u8>,
-}
-
-impl Echo {
-    /// Receives if all has been sent back, sends what goes, and says what to wait for; `None` at the end.
-    fn go_on(&mut self, echoed: &mut u64) -> io::Result<Option<When>> {
-        if self.bytes.is_empty() {
-            self.bytes.resize(BUFFER_BYTES, 0);
-            let received = unless_blocked(self.stream.read(&mut self.bytes))?;
-            self.bytes.truncate(received.unwrap_or(0));
-            if received == Some(0) {
-                return Ok(None);
-            }
-        }
-        if !self.bytes.is_empty() {
-            let sent = unless_blocked(self.stream.write(&self.bytes))?.unwrap_or(0);
-            self.bytes.drain(..sent);
-            *echoed += sent as u64;
-        }
-        let stream = source(&self.stream);
-        let is_done = self.bytes.is_empty();
-        Ok(Some(if is_done { When::Readable(stream) } else { When::Writable(stream) }))
-    }
+/// Receives if there is room, and sends back what there is.
+fn echo(client: &mut BufferedStream, echoed: &mut u64) -> io::Result<()> {
+    client.fill()?;
+    let (input, output) = client.input_and_output();
+    let count = input.len();
+    output.queue(input)?; // There is room for it: with its output half full, a stream does not read.
+    client.consume(count);
+    let before = client.unsent();
+    client.flush()?;
+    *echoed += (before - client.unsent()) as u64;
+    Ok(())
 }
 
 /// The state of a client's task.
 struct Client {
     parent: Parent,
-    stream: TcpStream,
+    /// Its output has room for two messages, so that it receives while it sends one.
+    stream: BufferedStream,
     message: Vec<u8>,
-    /// So many bytes of the message have been sent, and so many have come back.
-    sent: usize,
+    /// How much of the message has come back.
     received: usize,
     report: Report,
 }
@@ -266,6 +254,7 @@ impl Child for Client {
     fn pre_run(&mut self, mut threads: Threads<Self>) -> Result<(), Box<dyn Error>> {
         threads.add_write("send", source(&self.stream), Self::on_writable, ())?;
         threads.add_read("receive", source(&self.stream), Self::on_readable, ())?;
+        self.stream.queue(&self.message)?;
         threads.add_timer("report", REPORT_PERIOD, Self::on_report, ())?;
         Ok(())
     }
@@ -276,34 +265,34 @@ impl Child for Client {
 }
 
 impl Client {
-    fn new(parent: Parent, stream: TcpStream, bytes: usize) -> Self {
-        let message = vec![b'x'; bytes];
-        Self { parent, stream, message, sent: 0, received: 0, report: Report(0, 0) }
+    fn new(parent: Parent, stream: Stream, bytes: usize) -> Self {
+        let stream = BufferedStream::new(stream, BUFFER_BYTES, 2 * bytes);
+        Self { parent, stream, message: vec![b'x'; bytes], received: 0, report: Report(0, 0) }
     }
 
     fn on_writable(&mut self, thread: Thread<Self>) {
-        match unless_blocked(self.stream.write(&self.message[self.sent..])) {
-            Ok(count) => self.sent += count.unwrap_or(0),
+        match self.stream.flush() {
+            Ok(true) => {}
+            Ok(false) => thread.again(),
             Err(error) => give_up(error),
-        }
-        if self.sent < self.message.len() {
-            thread.again();
         }
     }
 
     fn on_readable(&mut self, mut thread: Thread<Self>) {
-        match unless_blocked(self.stream.read(&mut [0; BUFFER_BYTES])) {
-            Ok(Some(0)) => give_up("the server has gone"),
-            Ok(count) => self.received += count.unwrap_or(0),
+        match self.stream.fill() {
+            Ok(_) if self.stream.is_ended() => give_up("the server has gone"),
+            Ok(count) => self.received += count,
             Err(error) => give_up(error),
         }
+        self.stream.consume(BUFFER_BYTES);
         if self.received == self.message.len() {
             self.report.0 += 1;
             self.report.1 += self.received as u64;
-            (self.sent, self.received) = (0, 0);
+            self.received = 0;
             let stream = source(&self.stream);
             let send = thread.threads().add_write("send", stream, Self::on_writable, ());
             send.expect("the last one has ended");
+            self.stream.queue(&self.message).expect("the last one has been sent");
         }
         thread.again();
     }
@@ -318,20 +307,4 @@ impl Client {
 fn give_up(reason: impl Display) {
     eprintln!("process {}: {reason}", process::id());
     process::exit(1);
-}
-
-fn prepared(stream: TcpStream) -> io::Result<TcpStream> {
-    stream.set_nonblocking(true)?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
-}
-
-/// `None` if it was the wrong moment.
-fn unless_blocked<T>(result: io::Result<T>) -> io::Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-        Err(error) if error.kind() == ErrorKind::Interrupted => Ok(None),
-        Err(error) => Err(error),
-    }
 }

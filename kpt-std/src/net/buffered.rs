@@ -159,7 +159,7 @@ impl<S> BufferedStream<S> {
 
 impl<S: Read> BufferedStream<S> {
     /// Receives what is there, as far as the input has room, and returns how many bytes that was. Receives nothing if
-    /// [`wants`](Self::wants) has no "readable".
+    /// [`wants`](Self::wants) has no "readable"; a thread that waits for it all the same is called after each wait.
     ///
     /// # Errors
     /// Returns the error of a read, other than "would block". What came before is in the input.

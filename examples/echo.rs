@@ -1,29 +1,21 @@
 //! A TCP server that sends back what it receives, to thousands of clients, in one OS thread and bounded memory.
 //!
-//! Each client is one pseudo thread, which owns the client as its argument. It waits for the client to be readable, or,
-//! while it holds bytes that the client has not taken back yet, to be writable. So a client that sends without
-//! receiving is not read from, and its memory is bounded.
+//! Each client is one pseudo thread, which owns the client as its argument. It waits for the client to be readable, and,
+//! while it holds bytes that the client has not taken back yet, to be writable. A client that sends without receiving is
+//! not read from once half of its output is taken, so its memory is bounded.
 
 #![forbid(unsafe_code)]
 
 use std::error::Error;
 use std::fmt::Display;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::ops::Range;
-use std::time::Duration;
-
-use kpt_examples::Args;
-use kpt_std::{EventLoop, Instant, Kind, Signal, Signals, Thread, Threads, When, source};
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use kpt_examples::Args;
-use kpt_std::{BufferedStream, EventLoop, Instant, Listener, Thread, When, source};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::low_level::pipe;
+use kpt_std::{
+    BufferedStream, EventLoop, Instant, Listener, Signal, Signals, Thread, When, source,
+};
 
 const HELP: &str = "
 Sends back to TCP clients what they send. Ends on SIGINT and SIGTERM.
@@ -47,12 +39,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let clients = args.number("--clients", 10_000, 1..=1_000_000);
     args.finish();
 
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
-    listener.set_nonblocking(true)?;
-    let signals = Signals::new(&[Signal::INT, Signal::TERM])?;
-    say(format_args!("listening on {}", listener.local_addr()?));
     let listener = Listener::bind((Ipv4Addr::LOCALHOST, port))?;
-    let signals = end_signals()?;
+    let signals = Signals::new(&[Signal::INT, Signal::TERM])?;
     say(format_args!("listening on {}", listener.local()));
 
     let mut kpt = EventLoop::with_capacity(clients + OTHER_THREADS)?;
@@ -106,14 +94,12 @@ impl Server {
         // An error is a client that the loop can't watch. Waiting for it once more would be spinning.
         let is_watched = !thread.readiness().is_error();
         let Some(client) = &mut thread.arg else { return };
-        let source = source(client);
-        let goes_on = match echo(client, &mut self.statistics.echoed_bytes) {
-            Ok(()) if !is_watched || client.wants().is_none() => false,
-            Ok(()) if client.unsent() > 0 => thread.again_when(When::Writable(source)).is_ok(),
-            Ok(()) => thread.again_when(When::Readable(source)).is_ok(),
-            Err(_) => false,
-        };
-        self.statistics.gone += u64::from(!goes_on);
+        let echoed = echo(client, &mut self.statistics.echoed_bytes);
+        let (source, wants) = (source(client), client.wants());
+        let goes_on = echoed.is_ok() && is_watched && !wants.is_none();
+        if !goes_on || thread.again_when(When::Ready(source, wants)).is_err() {
+            self.statistics.gone += 1;
+        }
     }
 
     fn on_statistics(&mut self, mut thread: ServerThread) {

@@ -12,8 +12,8 @@ mod epoll;
 mod event_loop;
 mod heap;
 mod log;
-mod process;
 mod net;
+mod process;
 mod select;
 #[cfg(feature = "signals")]
 mod signals;
@@ -30,8 +30,8 @@ pub use kpt_core::{
     AddError, AgainError, CancelledSource, Dump, DumpWith, Exit, Hook, Instant, Interest, Kind,
     Next, Readiness, RescheduleError, Source, Stale, Thread, ThreadId, Threads, When,
 };
-pub use process::ChildProcess;
 pub use net::{Address, BufferedStream, Datagram, Listener, Output, OutputFull, Stream};
+pub use process::ChildProcess;
 pub use select::SelectPoller;
 #[cfg(feature = "signals")]
 pub use signals::{Signal, Signals};

@@ -143,7 +143,7 @@ impl Twin {
             stopped: None,
             is_short: false,
             calls: 0,
-            is_vectored: seed % 2 == 0,
+            is_vectored: seed.is_multiple_of(2),
         };
         Self {
             stream: BufferedStream::new(wire, most_input, most_output),

@@ -60,8 +60,9 @@ lint() {
         cargo clippy -p kpt-core --all-targets --features "$features" -- -D warnings
         cargo clippy -p kpt-core --all-targets --features "large,$features" -- -D warnings
     done
-    for features in log postcard log,postcard; do
+    for features in "" log postcard log,postcard; do
         cargo clippy -p kpt-std --features "$features" -- -D warnings
+        cargo clippy -p kpt-std --no-default-features --features "$features" -- -D warnings
     done
     need_libev # Without it, the code that needs it is not looked at.
     cargo_speed clippy --all-targets -- -D warnings

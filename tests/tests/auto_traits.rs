@@ -3,7 +3,10 @@
 use kpt_core::board::{Board, LinePoller, Lines};
 use kpt_core::large::LargeLoop;
 use kpt_core::{FixedLoop, Instant, Thread, ThreadId, Threads, When};
-use kpt_std::{BufferedStream, Datagram, EventLoop, HeapStorage, Listener, SelectPoller, Stream};
+use kpt_std::{
+    BufferedStream, ChildProcess, Datagram, EventLoop, HeapStorage, Listener, Receiver,
+    SelectPoller, Sender, Signals, Stream, Waker,
+};
 
 struct Quiet;
 
@@ -62,6 +65,13 @@ fn what_is_send_is_as_the_docs_say() {
         BufferedStream: true;
         // One with tasks stays in the OS thread that made it.
         EventLoop<u32>: false;
+        // What other OS threads have, and what they have to do with.
+        Waker: true;
+        Sender<u32>: true;
+        Sender<Bound>: false;
+        Receiver<u32>: true;
+        Signals: true;
+        ChildProcess: true;
         // What hooks see stays within the hook.
         Threads<'static, u32>: false;
         Thread<'static, u32>: false;

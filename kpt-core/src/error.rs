@@ -68,13 +68,6 @@ pub enum Next {
     Exit(Exit),
 }
 
-impl Next {
-    /// Returns what to do if the loop can sleep until `until`.
-    pub(crate) fn after(until: Instant) -> Self {
-        if until == Instant::ZERO { Self::Again } else { Self::Wait(until) }
-    }
-}
-
 impl<A> AddError<A> {
     /// Returns the argument of the thread that was not added.
     pub fn into_arg(self) -> A {

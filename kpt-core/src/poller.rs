@@ -72,6 +72,21 @@ pub trait Poller {
     /// an error or a panic of the poller, the loop ends the watches that it no longer wants.
     fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> Result<Instant, Self::Error>;
 
+    /// Prepares a wait that the loop's host does in place of this poller. `poll` of a loop calls this before it returns
+    /// [`Next::Wait`](crate::Next::Wait), when all changes have been told and nothing is ready. Returns the moment at
+    /// which the host calls `poll` at the latest: `until`, or one before it at which the poller has work of its own.
+    ///
+    /// A poller with a descriptor for its host has it become readable at that moment. By default, this returns `until`.
+    ///
+    /// - A poller around another one MUST forward this method.
+    ///
+    /// # Errors
+    /// Returns an error if the poller can't wait at all, as `wait` does.
+    #[inline(always)]
+    fn prepare(&mut self, until: Instant) -> Result<Instant, Self::Error> {
+        Ok(until)
+    }
+
     /// Notes that a hook is about to be called. Meters, watchdogs and recorders, which are pollers around a poller, use
     /// this. By default it does nothing, and leaves nothing in the program.
     ///

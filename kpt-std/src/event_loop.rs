@@ -87,7 +87,41 @@ impl<S, A, P: Poller> EventLoop<S, A, P> {
         self.inner.turn(state)
     }
 
-    /// Runs one turn that does not sleep, for a program whose own loop sleeps. Returns what that loop should do next.
+    /// Runs one turn that does not sleep, for a program whose own loop sleeps: that of another library, or another loop of
+    /// kpt. Returns what that loop should do next.
+    ///
+    /// Where the poller has a descriptor, as [`EpollPoller`] has, the host waits for it, level-triggered, after
+    /// [`Next::Wait`]. It is readable when a source is ready or a deadline has come, so the host needs no timer. Call
+    /// `poll` as well after the host itself has added a thread.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kpt_std::{EventLoop, Exit, Next, Thread, source};
+    /// let mut guest = EventLoop::<u32>::with_capacity(8)?;
+    /// guest.threads().add_timer("one", Duration::from_millis(2), |count, _| *count += 1, ())?;
+    ///
+    /// let mut host = EventLoop::<EventLoop<u32>>::with_capacity(8)?;
+    /// let on_guest = |guest: &mut EventLoop<u32>, thread: Thread<EventLoop<u32>>| {
+    ///     let mut count = 0;
+    ///     let next = loop {
+    ///         match guest.poll(&mut count) {
+    ///             Ok(Next::Again) => {} // Or something else of the host's first.
+    ///             next => break next,
+    ///         }
+    ///     };
+    ///     match next {
+    ///         Ok(Next::Wait(_)) => thread.again(),
+    ///         _ => assert_eq!(count, 1),
+    ///     }
+    /// };
+    /// assert!(matches!(guest.poll(&mut 0)?, Next::Wait(_)));
+    /// host.threads().add_read("guest", source(&guest), on_guest, ())?;
+    /// assert_eq!(host.run(&mut guest)?, Exit::Empty);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// A host that waits for edges, as tokio's `AsyncFd` does, forgets an edge only when `poll` has returned
+    /// [`Next::Wait`] after it.
     ///
     /// # Errors
     /// Returns the error of the poller's wait. No thread is lost; `poll` may be called again.

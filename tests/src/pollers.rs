@@ -48,6 +48,10 @@ impl<P: Poller, const LOOK: u32> Poller for Counting<'_, P, LOOK> {
         self.inner.wait(until, ready)
     }
 
+    fn prepare(&mut self, until: Instant) -> Result<Instant, P::Error> {
+        self.inner.prepare(until)
+    }
+
     fn before_hook(&mut self, call: HookCall) {
         self.inner.before_hook(call);
     }

@@ -86,6 +86,13 @@ impl Poller for RealPoller {
         }
     }
 
+    fn prepare(&mut self, until: Instant) -> std::io::Result<Instant> {
+        match self {
+            Self::Select(poller) => poller.prepare(until),
+            Self::Epoll(poller) => poller.prepare(until),
+        }
+    }
+
     fn before_hook(&mut self, call: HookCall) {
         match self {
             Self::Select(poller) => poller.before_hook(call),

@@ -43,6 +43,7 @@ pub fn check<W: Poller<Error = Failed>>(wrap: impl FnOnce(Inner) -> W) {
     what_is_pushed_arrives(&told, &mut wrapper);
     questions_reach_the_threads_and_their_answers_the_poller(&told, &mut wrapper);
     a_failed_wait_fails(&told, &mut wrapper);
+    a_wait_of_the_host_is_prepared(&told, &mut wrapper);
     hooks_are_announced(&told, wrapper);
 }
 
@@ -99,6 +100,12 @@ impl Poller for Inner {
             self.0.is_any_ready.set(Some(is_any_ready));
         }
         if self.0.fails.take() { Err(Failed) } else { Ok(self.now()) }
+    }
+
+    fn prepare(&mut self, until: Instant) -> Result<Instant, Failed> {
+        self.0.until.set(Some(until));
+        let due = Instant::from_micros(until.as_micros() - 1);
+        if self.0.fails.take() { Err(Failed) } else { Ok(due) }
     }
 
     fn before_hook(&mut self, call: HookCall) {
@@ -199,6 +206,17 @@ fn a_failed_wait_fails(told: &Told, wrapper: &mut impl Poller<Error = Failed>) {
     let fails = (0..PATIENCE)
         .any(|_| wrapper.wait(Instant::ZERO, &mut Ready::new(&mut nobody)) == Err(Failed));
     assert!(fails, "an error is lost");
+}
+
+fn a_wait_of_the_host_is_prepared(told: &Told, wrapper: &mut impl Poller<Error = Failed>) {
+    for until in [8_000_000, u64::MAX].map(Instant::from_micros) {
+        told.until.set(None);
+        let due = wrapper.prepare(until).expect("it can be prepared");
+        assert_eq!(told.until.get(), Some(until), "the host would sleep without the poller");
+        assert!(due < until, "the host would sleep longer than the poller says");
+    }
+    told.fails.set(true);
+    assert_eq!(wrapper.prepare(Instant::NEVER), Err(Failed));
 }
 
 /// Before and after each hook, also if it panics.

@@ -17,7 +17,7 @@ use crate::log::ShowArgs;
 use crate::poller::Poller;
 use crate::thread::Thread;
 use crate::threads::Threads;
-use crate::time::micros;
+use crate::time::{Instant, micros};
 
 /// The bodies of so many timers are looked at before they are called.
 const AHEAD: u32 = 32;
@@ -181,7 +181,10 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
         let until = self.tables.until();
         let has_run = self.tables.head.hooks_since_wait > 0;
         self.tables.start_budget();
-        Ok(if has_run { Next::Again } else { Next::after(until) })
+        if has_run || until == Instant::ZERO {
+            return Ok(Next::Again);
+        }
+        self.tables.poller.prepare(until).map(Next::Wait)
     }
 
     /// Calls the hooks of all that `next` finds.

@@ -150,6 +150,10 @@ impl<P: Poller> Poller for Faults<P> {
         Ok(self.time)
     }
 
+    fn prepare(&mut self, until: Instant) -> Result<Instant, Self::Error> {
+        self.inner.prepare(until)
+    }
+
     fn before_hook(&mut self, call: HookCall) {
         self.inner.before_hook(call);
     }

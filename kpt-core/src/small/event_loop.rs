@@ -146,7 +146,10 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
         let until = self.table().until();
         let has_run = self.table.hooks_since_wait > 0;
         self.start_budget();
-        Ok(if has_run { Next::Again } else { Next::after(until) })
+        if has_run || until == Instant::ZERO {
+            return Ok(Next::Again);
+        }
+        self.poller.prepare(until).map(Next::Wait)
     }
 }
 

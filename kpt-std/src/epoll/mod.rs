@@ -63,7 +63,8 @@ const LATE: Duration = Duration::from_millis(1);
 ///
 /// # As a guest
 /// The descriptor of [`as_fd`](AsFd::as_fd) is readable when the loop has something to do, level-triggered: another loop can
-/// wait for it, and call `poll` of this one, and [`wake_at`](Self::wake_at) before it waits. After a fork, it is another one.
+/// wait for it and call `poll` of this one, as [`EventLoop::poll`](crate::EventLoop::poll) shows. After a fork, it is another
+/// one.
 pub struct EpollPoller {
     registry: Registry,
     events: Box<[Event]>,
@@ -98,18 +99,6 @@ impl EpollPoller {
             time: clock::now_or_earlier(),
             process: sys::generation(),
         })
-    }
-
-    /// Has the descriptor of [`as_fd`](AsFd::as_fd) become readable at that moment at the latest: for a loop that waits for
-    /// it, with what `poll` has returned with [`Next::Wait`](kpt_core::Next::Wait). It may be readable earlier.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn wake_at(&self, until: Instant) -> io::Result<()> {
-        let is_ready = self.registry.has_odd_ones();
-        let soonest = if is_ready { Instant::ZERO } else { until.min(self.sweep.due()) };
-        let set = &self.registry.set;
-        if set.is_armed_for(soonest) { Ok(()) } else { set.arm(soonest) }
     }
 
     /// In a process that was forked, gets a set of its own.
@@ -232,6 +221,16 @@ impl Poller for EpollPoller {
                 }
             }
         }
+    }
+
+    fn prepare(&mut self, until: Instant) -> io::Result<Instant> {
+        self.adopt()?;
+        let is_ready = self.registry.has_odd_ones();
+        let soonest = if is_ready { Instant::ZERO } else { until.min(self.sweep.due()) };
+        if !self.registry.set.is_armed_for(soonest) {
+            self.registry.set.arm(soonest)?;
+        }
+        Ok(soonest)
     }
 }
 

@@ -54,6 +54,18 @@ impl<P: Default> Default for Tasks<P> {
     }
 }
 
+impl<P: Poller> Tasks<P> {
+    /// Sends what is queued, and has the inner poller told what to watch. Returns the moment at which a channel has to be
+    /// looked at again, on the inner poller's clock.
+    fn before_wait(&mut self) -> Option<Instant> {
+        let Self { inner, peers } = self;
+        let due = peers
+            .borrow_mut()
+            .before_wait(&mut |source, interest| inner.modify(source, interest))?;
+        Some(if due == Instant::ZERO { due } else { here(inner, due) })
+    }
+}
+
 impl<P: Poller> Poller for Tasks<P> {
     type Error = P::Error;
 
@@ -71,16 +83,14 @@ impl<P: Poller> Poller for Tasks<P> {
     }
 
     fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> Result<Instant, P::Error> {
-        let mut peers = self.peers.borrow_mut();
-        if peers.is_empty() {
+        if self.peers.borrow().is_empty() {
             return self.inner.wait(until, ready);
         }
         loop {
+            let soonest = self.before_wait().map_or(until, |due| due.min(until));
+            let Self { inner, peers } = self;
+            let mut peers = peers.borrow_mut();
             let (mut is_ours, mut is_theirs) = (false, false);
-            let inner = &mut self.inner;
-            let due = peers.before_wait(&mut |source, interest| inner.modify(source, interest));
-            let due = due.map(|due| if due == Instant::ZERO { due } else { here(inner, due) });
-            let soonest = due.map_or(until, |due| due.min(until));
             let mut theirs = Filtered::new(ready, |source, readiness| {
                 if peers.found(source, readiness) {
                     is_ours = true;
@@ -99,6 +109,11 @@ impl<P: Poller> Poller for Tasks<P> {
                 return Ok(now);
             }
         }
+    }
+
+    fn prepare(&mut self, until: Instant) -> Result<Instant, P::Error> {
+        let soonest = self.before_wait().map_or(until, |due| due.min(until));
+        self.inner.prepare(soonest)
     }
 
     fn before_hook(&mut self, call: HookCall) {

@@ -240,7 +240,8 @@ impl Twin {
 #[test]
 fn buffers_hold_what_a_slow_twin_holds() {
     let seed = std::env::var("KPT_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seeds = seed.map_or(0..400, |seed: u64| seed..seed + 1);
+    let count = if std::env::var("KPT_DEEP").is_ok() { 10_000 } else { 400 };
+    let seeds = seed.map_or(0..count, |seed: u64| seed..seed + 1);
     for seed in seeds {
         let run = || {
             let mut twin = Twin::new(seed);

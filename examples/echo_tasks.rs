@@ -207,13 +207,12 @@ impl Server {
 
     fn on_client(&mut self, mut thread: ServerThread) {
         let Some(client) = &mut thread.arg else { return };
-        let source = source(client);
-        let when = match echo(client, &mut self.report.1) {
-            Ok(()) if client.unsent() > 0 => When::Writable(source),
-            Ok(()) if !client.is_ended() => When::Readable(source),
-            Ok(()) | Err(_) => return, // It has gone.
-        };
-        if let Err(error) = thread.again_when(when) {
+        let is_up = echo(client, &mut self.report.1).is_ok();
+        let (source, wants) = (source(client), client.wants());
+        if !is_up || wants.is_none() {
+            return; // It has gone, and has got everything back.
+        }
+        if let Err(error) = thread.again_when(When::Ready(source, wants)) {
             eprintln!("a client is lost: {error}");
         }
     }
@@ -252,9 +251,8 @@ impl Child for Client {
     type Arg = ();
 
     fn pre_run(&mut self, mut threads: Threads<Self>) -> Result<(), Box<dyn Error>> {
-        threads.add_write("send", source(&self.stream), Self::on_writable, ())?;
-        threads.add_read("receive", source(&self.stream), Self::on_readable, ())?;
         self.stream.queue(&self.message)?;
+        threads.add("stream", self.when(), Self::on_stream, ())?;
         threads.add_timer("report", REPORT_PERIOD, Self::on_report, ())?;
         Ok(())
     }
@@ -270,31 +268,34 @@ impl Client {
         Self { parent, stream, message: vec![b'x'; bytes], received: 0, report: Report(0, 0) }
     }
 
-    fn on_writable(&mut self, thread: Thread<Self>) {
-        match self.stream.flush() {
-            Ok(true) => {}
-            Ok(false) => thread.again(),
-            Err(error) => give_up(error),
+    fn when(&self) -> When {
+        When::Ready(source(&self.stream), self.stream.wants())
+    }
+
+    fn on_stream(&mut self, thread: Thread<Self>) {
+        if let Err(error) = self.go_on() {
+            give_up(error);
+        }
+        if let Err(error) = thread.again_when(self.when()) {
+            give_up(error);
         }
     }
 
-    fn on_readable(&mut self, mut thread: Thread<Self>) {
-        match self.stream.fill() {
-            Ok(_) if self.stream.is_ended() => give_up("the server has gone"),
-            Ok(count) => self.received += count,
-            Err(error) => give_up(error),
-        }
+    /// Receives, and sends the next message when all of the last has come back.
+    fn go_on(&mut self) -> io::Result<()> {
+        self.received += self.stream.fill()?;
         self.stream.consume(BUFFER_BYTES);
+        if self.stream.is_ended() {
+            return Err(io::Error::other("the server has gone"));
+        }
         if self.received == self.message.len() {
             self.report.0 += 1;
             self.report.1 += self.received as u64;
             self.received = 0;
-            let stream = source(&self.stream);
-            let send = thread.threads().add_write("send", stream, Self::on_writable, ());
-            send.expect("the last one has ended");
-            self.stream.queue(&self.message).expect("the last one has been sent");
+            self.stream.queue(&self.message)?;
         }
-        thread.again();
+        self.stream.flush()?;
+        Ok(())
     }
 
     fn on_report(&mut self, thread: Thread<Self>) {

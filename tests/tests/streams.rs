@@ -61,8 +61,7 @@ fn serve(client: &mut BufferedStream) -> Result<bool, Error> {
 }
 
 fn when(client: &BufferedStream) -> When {
-    let source = source(client);
-    if client.wants().is_writable() { When::Writable(source) } else { When::Readable(source) }
+    When::Ready(source(client), client.wants())
 }
 
 /// Both ends of a connection of each kind.

@@ -15,8 +15,16 @@ use crate::Interest;
 /// the system for reading and one for writing, for any number of requests that come together.
 ///
 /// ```
-/// # use kpt_std::{BufferedStream, OutputFull, Stream};
-/// # use std::io;
+/// use kpt_std::{BufferedStream, Stream, Thread, When, source};
+/// use std::io;
+///
+/// fn on_client(_: &mut (), mut thread: Thread<(), BufferedStream>) {
+///     if let Ok(true) = serve(&mut thread.arg) {
+///         let when = When::Ready(source(&thread.arg), thread.arg.wants());
+///         let _ = thread.again_when(when);
+///     }
+/// }
+///
 /// /// Sends back each line; returns whether the client goes on.
 /// fn serve(client: &mut BufferedStream) -> io::Result<bool> {
 ///     client.fill()?;
@@ -47,8 +55,10 @@ use crate::Interest;
 /// # assert!(serve(&mut client)?);
 /// # here.write_all(b"ree\n")?;
 /// # here.shutdown(std::net::Shutdown::Write)?;
-/// # assert!(serve(&mut client)? || !serve(&mut client)?);
-/// # drop(client);
+/// # let mut kpt = kpt_std::EventLoop::new()?;
+/// # let when = When::Ready(source(&client), client.wants());
+/// # kpt.threads().add("client", when, on_client, client).map_err(|_| io::ErrorKind::Other)?;
+/// # kpt.run(&mut ())?;
 /// # let mut back = String::new();
 /// # here.read_to_string(&mut back)?;
 /// # assert_eq!(back, "one\ntwo\nthree\n");

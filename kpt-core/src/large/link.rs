@@ -55,6 +55,12 @@ impl Place {
     }
 }
 
+/// As wide as an index.
+#[cfg(target_pointer_width = "64")]
+pub(crate) type VacantWord = u32;
+#[cfg(not(target_pointer_width = "64"))]
+pub(crate) type VacantWord = u16;
+
 /// The links of one slot. All zero bytes when vacant, as a static lands in .bss.
 ///
 /// 32 bytes on 64-bit targets, two to a cache line and none across two; 24 elsewhere.
@@ -68,8 +74,8 @@ pub struct Link {
     pub(crate) previous: Option<Index>,
     /// The head of one bucket of the source table. It is lodged here, and has nothing to do with this slot's thread.
     pub(crate) bucket: Option<Index>,
-    /// One entry of the stack of freed slots. It is lodged here as well.
-    pub(crate) freed: Option<Index>,
+    /// One word of the record of vacant slots. It is lodged here as well.
+    pub(crate) vacant: VacantWord,
     /// The lowest 32 bits of the generation.
     generation_low: u32,
     generation_high: GenerationHigh,
@@ -85,7 +91,7 @@ impl Link {
         next: None,
         previous: None,
         bucket: None,
-        freed: None,
+        vacant: 0,
         generation_low: Generation::NONE.to_parts().0,
         generation_high: Generation::NONE.to_parts().1,
         place: Place::Vacant,

@@ -10,6 +10,7 @@ mod queues;
 mod shortcuts;
 mod sources;
 mod timers;
+mod vacant;
 mod wheel;
 
 // Tables: every operation on threads that does not depend on the application's types.

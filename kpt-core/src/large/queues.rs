@@ -9,16 +9,13 @@ use crate::large::link::{Link, Links, Place};
 use crate::large::list::List;
 use crate::large::sources;
 use crate::large::timers::Timers;
+use crate::large::vacant::Vacant;
 use crate::source::Source;
 use crate::time::Instant;
 
 /// Queues with timers in `W`. All operations are O(1) on average, and those on timers cost what `W` says.
 pub(crate) struct Queues<W> {
-    /// How high the stack of the slots that had a thread is: the one that was freed last has its links in the cache. Its
-    /// entries are lodged in the links, from the first, so that the next one is known without the links of the one before.
-    freed: u32,
-    /// Slots from this position on never had a thread, and nothing has been written to them.
-    unused: u32,
+    pub(super) vacant: Vacant,
     lists: [List; Place::LISTED.len()],
     pub(super) timers: W,
 }
@@ -26,7 +23,7 @@ pub(crate) struct Queues<W> {
 impl<W> Queues<W> {
     /// Lists without threads, around `timers`.
     pub(crate) const fn with_timers(timers: W) -> Self {
-        Self { freed: 0, unused: 0, lists: [List::EMPTY; Place::LISTED.len()], timers }
+        Self { vacant: Vacant::ALL, lists: [List::EMPTY; Place::LISTED.len()], timers }
     }
 
     /// The list of a place that has one: a first-in-first-out list of threads. A place is a number, so that nothing
@@ -45,36 +42,7 @@ impl<W> Queues<W> {
     /// How many slots, from the first, have had a thread at any time. Those beyond are not looked at, so that their memory
     /// need not be there.
     pub(crate) fn slots_used(&self) -> usize {
-        self.unused as usize
-    }
-
-    #[inline]
-    fn first_vacant(&self, links: &[Link]) -> Option<Index> {
-        if self.freed > 0 {
-            return links.get(self.freed.wrapping_sub(1) as usize)?.freed;
-        }
-        let unused = self.unused as usize;
-        links.get(unused).filter(|link| link.place == Place::Vacant)?;
-        Index::new(unused)
-    }
-
-    /// The first vacant slot is given out.
-    #[inline]
-    pub(super) fn take_vacant(&mut self) {
-        if self.freed > 0 {
-            self.freed = self.freed.wrapping_sub(1);
-        } else {
-            self.unused = self.unused.saturating_add(1);
-        }
-    }
-
-    /// The slot is the first vacant one.
-    #[inline]
-    pub(super) fn give_back(&mut self, links: &mut [Link], slot: Index) {
-        if let Some(link) = links.get_mut(self.freed as usize) {
-            link.freed = Some(slot);
-            self.freed = self.freed.wrapping_add(1);
-        }
+        self.vacant.slots_used()
     }
 }
 
@@ -82,7 +50,7 @@ impl<W: Timers> Queues<W> {
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn leave(&mut self, links: &mut [Link], thread: Index, from: Place) {
         match from {
-            Place::Vacant => self.take_vacant(),
+            Place::Vacant => self.vacant.take(links),
             Place::Timers => self.timers.remove(links, thread),
             _ => {
                 if let Some(list) = self.list_mut(from) {
@@ -95,7 +63,7 @@ impl<W: Timers> Queues<W> {
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn join(&mut self, links: &mut [Link], thread: Index, to: Place) {
         match to {
-            Place::Vacant => self.give_back(links, thread),
+            Place::Vacant => self.vacant.give_back(links, thread),
             Place::Timers => self.timers.insert(links, thread),
             _ => {
                 if let Some(list) = self.list_mut(to) {
@@ -129,7 +97,11 @@ impl<W: Timers> Queues<W> {
     #[inline]
     pub(crate) fn first(&self, links: &[Link], place: Place) -> Option<Index> {
         match place {
-            Place::Vacant => self.first_vacant(links),
+            Place::Vacant => {
+                let slot = self.vacant.first(links)?;
+                // A slot that was never used may be beyond the last one, or retired.
+                links.get(slot.position()).filter(|link| link.place == place).map(|_| slot)
+            }
             _ => self.list(place).first(),
         }
     }
@@ -201,15 +173,9 @@ impl<W: Timers> Queues<W> {
 
 impl<W> Queues<W> {
     fn verify_vacant(&self, links: &[Link]) -> Result<(), &'static str> {
-        let unused = links.get(self.unused as usize..).unwrap_or_default();
-        let mut vacant = count(unused, |link| link.place == Place::Vacant);
-        for entry in links.get(..self.freed as usize).ok_or("too many slots are freed")? {
-            let slot = entry.freed.ok_or("an entry of the freed slots is missing")?;
-            vacant = vacant.saturating_add(1);
-            if links.at(slot).place != Place::Vacant {
-                return Err("a freed slot has a thread");
-            }
-        }
+        let freed = self.vacant.verify(links, |slot| links.at(slot).place == Place::Vacant)?;
+        let unused = links.get(self.slots_used()..).unwrap_or_default();
+        let vacant = count(unused, |link| link.place == Place::Vacant).saturating_add(freed);
         if vacant == count(links, |link| link.place == Place::Vacant) {
             Ok(())
         } else {

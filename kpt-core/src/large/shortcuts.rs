@@ -20,8 +20,8 @@ impl<W: Timers> Queues<W> {
         slot: Index,
         deadline: u64,
     ) -> Option<ThreadId> {
+        self.vacant.take(links);
         let link = at_mut(links, slot)?;
-        self.take_vacant();
         link.count_tenant();
         link.wait_for(Kind::Timer, deadline);
         link.place = Place::Timers;
@@ -55,7 +55,7 @@ impl<W: Timers> Queues<W> {
     #[inline]
     pub(crate) fn remove_timer(&mut self, links: &mut [Link], timer: Index) {
         links.edit(timer, |link| link.place = Place::Vacant);
-        self.give_back(links, timer);
+        self.vacant.give_back(links, timer);
         self.timers.remove(links, timer);
     }
 
@@ -80,7 +80,7 @@ impl<W: Timers> Queues<W> {
             list.remove(links, thread);
         }
         links.edit(thread, |link| link.place = Place::Vacant);
-        self.give_back(links, thread);
+        self.vacant.give_back(links, thread);
     }
 
     /// Puts a reader or writer that the poller watches among those found ready. It skips the table of sources, which has

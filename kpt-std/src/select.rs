@@ -58,6 +58,8 @@ pub struct SelectPoller {
     seen_open: usize,
     /// The process in which they were seen. One that is forked has a table as small as can be.
     process: u32,
+    /// The latest time that is known.
+    time: Instant,
 }
 
 /// What is watched. The memory is there for all descriptors that may come, and is written only up to the highest that
@@ -87,6 +89,7 @@ impl SelectPoller {
             descriptors: 0,
             seen_open: 0,
             process: sys::generation(),
+            time: clock::now_or_earlier(),
         }
     }
 
@@ -203,10 +206,14 @@ impl Poller for SelectPoller {
             until = Instant::ZERO;
         }
         loop {
-            let before = clock::now_or_earlier();
-            // What is left below a microsecond is no sleep, but another look.
-            let left = until.saturating_duration_since(before + MICROSECOND);
-            match self.select(Some(timeout(left))) {
+            let mut left = None;
+            if until != Instant::NEVER {
+                self.time = clock::now_or_earlier();
+                // What is left below a microsecond is no sleep, but another look.
+                left = Some(timeout(until.saturating_duration_since(self.time + MICROSECOND)));
+            }
+            let before = self.time;
+            match self.select(left) {
                 Ok(0) => {
                     if until <= before {
                         return Ok(before);
@@ -218,13 +225,9 @@ impl Poller for SelectPoller {
                 }
                 Ok(count) => {
                     self.push_found(count, ready);
-                    if until <= before {
-                        return Ok(before);
-                    }
-                    // The look was at some moment of the sleep. What is due by now is due in the next wait, which looks
-                    // again.
-                    let last = Instant::from_micros(until.as_micros() - 1);
-                    return Ok(clock::now_or_earlier().min(last));
+                    // The look was then, or at some moment of the sleep. What has become due meanwhile is due in the next
+                    // wait, which looks again.
+                    return Ok(before);
                 }
                 Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
                     // Something has been found, so there is nothing to wait for; the others are served all the same.

@@ -190,6 +190,7 @@ impl Poller for EpollPoller {
         if interest.is_none() { Ok(()) } else { Err(Unwatchable) }
     }
 
+    #[inline]
     fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> io::Result<Instant> {
         self.adopt()?;
         if self.sweep.note() && self.registry.table.end() > 0 {
@@ -227,6 +228,7 @@ impl Poller for EpollPoller {
         self.adopt()?;
         let is_ready = self.registry.has_odd_ones();
         let soonest = if is_ready { Instant::ZERO } else { until.min(self.sweep.due()) };
+        self.registry.set.nest()?;
         if !self.registry.set.is_armed_for(soonest) {
             self.registry.set.arm(soonest)?;
         }
@@ -243,6 +245,9 @@ impl AsFd for EpollPoller {
 /// What was found, so that who only knows readable and writable gets to know of everything, as from select.
 #[inline]
 fn readiness(bits: c_int) -> Readiness {
+    if bits == EPOLLIN {
+        return Readiness::READABLE;
+    }
     let mut readiness = Readiness::NONE;
     for (found, meaning) in [
         (EPOLLIN, Readiness::READABLE),

@@ -19,8 +19,10 @@ const TIMER: u64 = u64::MAX;
 /// timer is exact to some microseconds, for which a timeout would need a newer kernel.
 pub struct Set {
     inner: EpollSet,
-    /// Has only the inner one: what another loop watches, for which the inner one may be replaced.
+    /// What another loop watches, as the inner one may be replaced. Has only the inner one, and that only if another loop
+    /// waits: each event of the inner one wakes it up too, which takes half as long as a wait.
     outer: EpollSet,
+    has_inner: Cell<bool>,
     /// Edge-triggered: that it has fired is told once, and it is never read.
     timer: Timer,
     /// The moment for which the timer is set, if it has not been seen to fire since.
@@ -40,16 +42,27 @@ impl Set {
     pub fn new() -> io::Result<Self> {
         let (outer, timer) = (EpollSet::new()?, Timer::new()?);
         let inner = inner(&timer)?;
-        outer.add(inner.as_fd().as_raw_fd(), EPOLLIN, 0)?;
-        Ok(Self { inner, outer, timer, armed: Cell::new(Instant::NEVER) })
+        let (has_inner, armed) = (Cell::new(false), Cell::new(Instant::NEVER));
+        Ok(Self { inner, outer, has_inner, timer, armed })
     }
 
     /// Drops all descriptors from the set, also those that are closed, and can't be named any more.
     pub fn clear(&mut self) -> io::Result<()> {
         let inner = inner(&self.timer)?;
-        self.outer.add(inner.as_fd().as_raw_fd(), EPOLLIN, 0)?;
-        self.outer.remove(self.inner.as_fd().as_raw_fd())?;
+        if self.has_inner.get() {
+            self.outer.add(inner.as_fd().as_raw_fd(), EPOLLIN, 0)?;
+            self.outer.remove(self.inner.as_fd().as_raw_fd())?;
+        }
         self.inner = inner;
+        Ok(())
+    }
+
+    /// Has the descriptor of `as_fd` be readable when something is found.
+    pub fn nest(&self) -> io::Result<()> {
+        if !self.has_inner.get() {
+            self.outer.add(self.inner.as_fd().as_raw_fd(), EPOLLIN, 0)?;
+            self.has_inner.set(true);
+        }
         Ok(())
     }
 

@@ -64,28 +64,14 @@ impl<P: Poller> Tasks<P> {
             .before_wait(&mut |source, interest| inner.modify(source, interest))?;
         Some(if due == Instant::ZERO { due } else { here(inner, due) })
     }
-}
 
-impl<P: Poller> Poller for Tasks<P> {
-    type Error = P::Error;
-
-    const LOOK_AFTER_HOOKS: u32 = P::LOOK_AFTER_HOOKS;
-
-    fn now(&mut self) -> Instant {
-        self.inner.now()
-    }
-
-    fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable> {
-        if peers::is_channel(source) {
-            return self.peers.borrow_mut().set_interest(source, interest);
-        }
-        self.inner.modify(source, interest)
-    }
-
-    fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> Result<Instant, P::Error> {
-        if self.peers.borrow().is_empty() {
-            return self.inner.wait(until, ready);
-        }
+    /// `wait` where there are channels.
+    #[inline(never)]
+    fn wait_with_peers(
+        &mut self,
+        until: Instant,
+        ready: &mut Ready<'_>,
+    ) -> Result<Instant, P::Error> {
         loop {
             let soonest = self.before_wait().map_or(until, |due| due.min(until));
             let Self { inner, peers } = self;
@@ -109,6 +95,31 @@ impl<P: Poller> Poller for Tasks<P> {
                 return Ok(now);
             }
         }
+    }
+}
+
+impl<P: Poller> Poller for Tasks<P> {
+    type Error = P::Error;
+
+    const LOOK_AFTER_HOOKS: u32 = P::LOOK_AFTER_HOOKS;
+
+    fn now(&mut self) -> Instant {
+        self.inner.now()
+    }
+
+    fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable> {
+        if peers::is_channel(source) {
+            return self.peers.borrow_mut().set_interest(source, interest);
+        }
+        self.inner.modify(source, interest)
+    }
+
+    #[inline]
+    fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> Result<Instant, P::Error> {
+        if self.peers.borrow().is_empty() {
+            return self.inner.wait(until, ready);
+        }
+        self.wait_with_peers(until, ready)
     }
 
     fn prepare(&mut self, until: Instant) -> Result<Instant, P::Error> {

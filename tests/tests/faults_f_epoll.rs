@@ -104,7 +104,7 @@ fn f11_a_regular_file_is_always_ready() {
     });
 }
 
-/// There is no room for the set; or none in it, which is the 5th change of it, after the three of a new one.
+/// There is no room for the set; or none in it, which is the 3rd change of it, after the one of a new one.
 #[test]
 fn f15_no_room_in_the_kernel() {
     const NAME: &str = "f15_no_room_in_the_kernel";
@@ -112,7 +112,7 @@ fn f15_no_room_in_the_kernel() {
         let test = command(NAME);
         let strace = Command::new("strace")
             .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=epoll_ctl"])
-            .args(["-e", "inject=epoll_ctl:error=ENOSPC:when=4"])
+            .args(["-e", "inject=epoll_ctl:error=ENOSPC:when=3"])
             .arg(test.get_program())
             .args(test.get_args())
             .envs(test.get_envs().filter_map(|(name, value)| Some((name, value?))))

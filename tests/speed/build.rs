@@ -1,54 +1,47 @@
-//! Compiles `src/libev.c` against the system's libev, and sets `cfg(libev)`. Where there is none, or `KPT_NO_LIBEV` is
-//! set, the program is built without, and knows why.
+//! Compiles `src/c` against the system's libraries. Without one of them its file is empty, and the programs say so.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+/// C file, header, static library and dynamic one. libev has functions of libevent's as well, and so comes behind it.
+const LIBRARIES: [(&str, &str, &str, &str); 3] = [
+    ("libevent", "event2/event.h", "event_core", "event_core"),
+    ("libev", "ev.h", "ev", "ev"),
+    ("libuv", "uv.h", "uv_a", "uv"),
+];
+
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=src/libev.c");
-    // If it is not there, this looks again in each build.
-    println!("cargo::rerun-if-changed=/usr/include/ev.h");
-    println!("cargo::rerun-if-env-changed=KPT_NO_LIBEV");
-    println!("cargo::rustc-check-cfg=cfg(libev)");
-    match find_libev() {
-        Ok(()) => println!("cargo::rustc-cfg=libev"),
-        Err(reason) => println!("cargo::rustc-env=KPT_LIBEV_MISSING={reason}"),
-    }
-}
-
-/// Compiles the C file, if there is what it needs. An error in the file itself is one of the build.
-fn find_libev() -> Result<(), &'static str> {
-    if std::env::var_os("KPT_NO_LIBEV").is_some() {
-        return Err("KPT_NO_LIBEV was set when this was built");
-    }
+    println!("cargo::rerun-if-changed=src/c");
     let mut build = cc::Build::new();
     // The macros of ev.h look at a watcher as one of several types.
-    build.file("src/libev.c").flag_if_supported("-fno-strict-aliasing");
-    let compiler = build.try_get_compiler().map_err(|_| "there is no C compiler")?;
-    let mut command = compiler.to_command();
-    command.args(["-E", "-include", "ev.h", "-x", "c", "/dev/null"]);
-    if !is_success(&mut command) {
-        return Err("the C compiler finds no ev.h: install libev-dev");
+    build.flag_if_supported("-fno-strict-aliasing");
+    build.files(LIBRARIES.map(|(file, ..)| format!("src/c/{file}.c")));
+    build.compile("kpt_in_c");
+    for (_, header, archive, dynamic) in LIBRARIES {
+        // If it is not there, this looks again in each build.
+        println!("cargo::rerun-if-changed=/usr/include/{header}");
+        let mut command = build.get_compiler().to_command();
+        command.args(["-E", "-include", header, "-x", "c", "/dev/null"]);
+        if is_success(&mut command) {
+            link(build.get_compiler().to_command(), archive, dynamic);
+        }
     }
-    build.compile("kpt_libev");
-    link_libev(compiler.to_command());
-    Ok(())
+    println!("cargo::rustc-link-lib=dylib=m");
 }
 
 /// Links the static library where there is one, so that calls don't go through a table.
-fn link_libev(mut compiler: Command) {
-    let output = compiler.arg("-print-file-name=libev.a").output();
+fn link(mut compiler: Command, archive: &str, dynamic: &str) {
+    let output = compiler.arg(format!("-print-file-name=lib{archive}.a")).output();
     let path = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_string());
     let directory = path.as_deref().ok().map(Path::new).filter(|path| path.is_absolute());
     match directory.and_then(Path::parent) {
         Some(directory) => {
             println!("cargo::rustc-link-search=native={}", directory.display());
-            println!("cargo::rustc-link-lib=static=ev");
+            println!("cargo::rustc-link-lib=static={archive}");
         }
-        None => println!("cargo::rustc-link-lib=dylib=ev"),
+        None => println!("cargo::rustc-link-lib=dylib={dynamic}"),
     }
-    println!("cargo::rustc-link-lib=dylib=m");
 }
 
 fn is_success(command: &mut Command) -> bool {

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use crate::contestants::Contestant;
-use crate::contestants::fire::Fire;
-use crate::contestants::heaps::{HeapTimers, LazyHeap, SlabHeap};
-use crate::contestants::periodic::Periodic;
-use crate::contestants::rings::{KptRing, QueueRing};
-use crate::contestants::timers::{CancelAdd, Reschedule};
-use crate::libev;
+use kpt_speed::contestants::Contestant;
+use kpt_speed::contestants::fire::Fire;
+use kpt_speed::contestants::heaps::{HeapTimers, LazyHeap, SlabHeap};
+use kpt_speed::contestants::periodic::Periodic;
+use kpt_speed::contestants::rings::{KptRing, QueueRing};
+use kpt_speed::contestants::timers::{CancelAdd, Reschedule};
+use kpt_speed::in_c::{self, Library};
+use kpt_std::Builder;
 
 /// A comparison to be made.
 pub struct Case {
@@ -61,7 +62,7 @@ fn cancel_and_add(cases: &mut Vec<Case>) {
                 sides: Box::new(move || (Box::new(CancelAdd::new(pending)), theirs(pending))),
             });
         };
-        add(LIBEV, libev_limit, libev::cancel_add);
+        add(LIBEV, libev_limit, |pending| Library::Ev.cancel_add(pending));
         add("heap, lazy", lazy_limit, |pending| {
             Some(Box::new(HeapTimers::<LazyHeap>::new(pending)))
         });
@@ -84,7 +85,8 @@ fn fire(cases: &mut Vec<Case>) {
             rounds,
             times: timers,
             sides: Box::new(move || {
-                (Box::new(Fire::new(timers, slack)), libev::fire(timers, slack))
+                let kpt = Builder::new().threads(timers).slack(slack).build().expect("room");
+                (Box::new(Fire::new(kpt)), in_c::libev_fire_with(timers, slack))
             }),
         });
     }
@@ -97,7 +99,7 @@ fn fire(cases: &mut Vec<Case>) {
         // Each fires about so often in its second, whatever is asked for.
         times: timers * 100,
         sides: Box::new(move || {
-            (Box::new(Periodic::new(timers, SLACK)), libev::periodic(timers, SLACK))
+            (Box::new(Periodic::new(timers, SLACK)), in_c::libev_periodic_with(timers, SLACK))
         }),
     });
 }
@@ -117,8 +119,8 @@ fn execute(cases: &mut Vec<Case>) {
             sides: Box::new(move || (Box::new(KptRing::new(width)), theirs(width))),
         });
     };
-    add(1, LIBEV, 1.5, libev::feed);
-    add(100, LIBEV, 1.25, libev::feed);
+    add(1, LIBEV, 1.5, in_c::libev_feed_all);
+    add(100, LIBEV, 1.25, in_c::libev_feed_all);
     add(100, "VecDeque", 4.0, |width| Some(Box::new(QueueRing::new(width))));
 }
 

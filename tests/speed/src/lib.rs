@@ -1,3 +1,6 @@
-//! What the programs `speed` and `count` have in common.
+//! What the programs `speed`, `count` and `compare` have in common.
 
+pub mod contestants;
+pub mod in_c;
 pub mod random;
+pub mod stats;

@@ -10,16 +10,13 @@
 //! Usage: speed [PART]     only cases with this in the name, or with this rival
 
 mod cases;
-mod contestants;
-#[cfg_attr(not(libev), path = "no_libev.rs")]
-mod libev;
-mod stats;
 
 use std::process::ExitCode;
 
 use cases::Case;
+use kpt_speed::in_c::Library;
+use kpt_speed::stats::{self, Comparison};
 use kpt_std::EventLoop;
-use stats::Comparison;
 
 fn main() -> ExitCode {
     let part = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
@@ -40,7 +37,7 @@ fn main() -> ExitCode {
 fn say_who_takes_part() {
     let kpt = EventLoop::<()>::new().unwrap();
     let us = short_type(std::any::type_name_of_val(kpt.poller()));
-    match libev::about() {
+    match Library::Ev.about() {
         Ok(libev) => println!("kpt on {us}, {libev}"),
         Err(reason) => {
             println!("kpt on {us}");

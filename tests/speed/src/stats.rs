@@ -6,6 +6,9 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::contestants::{Contestant, median};
 
+/// What the process has had of CPUs.
+const CLOCK: ClockId = ClockId::ProcessCPUTime;
+
 /// What one operation takes on each side, in nanoseconds of the CPU, in the round in the middle and in the best one.
 pub struct Comparison {
     /// kpt's.
@@ -33,9 +36,9 @@ impl Comparison {
     ) -> Self {
         let mut nanos = [Vec::new(), Vec::new()];
         for _ in 0..=rounds {
-            nanos[0].push(round(ours, times));
+            nanos[0].push(round(ours, times, CLOCK));
             if let Some(rival) = &mut rival {
-                nanos[1].push(round(*rival, times));
+                nanos[1].push(round(*rival, times, CLOCK));
             }
         }
         let [ours, rival] = nanos.map(|mut nanos| Times::of(nanos.get_mut(1..)?));
@@ -66,20 +69,25 @@ pub fn lateness(
     let mut late = [Vec::new(), Vec::new()];
     for _ in 0..RUNS {
         late[0].extend(ours.lateness(times));
-        late[1].extend(rival.as_mut().and_then(|rival| rival.lateness(times)));
+        late[1].extend(rival.as_mut().map(|rival| rival.lateness(times)).into_iter().flatten());
     }
-    late.map(|mut late| median(&mut late))
+    late.map(|mut late| median(&mut late).map(|nanos| Duration::from_nanos(nanos.max(0) as u64)))
 }
 
-/// Nanoseconds of the CPU for one operation, those of the kernel included.
-fn round(contestant: &mut dyn Contestant, times: usize) -> f64 {
-    let start = cpu_nanos();
+/// Nanoseconds of the CPU for one operation, those of the kernel included, by such a clock.
+pub fn round(contestant: &mut dyn Contestant, times: usize, clock: ClockId) -> f64 {
+    let start = nanos(clock);
     contestant.run(times);
-    (cpu_nanos() - start) / times as f64
+    (nanos(clock) - start) as f64 / times as f64
 }
 
-/// The time that the process has had of CPUs.
-fn cpu_nanos() -> f64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
+/// The time of a clock.
+fn nanos(clock: ClockId) -> i64 {
+    let time = clock_gettime(clock);
+    time.tv_sec * 1_000_000_000 + time.tv_nsec
+}
+
+/// The time of the clock that deadlines are on.
+pub fn monotonic_nanos() -> i64 {
+    nanos(ClockId::Monotonic)
 }

@@ -1,28 +1,29 @@
 //! Timers that are added and fire, in a loop that waits for them.
 
 use std::hint::black_box;
-use std::time::Duration;
 
-use kpt_speed::random::Random;
+use kpt_std::kpt_core::poller::Poller;
 use kpt_std::{EventLoop, Hook, Instant, Thread, When};
 
-use super::{Contestant, median};
+use super::Contestant;
+use crate::random::Random;
+use crate::stats::monotonic_nanos;
 
 /// They are spread over so many microseconds.
-const SPREAD: u64 = 100_000;
+pub const SPREAD: u64 = 100_000;
 
 /// Adds timers and runs until all have fired.
-pub struct Fire {
-    kpt: EventLoop<Fired, u32>,
+pub struct Fire<P: Poller> {
+    kpt: EventLoop<Fired, u32, P>,
     random: Random,
 }
 
 /// What hooks note.
 #[derive(Default)]
-struct Fired {
+pub struct Fired {
     count: usize,
-    /// In microseconds, where that is asked for.
-    lateness: Vec<u64>,
+    /// In nanoseconds, where that is asked for.
+    lateness: Vec<i64>,
 }
 
 impl Fired {
@@ -31,21 +32,16 @@ impl Fired {
         self.count += 1;
     }
 
-    fn on_timer_late(&mut self, mut thread: Thread<'_, Self, u32>) {
+    fn on_timer_late(&mut self, thread: Thread<'_, Self, u32>) {
         let deadline = thread.deadline().expect("a timer has one");
-        let late = thread.threads().now().saturating_duration_since(deadline);
-        self.lateness.push(late.as_micros() as u64);
+        self.lateness.push(monotonic_nanos() - deadline.as_micros() as i64 * 1_000);
         self.on_timer(thread);
     }
 }
 
-impl Fire {
-    /// With room for so many.
-    pub fn new(timers: usize, slack: Duration) -> Self {
-        let mut kpt = EventLoop::with_capacity(timers).unwrap();
-        if !slack.is_zero() {
-            kpt.set_slack(slack);
-        }
+impl<P: Poller<Error: std::fmt::Debug>> Fire<P> {
+    /// On a loop with room for all.
+    pub fn new(kpt: EventLoop<Fired, u32, P>) -> Self {
         Self { kpt, random: Random::new() }
     }
 
@@ -57,19 +53,18 @@ impl Fire {
             let deadline = Instant::from_micros(start + 1 + self.random.below(SPREAD));
             threads.add("timer", When::At(deadline), hook, arg as u32).expect("room for all");
         }
-        self.kpt.run(&mut fired).expect("select works");
+        self.kpt.run(&mut fired).expect("the wait works");
         assert_eq!(fired.count, times, "all have fired");
         fired
     }
 }
 
-impl Contestant for Fire {
+impl<P: Poller<Error: std::fmt::Debug>> Contestant for Fire<P> {
     fn run(&mut self, times: usize) {
         self.fire(times, Fired::on_timer);
     }
 
-    fn lateness(&mut self, times: usize) -> Option<Duration> {
-        let mut fired = self.fire(times, Fired::on_timer_late);
-        median(&mut fired.lateness).map(Duration::from_micros)
+    fn lateness(&mut self, times: usize) -> Vec<i64> {
+        self.fire(times, Fired::on_timer_late).lateness
     }
 }

@@ -4,10 +4,9 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashSet};
 use std::hint::black_box;
 
-use kpt_speed::random::Random;
-
 use super::Contestant;
 use super::timers::HORIZON;
+use crate::random::Random;
 
 /// Hook and argument.
 pub type Call = (fn(&mut (), u32), u32);

@@ -1,4 +1,4 @@
-//! Who takes part: kpt, and what std has to do the same. libev's side is in `libev.rs`.
+//! Who takes part: kpt, and what std has to do the same. The sides in C are in `in_c.rs`.
 
 pub mod fire;
 pub mod heaps;
@@ -6,17 +6,15 @@ pub mod periodic;
 pub mod rings;
 pub mod timers;
 
-use std::time::Duration;
-
 /// Something that can be done so many times, on one side.
 pub trait Contestant {
     /// Does it so many times. This is what is measured.
     fn run(&mut self, times: usize);
 
-    /// By how much the timer in the middle is late, in one more run that is not measured: looking at the clock in each
-    /// hook would count. `None` where no timer fires.
-    fn lateness(&mut self, _times: usize) -> Option<Duration> {
-        None
+    /// By how many nanoseconds each timer is late, in one more run that is not measured: looking at the clock in each hook
+    /// would count. Nothing where no timer fires.
+    fn lateness(&mut self, _times: usize) -> Vec<i64> {
+        Vec::new()
     }
 }
 

@@ -3,10 +3,10 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use kpt_speed::random::Random;
 use kpt_std::{EventLoop, Instant, Thread, ThreadId, When};
 
 use super::Contestant;
+use crate::random::Random;
 
 /// A run takes so long, however often it says.
 const RUN: Duration = Duration::from_secs(1);

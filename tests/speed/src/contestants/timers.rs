@@ -2,10 +2,10 @@
 
 use std::hint::black_box;
 
-use kpt_speed::random::Random;
 use kpt_std::{EventLoop, Hook, Instant, ThreadId, When};
 
 use super::Contestant;
+use crate::random::Random;
 
 /// Deadlines lie up to 100 s ahead.
 pub const HORIZON: u64 = 100_000_000;

@@ -120,3 +120,8 @@ pub mod time;
 pub mod waiting;
 pub mod wall_clock;
 pub mod wrapper;
+
+/// Runs what the repository's README shows.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

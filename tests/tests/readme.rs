@@ -62,7 +62,7 @@ fn find_manifests(folder: &Path, manifests: &mut Vec<PathBuf>) {
 fn links_into_the_repository_lead_to_files() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut links = 0;
-    for readme in ["README.md", "kpt-core/README.md"] {
+    for readme in ["README.md", "kpt-core/README.md", "kpt-std/README.md"] {
         let text = fs::read_to_string(root.join(readme)).expect("a README");
         for (_, url) in text.match_indices("https://github.com/").map(|(at, _)| text.split_at(at)) {
             let url = url.split([')', '\n']).next().unwrap_or("");

@@ -31,10 +31,8 @@ fn to_file(descriptor: impl Into<OwnedFd>) -> Rc<File> {
 
 /// The numbers of the descriptors.
 pub fn raw(links: &[Link]) -> Vec<RawLink> {
-    let raw = |link: &Link| RawLink {
-        input: link.input.as_raw_fd(),
-        output: link.output().as_raw_fd(),
-    };
+    let raw =
+        |link: &Link| RawLink { input: link.input.as_raw_fd(), output: link.output().as_raw_fd() };
     links.iter().map(raw).collect()
 }
 

@@ -42,7 +42,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     if let [flag, indices @ ..] = &args[..]
         && flag == "--side"
     {
-        let indices = indices.iter().map(|index| index.parse()).collect::<Result<Vec<usize>, _>>()?;
+        let indices =
+            indices.iter().map(|index| index.parse()).collect::<Result<Vec<usize>, _>>()?;
         serve(&indices);
         return Ok(ExitCode::SUCCESS);
     }
@@ -68,7 +69,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 /// What a process of a contestant does.
 fn serve(indices: &[usize]) {
     let &[case, library, work] = indices else { return };
-    let (Some(case), Some(&library)) = (cases::all().into_iter().nth(case), ALL.get(library)) else {
+    let (Some(case), Some(&library)) = (cases::all().into_iter().nth(case), ALL.get(library))
+    else {
         return;
     };
     match (case.base, work) {

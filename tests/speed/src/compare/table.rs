@@ -38,7 +38,8 @@ pub fn put_between_markers(file: &str, text: &str) -> std::io::Result<()> {
     const BEGIN: &str = "<!-- written by ./ci.sh compare --write -->\n";
     const END: &str = "<!-- to here -->";
     let all = std::fs::read_to_string(file)?;
-    let parts = all.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?)));
+    let parts =
+        all.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?)));
     let Some((before, (_, after))) = parts else {
         return Err(std::io::Error::other(format!("{file} has no markers")));
     };

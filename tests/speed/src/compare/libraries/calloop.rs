@@ -45,7 +45,8 @@ pub struct CancelAdd {
 impl CancelAdd {
     pub fn new(pending: usize) -> Self {
         let calloop = EventLoop::try_new().expect("room for a loop");
-        let mut this = Self { calloop, start: Instant::now(), tokens: Vec::new(), random: Random::new() };
+        let mut this =
+            Self { calloop, start: Instant::now(), tokens: Vec::new(), random: Random::new() };
         for _ in 0..pending {
             let token = this.add();
             this.tokens.push(token);

@@ -88,7 +88,8 @@ impl Library {
             Work::PingPong { bytes } => {
                 let (links, peer) = links::clients(1, bytes).map_err(told)?;
                 let is_floor = self == Self::Floor;
-                let inner = if is_floor { bare::blocking(links) } else { self.relay(links, false)? };
+                let inner =
+                    if is_floor { bare::blocking(links) } else { self.relay(links, false)? };
                 Ok(with_peer(inner, peer))
             }
         }
@@ -162,7 +163,8 @@ fn told(error: impl std::fmt::Display) -> String {
 fn locked_version(name: &str) -> &'static str {
     let lock = include_str!("../../../Cargo.lock");
     let name = if name == "kpt" { "kpt-std" } else { name };
-    let package = lock.split_once(&format!("name = \"{name}\"\nversion = \"")).map(|(_, rest)| rest);
+    let package =
+        lock.split_once(&format!("name = \"{name}\"\nversion = \"")).map(|(_, rest)| rest);
     package.and_then(|rest| rest.split('"').next()).unwrap_or_default()
 }
 

@@ -31,9 +31,8 @@ pub fn relay(links: Vec<Link>) -> Box<dyn Contestant> {
     let events = Events::with_capacity(NonZeroUsize::new(1_024).expect("it is not zero"));
     for (at, link) in links.iter().enumerate() {
         // SAFETY: the relay has the descriptor as long as the poller is used, and nothing closes it.
-        let result = unsafe {
-            poller.add_with_mode(&*link.input, Event::readable(at), PollMode::Level)
-        };
+        let result =
+            unsafe { poller.add_with_mode(&*link.input, Event::readable(at), PollMode::Level) };
         result.expect("room in the set");
     }
     relaying(Relay::new(links), Polling { poller, events })

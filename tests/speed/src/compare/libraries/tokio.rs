@@ -68,7 +68,8 @@ pub fn relay(links: Vec<Link>) -> Box<dyn Contestant> {
             }
         } else {
             let socket = std::net::TcpStream::from(input);
-            let (input, output) = TcpStream::from_std(socket).expect("room in the set").into_split();
+            let (input, output) =
+                TcpStream::from_std(socket).expect("room in the set").into_split();
             runtime.spawn(pass_on(input, output, left));
         }
     }

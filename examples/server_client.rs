@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let client = spawner.start(config, |parent| Client { parent, writer, sent: 0 })?;
 
     for task in [server, client] {
-        while let Some(event) = task.receive_until(None) {
+        while let Some(event) = task.receive_blocking() {
             match event {
                 TaskEvent::Message(text) => {
                     println!("{}: {}", task.name(), String::from_utf8(text)?)

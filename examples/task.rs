@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     std::thread::sleep(period * ticks + period / 2);
     task.stop(Duration::from_secs(1));
-    while let Some(event) = task.receive_until(None) {
+    while let Some(event) = task.receive_blocking() {
         match event {
             TaskEvent::Message(text) => println!("from the task: {}", String::from_utf8(text)?),
             TaskEvent::Exit(exit) => println!("the task has ended: {exit}"),

@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![deny(missing_debug_implementations)]
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(

@@ -169,9 +169,9 @@ fn run_tasks(times: usize) {
             Brief
         };
         let task = spawner.start(TaskConfig::new("brief"), start).expect("a task");
-        let message = task.receive_until(None);
+        let message = task.receive_blocking();
         assert!(matches!(message, Some(TaskEvent::Message(_))), "{message:?}");
-        let exit = task.receive_until(None);
+        let exit = task.receive_blocking();
         assert!(
             matches!(&exit, Some(TaskEvent::Exit(exit)) if exit.status == TaskStatus::Code(0)),
             "{exit:?}"

@@ -56,7 +56,7 @@ pub fn start(spawner: &Spawner, run: Script) -> TaskHandle {
 pub fn receive_all(task: &TaskHandle) -> (Vec<Vec<u8>>, TaskExit) {
     let mut messages = Vec::new();
     loop {
-        match task.receive_until(None).expect("an event comes") {
+        match task.receive_blocking().expect("an event comes") {
             TaskEvent::Message(message) => messages.push(message),
             TaskEvent::Exit(exit) => {
                 assert_eq!(task.receive(), None, "something came after the exit event");
@@ -71,7 +71,7 @@ pub fn receive_all(task: &TaskHandle) -> (Vec<Vec<u8>>, TaskExit) {
 /// # Panics
 /// If it ends instead.
 pub fn message_of(task: &TaskHandle) -> Vec<u8> {
-    match task.receive_until(None) {
+    match task.receive_blocking() {
         Some(TaskEvent::Message(message)) => message,
         other => panic!("{other:?}"),
     }

@@ -4,10 +4,9 @@ use std::error::Error;
 use std::thread;
 use std::time::{Duration, Instant as Stopwatch};
 
-use kpt_core::poller::Poller;
 use kpt_std::{
-    Child, EventLoop, Instant, Parent, SelectPoller, Spawner, TaskConfig, TaskEvent, TaskHandle,
-    TaskStatus, Thread, Threads,
+    Child, EventLoop, Parent, Spawner, TaskConfig, TaskEvent, TaskHandle, TaskStatus, Thread,
+    Threads,
 };
 use kpt_tests::scenario::descriptors;
 use kpt_tests::sys;
@@ -219,7 +218,7 @@ fn a_blocking_receive_goes_with_a_reader_of_the_same_source() {
         state.count(0, event, thread);
     };
     let block = |state: &mut State, thread: Thread<State>| {
-        let event = state.task.receive_until(Some(SelectPoller::new().now()));
+        let event = state.task.receive_timeout(Duration::ZERO);
         state.count(1, event, thread);
     };
     let mut kpt = EventLoop::with_capacity(2).unwrap();
@@ -233,10 +232,10 @@ fn a_blocking_receive_goes_with_a_reader_of_the_same_source() {
     let mut state = State { task, messages: [0; 2], exits: 0 };
     kpt.run(&mut state).expect("the loop runs");
     assert_eq!((state.messages.iter().sum::<u32>(), state.exits), (100, 1));
-    assert_eq!(state.task.receive_until(None), None);
+    assert_eq!(state.task.receive_blocking(), None);
 }
 
-/// Without a loop, `receive_until` of a time that has passed looks what is there.
+/// Without a loop, `receive_blocking` of a time that has passed looks what is there.
 fn a_parent_without_a_loop_may_look_now_and_then() {
     let task = start(&Spawner::new(), |child, _| {
         child.parent.send(b"here")?;
@@ -245,7 +244,7 @@ fn a_parent_without_a_loop_may_look_now_and_then() {
     });
     let (begin, mut events) = (Stopwatch::now(), Vec::new());
     while events.len() < 2 && begin.elapsed() < GRACE {
-        events.extend(task.receive_until(Some(Instant::ZERO)));
+        events.extend(task.receive_timeout(Duration::ZERO));
         thread::yield_now();
     }
     assert!(matches!(events[..], [TaskEvent::Message(_), TaskEvent::Exit(_)]), "{events:?}");

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use kpt_std::{
-    Child, EventLoop, Instant, Parent, Rung, Spawner, TaskConfig, TaskEvent, TaskExit, TaskHandle,
+    Child, EventLoop, Parent, Rung, Spawner, TaskConfig, TaskEvent, TaskExit, TaskHandle,
     TaskStatus, Thread, Threads,
 };
 use kpt_tests::sys;
@@ -126,7 +126,7 @@ fn k04_after_the_end_all_is_said_again_and_nothing_is_signalled() {
     assert_eq!(task.wait(), first, "neither kill nor stop has done anything");
     assert_eq!(task.receive(), Some(TaskEvent::Exit(first.clone())), "the event is still to come");
     assert_eq!(task.receive(), None, "and comes once");
-    assert_eq!(task.receive_until(None), None, "nobody waits for what can't come");
+    assert_eq!(task.receive_blocking(), None, "nobody waits for what can't come");
 }
 
 fn k05_one_that_does_not_listen_is_terminated() {
@@ -137,7 +137,7 @@ fn k05_one_that_does_not_listen_is_terminated() {
             std::thread::sleep(Duration::from_secs(1));
         }
     });
-    assert!(matches!(task.receive_until(None), Some(TaskEvent::Message(_))));
+    assert!(matches!(task.receive_blocking(), Some(TaskEvent::Message(_))));
     task.stop(Duration::from_millis(600));
     let exit = task.wait();
     assert_eq!((exit.status, exit.stopped), (TaskStatus::Signal(SIGTERM), Some(Rung::Terminated)));
@@ -153,7 +153,7 @@ fn k05_one_that_blocks_sigterm_is_killed_and_the_loop_goes_on() {
             std::hint::spin_loop();
         }
     });
-    assert!(matches!(task.receive_until(None), Some(TaskEvent::Message(_))));
+    assert!(matches!(task.receive_blocking(), Some(TaskEvent::Message(_))));
     struct State {
         task: TaskHandle,
         exit: Option<TaskExit>,
@@ -186,10 +186,10 @@ fn k06_a_stopped_process_ends_by_stop() {
         child.parent.send(b"here")?;
         Ok(())
     });
-    assert!(matches!(task.receive_until(None), Some(TaskEvent::Message(_))));
+    assert!(matches!(task.receive_blocking(), Some(TaskEvent::Message(_))));
     sys::signal(task.id() as u32, libc::SIGSTOP);
     sys::wait_until_stopped(task.id() as u32).expect("it stops");
-    assert_eq!(task.receive_until(Some(Instant::ZERO)), None, "that is no exit");
+    assert_eq!(task.receive_timeout(Duration::ZERO), None, "that is no exit");
     task.stop(Duration::from_millis(600));
     let exit = task.wait();
     // With SIGCONT it may read the stop message before it sees SIGTERM.

@@ -24,7 +24,7 @@ fn is_gone_with_its_parent(script: Script) {
     let (mut reader, writer) = pipe().expect("a pipe");
     let parent = sys::fork_and(|| {
         let task = start(&Spawner::new(), script);
-        assert!(matches!(task.receive_until(None), Some(TaskEvent::Message(_))));
+        assert!(matches!(task.receive_blocking(), Some(TaskEvent::Message(_))));
         // The task runs now.
         sys::raise(libc::SIGKILL);
     })
@@ -169,7 +169,7 @@ fn k12_a_child_has_nothing_of_the_other_tasks() {
     let tasks: Vec<_> =
         (0..6).map(|at| start(if at % 2 == 0 { &one } else { &other }, say)).collect();
     for task in &tasks {
-        assert!(matches!(task.receive_until(None), Some(TaskEvent::Message(_))));
+        assert!(matches!(task.receive_blocking(), Some(TaskEvent::Message(_))));
     }
     let sockets: Vec<_> = tasks.iter().map(sockets_of).collect();
     for (at, own) in sockets.iter().enumerate() {
@@ -195,7 +195,7 @@ fn k13_all_others_are_closed_without_counting() {
     let begin = Stopwatch::now();
     let task =
         Spawner::new().start(config, |parent| Scripted::new(parent, report)).expect("it starts");
-    let Some(TaskEvent::Message(open)) = task.receive_until(None) else { panic!("no report") };
+    let Some(TaskEvent::Message(open)) = task.receive_blocking() else { panic!("no report") };
     assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
     let open = String::from_utf8(open).expect("text");
     assert!(!open.contains("/dev/zero"), "{open}");
@@ -214,7 +214,7 @@ fn k14_signals_are_the_childs_own() {
     sys::ignore(libc::SIGHUP);
     let before = signals();
     let task = start(&Spawner::new(), |child, _| Ok(child.parent.send(signals().as_bytes())?));
-    let Some(TaskEvent::Message(text)) = task.receive_until(None) else { panic!("no report") };
+    let Some(TaskEvent::Message(text)) = task.receive_blocking() else { panic!("no report") };
     let text = String::from_utf8(text).expect("text");
     // Nothing is blocked; caught is the one that tells of the parent's death; ignored is what the parent ignores.
     let net = 1_u64 << (libc::SIGRTMAX() - 2);

@@ -48,7 +48,7 @@ fn m01_however_the_bytes_come_the_messages_are_whole() {
     let task = start(&Spawner::new(), script);
     let mut messages = Vec::new();
     while messages.len() < 603 {
-        let Some(TaskEvent::Message(message)) = task.receive_until(None) else { panic!("an end") };
+        let Some(TaskEvent::Message(message)) = task.receive_blocking() else { panic!("an end") };
         messages.push(message);
     }
     assert_eq!(messages[..3], [&b"one"[..], b"", b"two"]);
@@ -64,7 +64,7 @@ fn m02_a_message_larger_than_any_socket_takes_arrives() {
         .expect("it starts");
     let message: Vec<u8> = (0..16 << 20).map(|at: u32| (at % 251) as u8).collect();
     task.send(&message).expect("room");
-    assert!(task.receive_until(None) == Some(TaskEvent::Message(message)), "it comes back changed");
+    assert!(task.receive_blocking() == Some(TaskEvent::Message(message)), "it comes back changed");
 }
 
 /// Each side sends a megabyte before it reads anything; `tasks_flood` has 64, on loops.
@@ -83,7 +83,7 @@ fn m03_both_may_write_first() {
     }
     // Its own, and what it sends back.
     for at in 0..40 {
-        let Some(TaskEvent::Message(message)) = task.receive_until(None) else { panic!("an end") };
+        let Some(TaskEvent::Message(message)) = task.receive_blocking() else { panic!("an end") };
         assert_eq!(message.len(), 50_000, "message {at}");
     }
     task.stop(GRACE);
@@ -129,7 +129,7 @@ fn exit_after(script: Script) -> TaskExit {
     assert_eq!(in_loop_exit.is_truncated, exit.is_truncated);
     for other in [in_loop.1, alone.1] {
         other.send(b"still there").expect("room");
-        assert_eq!(other.receive_until(None), Some(TaskEvent::Message(b"still there".to_vec())));
+        assert_eq!(other.receive_blocking(), Some(TaskEvent::Message(b"still there".to_vec())));
     }
     exit
 }
@@ -349,7 +349,7 @@ fn m10_what_is_queued_for_one_that_has_gone_is_dropped() {
         thread::sleep(Duration::from_millis(100));
         std::process::exit(0)
     });
-    assert!(matches!(task.receive_until(None), Some(TaskEvent::Message(_))));
+    assert!(matches!(task.receive_blocking(), Some(TaskEvent::Message(_))));
     while task.send(&[7; 10_000]) != Err(SendError::Full) {}
     let (messages, exit) = receive_all(&task);
     assert_eq!((messages.len(), exit.status), (0, TaskStatus::Code(0)));
@@ -364,8 +364,8 @@ fn m11_nothing_and_the_most_pass_and_one_more_is_refused() {
     task.send(&[]).expect("nothing is a message");
     task.send(&[7; 1_000]).expect("the most is allowed");
     assert_eq!(task.send(&[7; 1_001]), Err(SendError::TooLong));
-    assert_eq!(task.receive_until(None), Some(TaskEvent::Message(vec![])));
-    assert_eq!(task.receive_until(None), Some(TaskEvent::Message(vec![7; 1_000])));
+    assert_eq!(task.receive_blocking(), Some(TaskEvent::Message(vec![])));
+    assert_eq!(task.receive_blocking(), Some(TaskEvent::Message(vec![7; 1_000])));
 }
 
 /// Two tasks that talk all the time, beside what the suite does.

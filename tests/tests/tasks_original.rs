@@ -7,10 +7,9 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use kpt_core::poller::Poller;
 use kpt_std::{
-    Child, EventLoop, Parent, Rung, SelectPoller, SendError, Spawner, TaskConfig, TaskEvent,
-    TaskHandle, TaskStatus, Thread, Threads,
+    Child, EventLoop, Parent, Rung, SendError, Spawner, TaskConfig, TaskEvent, TaskHandle,
+    TaskStatus, Thread, Threads,
 };
 use kpt_tests::chance::is_checked;
 use kpt_tests::scenario::descriptors;
@@ -47,7 +46,7 @@ fn b10_many_messages_at_once_all_come_to_a_child_that_only_listens() {
     let sent: Vec<Vec<u8>> = (0..1_000_u32).map(|at| at.to_le_bytes().to_vec()).collect();
     sent.iter().for_each(|message| task.send(message).expect("room"));
     for message in sent {
-        assert_eq!(task.receive_until(None), Some(TaskEvent::Message(message)));
+        assert_eq!(task.receive_blocking(), Some(TaskEvent::Message(message)));
     }
     task.stop(GRACE);
     task.wait();
@@ -90,10 +89,7 @@ fn b13_a_child_notices_that_its_parent_has_gone() {
             parent.send(b"here").expect("room");
             Writes(file)
         });
-        assert!(matches!(
-            task.expect("it starts").receive_until(None),
-            Some(TaskEvent::Message(_))
-        ));
+        assert!(matches!(task.expect("it starts").receive_blocking(), Some(TaskEvent::Message(_))));
         sys::raise(libc::SIGKILL);
     })
     .expect("a fork");
@@ -145,8 +141,7 @@ fn b14_the_end_of_one_that_is_not_read_does_not_spin() {
         std::process::exit(0)
     });
     let begin = sys::thread_cpu_time();
-    let later = SelectPoller::new().now() + Duration::from_millis(1_500);
-    assert_eq!(other.receive_until(Some(later)), None);
+    assert_eq!(other.receive_timeout(Duration::from_millis(1_500)), None);
     let used = sys::thread_cpu_time() - begin;
     assert!(is_checked() || used < Duration::from_millis(150), "{used:?} of 1.5 s");
     assert_eq!(receive_all(&task).0.len(), 20_000);
@@ -180,7 +175,7 @@ fn b16_a_child_that_does_not_read_blocks_nobody() {
             std::thread::sleep(GRACE);
         }
     });
-    assert!(matches!(task.receive_until(None), Some(TaskEvent::Message(_))));
+    assert!(matches!(task.receive_blocking(), Some(TaskEvent::Message(_))));
     let mut sent = 0;
     let error = loop {
         match task.send(&[7; 10_000]) {
@@ -250,7 +245,7 @@ fn b26_a_task_that_only_waits_for_its_parent_lives() {
     let [by_stop, by_hanging_up] =
         [(); 2].map(|()| spawner.start(TaskConfig::new("listener"), Listener).expect("a task"));
     std::thread::sleep(Duration::from_millis(100));
-    assert_eq!(by_stop.receive_until(None), Some(TaskEvent::Message(b"here".to_vec())));
+    assert_eq!(by_stop.receive_blocking(), Some(TaskEvent::Message(b"here".to_vec())));
     assert_eq!(by_stop.receive(), None, "it lives");
     by_stop.stop(GRACE);
     assert_eq!(by_stop.wait().stopped, Some(Rung::Asked));
@@ -267,7 +262,7 @@ fn f13_shared_files_stay_blocking() {
     let stdin = std::io::stdin();
     let before = [sys::status_flags(&shared), sys::status_flags(&stdin)].map(|flags| flags.ok());
     let task = start(&Spawner::new(), |child, _| Ok(child.parent.send(b"here")?));
-    assert!(matches!(task.receive_until(None), Some(TaskEvent::Message(_))));
+    assert!(matches!(task.receive_blocking(), Some(TaskEvent::Message(_))));
     task.stop(GRACE);
     task.wait();
     let after = [sys::status_flags(&shared), sys::status_flags(&stdin)].map(|flags| flags.ok());
@@ -288,7 +283,7 @@ fn b12_a_task_of_a_task_has_nothing_of_the_others() {
                 let report: Script = |child, _| Ok(child.parent.send(&[sockets().len() as u8])?);
                 for _ in 0..4 {
                     let task = start(&spawner, report);
-                    let Some(TaskEvent::Message(n)) = task.receive_until(None) else {
+                    let Some(TaskEvent::Message(n)) = task.receive_blocking() else {
                         panic!("no report")
                     };
                     parent.send(&n).expect("room");
@@ -300,7 +295,7 @@ fn b12_a_task_of_a_task_has_nothing_of_the_others() {
             .expect("it starts");
         let mut counts = Vec::new();
         while counts.len() < 4 {
-            match task.receive_until(None) {
+            match task.receive_blocking() {
                 Some(TaskEvent::Message(n)) => counts.extend(n),
                 other => panic!("{other:?}"),
             }

@@ -7,8 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use kpt_core::poller::Poller;
-use kpt_std::{Parent, Rung, SelectPoller, Spawner, TaskConfig, TaskEvent, TaskHandle, TaskStatus};
+use kpt_std::{Parent, Rung, Spawner, TaskConfig, TaskEvent, TaskHandle, TaskStatus};
 use kpt_tests::chance::is_checked;
 use kpt_tests::scenario::descriptors;
 use kpt_tests::sys;
@@ -62,9 +61,9 @@ fn k10_without_standard_streams_nothing_is_printed_into_a_channel() {
         });
         println!("from the parent");
         eprintln!("from the parent");
-        let first = task.receive_until(None);
+        let first = task.receive_blocking();
         let sent = task.send(b"echo");
-        let second = task.receive_until(Some(SelectPoller::new().now() + GRACE));
+        let second = task.receive_timeout(GRACE);
         task.stop(GRACE);
         (first, sent, second, task.wait())
     });

@@ -87,7 +87,7 @@ fn start_mirror(spawner: &Spawner) -> TaskHandle {
 
 /// The next value from the task.
 fn next<T: DeserializeOwned + Debug>(task: &TaskHandle) -> Result<T, Malformed> {
-    match task.receive_until(None).expect("an event").decode()? {
+    match task.receive_blocking().expect("an event").decode()? {
         TaskEvent::Message(value) => Ok(value),
         TaskEvent::Exit(exit) => panic!("{exit}"),
     }
@@ -96,7 +96,7 @@ fn next<T: DeserializeOwned + Debug>(task: &TaskHandle) -> Result<T, Malformed> 
 /// It ends as asked, and says nothing more.
 fn end(task: &TaskHandle) {
     task.stop(GRACE);
-    let event = task.receive_until(None).expect("an event").decode::<Answer>();
+    let event = task.receive_blocking().expect("an event").decode::<Answer>();
     let Ok(TaskEvent::Exit(exit)) = event else { panic!("{event:?}") };
     assert_eq!((exit.status, exit.protocol_error), (TaskStatus::Code(0), None));
 }

@@ -236,6 +236,12 @@ impl Poller for EpollPoller {
     }
 }
 
+impl std::fmt::Debug for EpollPoller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EpollPoller").finish_non_exhaustive()
+    }
+}
+
 impl AsFd for EpollPoller {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.registry.set.as_fd()

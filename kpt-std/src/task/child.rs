@@ -110,6 +110,12 @@ impl Parent {
     }
 }
 
+impl std::fmt::Debug for Parent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parent").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
 thread_local! {
     /// The parent of this process, if it is a task. It is there until the process has gone.
     static PARENT: Cell<Option<&'static Parent>> = const { Cell::new(None) };

@@ -8,6 +8,7 @@ use super::frame::LARGEST_MESSAGE;
 
 /// A task can't be started. Nothing is left of it.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum StartError {
     /// The process has more than one OS thread. A fork takes only one of them along, and whatever the others had locked
     /// stays locked in the child. Start tasks before threads, or from a process that has none.
@@ -46,6 +47,7 @@ impl From<io::Error> for StartError {
 
 /// A message was not sent. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SendError {
     /// So much has been queued already that it does not fit. The source is writable when any message does.
     Full,

@@ -31,6 +31,7 @@ pub struct TaskExit {
 
 /// Why a task ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TaskStatus {
     /// It returned (0), or called `std::process::exit` with that code.
     Code(i32),

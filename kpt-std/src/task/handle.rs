@@ -13,7 +13,7 @@ use crate::clock;
 /// A task, from its parent's side: to send to it, to receive from it, and to end it.
 ///
 /// With a loop, add a read thread for [`source`](Self::source): it is readable when [`receive`](Self::receive) has
-/// something. Without one, [`wait`](Self::wait) and [`receive_until`](Self::receive_until) drive all tasks of the spawner
+/// something. Without one, [`wait`](Self::wait) and [`receive_blocking`](Self::receive_blocking) drive all tasks of the spawner
 /// while they wait.
 ///
 /// When the handle is dropped, the task is stopped, with the grace of its configuration, and reaped in the loop's waits.
@@ -73,10 +73,20 @@ impl TaskHandle {
         }
     }
 
-    /// The same, and blocks until there is something, at the latest until `until` (`None`: for ever). If that has passed
-    /// already, it looks once for what is there now. For a program without a loop, whose clock is
-    /// [`crate::SelectPoller`]'s.
-    pub fn receive_until(&self, until: Option<Instant>) -> Option<TaskEvent> {
+    /// Blocks until there is something from the task, and returns it: for a program without a loop. Returns `None` after
+    /// the task's end.
+    pub fn receive_blocking(&self) -> Option<TaskEvent> {
+        self.receive_until(None)
+    }
+
+    /// Blocks until there is something from the task, at most for that long, and returns it: for a program without a
+    /// loop. Returns `None` if nothing has come, and after the task's end. With [`Duration::ZERO`] it looks once, and does
+    /// what a wait of a loop does, too.
+    pub fn receive_timeout(&self, timeout: Duration) -> Option<TaskEvent> {
+        self.receive_until(Some(clock::now_or_later() + timeout))
+    }
+
+    fn receive_until(&self, until: Option<Instant>) -> Option<TaskEvent> {
         let mut is_late = false;
         loop {
             if let Some(event) = self.receive() {

@@ -14,7 +14,7 @@ use crate::sys::{self, Forked, Process, SignalsBlocked};
 /// Starts tasks: forked processes with a loop of their own and a channel to this one.
 ///
 /// From [`Tasks::spawner`](crate::Tasks::spawner), for tasks that a loop drives; or from [`new`](Self::new), for a program
-/// that has no loop and drives them with [`TaskHandle::wait`] and [`TaskHandle::receive_until`].
+/// that has no loop and drives them with [`TaskHandle::wait`] and [`TaskHandle::receive_blocking`].
 ///
 /// When the last of a loop, its spawners and its handles is dropped, tasks that are still there are killed, and waited
 /// for.
@@ -69,6 +69,12 @@ impl Spawner {
             }
             Forked::Child => child::run_and_exit(parent, config, theirs, ours, build),
         }
+    }
+}
+
+impl std::fmt::Debug for Spawner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Spawner").finish_non_exhaustive()
     }
 }
 

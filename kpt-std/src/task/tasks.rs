@@ -48,6 +48,12 @@ impl<P> Tasks<P> {
     }
 }
 
+impl<P: std::fmt::Debug> std::fmt::Debug for Tasks<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tasks").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
 impl<P: Default> Default for Tasks<P> {
     fn default() -> Self {
         Self::new(P::default())

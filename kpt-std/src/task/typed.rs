@@ -64,7 +64,7 @@ impl TaskEvent {
     ///
     /// ```
     /// # use kpt_std::{Malformed, TaskEvent};
-    /// // As it comes from `receive` and `receive_until` of a handle.
+    /// // As it comes from `receive` and `receive_blocking` of a handle.
     /// fn on_event(event: TaskEvent) -> Result<(), Malformed> {
     ///     match event.decode()? {
     ///         TaskEvent::Message((name, degrees)) => show(name, degrees),

@@ -97,11 +97,7 @@ impl<W: Timers> Queues<W> {
     #[inline]
     pub(crate) fn first(&self, links: &[Link], place: Place) -> Option<Index> {
         match place {
-            Place::Vacant => {
-                let slot = self.vacant.first(links)?;
-                // A slot that was never used may be beyond the last one, or retired.
-                links.get(slot.position()).filter(|link| link.place == place).map(|_| slot)
-            }
+            Place::Vacant => self.vacant.first(links),
             _ => self.list(place).first(),
         }
     }

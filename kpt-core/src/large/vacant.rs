@@ -9,7 +9,7 @@
 //! unless the block has a single slot: that is then the one that was freed last.
 
 use crate::id::Index;
-use crate::large::link::{Link, VacantWord};
+use crate::large::link::{Link, Place, VacantWord};
 
 /// The slots of a block.
 const BLOCK: usize = VacantWord::BITS as usize;
@@ -33,7 +33,7 @@ impl Vacant {
         self.unused as usize
     }
 
-    /// The slot that is given out next, unless it is not there, or retired.
+    /// The slot that is given out next.
     #[inline]
     pub(super) fn first(&self, links: &[Link]) -> Option<Index> {
         if self.last_freed.is_some() {
@@ -42,7 +42,8 @@ impl Vacant {
         if self.blocks > 0 {
             return self.first_in_block(links);
         }
-        Index::new(self.unused as usize)
+        links.get(self.slots_used()).filter(|link| link.place == Place::Vacant)?;
+        Index::new(self.slots_used())
     }
 
     /// Gives out the first slot.

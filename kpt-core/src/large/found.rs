@@ -17,7 +17,7 @@ pub(crate) struct Found<'w, W> {
 }
 
 impl<W: Timers> Found<'_, W> {
-    /// Puts a thread that wants to know what was found among those that are ready.
+    /// Moves a thread that wants to know what was found to those that are ready.
     #[inline]
     fn make_ready(&mut self, thread: Index, from: Place, kind: Kind) {
         let is_writer = kind == Kind::Write;
@@ -38,7 +38,8 @@ impl<W: Timers> Found<'_, W> {
 
 impl<W: Timers> Waiting for Found<'_, W> {
     fn push(&mut self, source: Source, readiness: Readiness) {
-        // A source has one thread of each kind. When all whom it concerns know it, the rest of the chain is others'.
+        // A source has one thread of each kind. When all that the readiness concerns are told, the rest of the chain
+        // belongs to other sources.
         let (mut is_stray, mut to_tell) = (true, readiness.concerns());
         let mut at = sources::first_in_chain(self.links, source);
         while let Some(thread) = at {

@@ -12,7 +12,7 @@ pub(crate) struct List {
 impl List {
     pub(crate) const EMPTY: Self = Self { first: None };
 
-    /// Of what is linked in a circle already.
+    /// Returns a list of what is linked in a circle already.
     pub(crate) fn of_circle(first: Option<Index>) -> Self {
         Self { first }
     }
@@ -35,7 +35,7 @@ impl List {
         self.squeeze_in(links, first, index);
     }
 
-    /// Puts `index` between `next` and the one before it, in the circle.
+    /// Adds `index` between `next` and the one before it, in the circle.
     #[inline]
     fn squeeze_in(&mut self, links: &mut [Link], next: Index, index: Index) {
         let mut previous = None;
@@ -56,7 +56,7 @@ impl List {
         self.first = Some(index);
     }
 
-    /// Takes out `index`, which must be in this list.
+    /// Removes `index`, which must be in this list.
     #[inline]
     pub(crate) fn remove(&mut self, links: &mut [Link], index: Index) {
         let link = links.at(index);
@@ -75,13 +75,13 @@ impl List {
         }
     }
 
-    /// Puts the first one behind all others. `next` is the one after it, or itself if there is no other.
+    /// Moves the first one behind all others. `next` is the one after it, or itself if there is no other.
     #[inline]
     pub(crate) fn rotate(&mut self, next: Option<Index>) {
         self.first = next;
     }
 
-    /// Puts all of `other` behind what is here.
+    /// Adds all of `other` at the end.
     pub(crate) fn append(&mut self, links: &mut [Link], other: List) {
         let (Some(first), Some(last)) = (self.first, self.last(links)) else {
             self.first = other.first;
@@ -96,7 +96,7 @@ impl List {
         links.edit(first, |link| link.previous = Some(other_last));
     }
 
-    /// From the first to the last.
+    /// Returns all, from the first to the last.
     pub(crate) fn iter(self, links: &[Link]) -> impl Iterator<Item = Index> {
         let mut at = self.first;
         core::iter::from_fn(move || {
@@ -106,7 +106,7 @@ impl List {
         })
     }
 
-    /// How many are in here; an error if a neighbour does not point back. For `verify`.
+    /// Returns how many there are, or an error if a neighbour does not point back. For `verify`.
     pub(crate) fn verify(self, links: &[Link]) -> Result<usize, &'static str> {
         let mut count = 0_usize;
         for index in self.iter(links) {

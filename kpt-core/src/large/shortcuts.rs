@@ -30,7 +30,7 @@ impl<W: Timers> Queues<W> {
         Some(id)
     }
 
-    /// Puts a timer that was found due among those that wait, with another deadline. It skips the table of sources.
+    /// Moves a timer that was found due to those that wait, with another deadline. It skips the table of sources.
     #[inline]
     pub(crate) fn rearm_timer(&mut self, links: &mut [Link], timer: Index, deadline: Instant) {
         if let Some(due) = self.list_mut(Place::Due) {
@@ -59,9 +59,9 @@ impl<W: Timers> Queues<W> {
         self.timers.remove(links, timer);
     }
 
-    /// Puts an execute thread behind all others that are pending, if it is the first of them, with another turn. Returns
-    /// whether it was. It skips everything but the turn: kind and place stay as they are, and a circle turns without
-    /// anybody in it being touched.
+    /// Moves an execute thread behind all others that are pending, if it is the first of them, and sets its turn. Returns
+    /// whether it was the first. It skips everything but the turn: kind and place stay as they are, and a circle turns without
+    /// a change to the links in it.
     #[inline]
     pub(crate) fn rotate_pending(&mut self, links: &mut [Link], thread: Index, turn: u32) -> bool {
         let Some(pending) = self.list_mut(Place::Pending) else { return false };
@@ -83,7 +83,7 @@ impl<W: Timers> Queues<W> {
         self.vacant.give_back(links, thread);
     }
 
-    /// Puts a reader or writer that the poller watches among those found ready. It skips the table of sources, which has
+    /// Moves a reader or writer that the poller watches to those found ready. It skips the table of sources, which has
     /// the thread in both places, and the list that it leaves, as those watched have none.
     #[inline]
     pub(crate) fn find_ready(&mut self, links: &mut [Link], thread: Index, to: Place) {
@@ -93,7 +93,7 @@ impl<W: Timers> Queues<W> {
         }
     }
 
-    /// Puts a reader or writer that was found ready among those that the poller watches. It skips the same.
+    /// Moves a reader or writer that was found ready to those that the poller watches. It skips the same.
     #[inline]
     pub(crate) fn watch_again(&mut self, links: &mut [Link], thread: Index, from: Place) {
         if let Some(list) = self.list_mut(from) {

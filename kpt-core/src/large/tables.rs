@@ -187,7 +187,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         link.place.has_source().then(|| link.source())
     }
 
-    /// What a thread waits for, as its link has it.
+    /// Returns what a thread waits for, as its link stores it.
     #[inline]
     fn key(&mut self, request: Request, value: u64) -> u64 {
         match request {
@@ -199,7 +199,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         }
     }
 
-    /// `register` of any thread for anything: what is not a new timer.
+    /// Does `register` for all but new timers.
     #[inline(never)]
     fn register_any(
         &mut self,
@@ -252,7 +252,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         is_same && self.head.is_running(index)
     }
 
-    /// Puts a thread that is where its source and its deadline don't matter among those that wait for the same.
+    /// Has a thread wait for `kind` and `key`. It is in a place where its source and its deadline don't matter.
     #[inline]
     fn arm(&mut self, index: Index, kind: Kind, key: u64) {
         self.edit(index, |link| link.wait_for(kind, key));
@@ -264,7 +264,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         self.move_to(index, place);
     }
 
-    /// `again` of what is not pending. Most are readers or writers that were found ready, without an error.
+    /// Does `again` for threads that are not pending. Most are readers or writers that were found ready, without an error.
     #[inline(never)]
     fn again_waiting(&mut self, index: Index, period: Period) -> Again {
         let link = self.at(index);
@@ -277,7 +277,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         Again::Done
     }
 
-    /// `again` of any thread: what is neither pending nor found ready without an error.
+    /// Does `again` for threads that are neither pending nor found ready without an error.
     #[inline(never)]
     fn again_any(&mut self, index: Index, period: Period) -> Again {
         let link = self.at(index);
@@ -301,10 +301,10 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         Again::Done
     }
 
-    /// `release_tenant` of any thread that is there.
+    /// Does `release_tenant` for a thread in any place.
     #[inline(never)]
     fn release_any_tenant(&mut self, index: Index) -> bool {
-        // A vacant slot's body has a hook if a poller has panicked in the midst of a release.
+        // A vacant slot's body has a hook if a poller has panicked during a release.
         let is_there = self.at(index).place > Place::Retired;
         if is_there {
             self.release(index);
@@ -312,7 +312,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         is_there
     }
 
-    /// `release` of any thread, wherever it is.
+    /// Does `release` for a thread in any place.
     #[inline(never)]
     fn release_any(&mut self, index: Index) {
         let source = self.source_of(index);
@@ -334,8 +334,8 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         self.head.count_ended(index);
     }
 
-    /// Asks the poller to watch a source for all that its threads want. Whether it refuses; then it is to be told again,
-    /// before the next wait.
+    /// Asks the poller to watch a source for all that its threads want. Returns whether it refuses; the next wait then
+    /// begins with telling it again.
     fn tell(&mut self, source: Source) -> bool {
         let (mut interest, mut at) = (Interest::NONE, None);
         while let Some(index) = self.next_of(source, at) {
@@ -371,7 +371,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         }
     }
 
-    /// The next thread of those found ready or due: writers, readers, timers.
+    /// Returns the next thread of those found ready or due: writers, readers, timers.
     #[inline]
     pub(crate) fn next_found(&self) -> Option<Index> {
         self.next_ready().filter(|_| !self.head.is_stopping)
@@ -383,7 +383,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         found.or_else(|| self.first(Place::Due))
     }
 
-    /// The next execute thread that was there when the turn began.
+    /// Returns the next execute thread that was there when the turn began.
     #[inline]
     pub(crate) fn next_pending(&self) -> Option<Index> {
         let first = self.first(Place::Pending)?;
@@ -399,7 +399,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         }
     }
 
-    /// Whether the turn can end without asking the poller.
+    /// Returns whether the turn can end without asking the poller.
     #[inline]
     pub(crate) fn can_skip_wait(&self) -> bool {
         self.head.hooks_since_wait < P::LOOK_AFTER_HOOKS && self.first(Place::Pending).is_some()
@@ -412,14 +412,14 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         self.head.hooks_since_wait = 0;
     }
 
-    /// Whether the execute threads of a turn have used up their budget.
+    /// Returns whether the execute threads of a turn have used up their budget.
     #[inline]
     pub(crate) fn is_budget_spent(&mut self) -> bool {
         let (hooks, wait_ended) = (self.head.hooks_since_wait, self.queues.position());
         P::LOOK_AFTER_HOOKS > 1 && budget::is_spent(&mut self.poller, hooks, wait_ended)
     }
 
-    /// The call of a thread with that name, for the poller.
+    /// Returns what the poller is told of a call of the thread, which has that name.
     #[inline(always)]
     pub(crate) fn hook_call(&self, index: Index, name: &'static str) -> HookCall {
         let link = self.at(index);
@@ -428,7 +428,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         HookCall { id, name, kind, due }
     }
 
-    /// Whether no thread has ever been added.
+    /// Returns whether no thread has ever been added.
     pub(crate) fn is_new(&self) -> bool {
         self.head.most_used == 0
     }
@@ -437,7 +437,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         Found { head: &mut self.head, queues: &mut self.queues, links: self.links.as_mut() }
     }
 
-    /// Until when the loop can sleep.
+    /// Returns until when the loop can sleep.
     pub(crate) fn until(&self) -> Instant {
         if self.first(Place::Pending).is_some() || self.next_ready().is_some() {
             return Instant::ZERO;
@@ -454,7 +454,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
     #[inline(never)]
     pub(crate) fn wait(&mut self, may_sleep: bool) -> Result<(), P::Error> {
         while let Some(index) = self.first(Place::Untold) {
-            // Not when a hook has it told: no thread becomes ready in the midst of a step.
+            // Only here, and not when a hook has the poller told: no thread becomes ready during a step.
             let source = self.at(index).source();
             if self.tell(source) {
                 self.found().push(source, Readiness::ERROR);

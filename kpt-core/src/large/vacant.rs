@@ -28,12 +28,12 @@ impl Vacant {
     /// All slots are vacant, and unused.
     pub(super) const ALL: Self = Self { last_freed: None, blocks: 0, unused: 0 };
 
-    /// How many slots, from the first, have had a thread at any time.
+    /// Returns how many slots, from the first, have had a thread at any time.
     pub(super) fn slots_used(&self) -> usize {
         self.unused as usize
     }
 
-    /// The slot that is given out next.
+    /// Returns the slot that is given out next.
     #[inline]
     pub(super) fn first(&self, links: &[Link]) -> Option<Index> {
         if self.last_freed.is_some() {
@@ -98,7 +98,7 @@ impl Vacant {
         }
     }
 
-    /// The position of the link that lodges the topmost entry of the stack.
+    /// Returns the position of the link that lodges the topmost entry of the stack.
     #[inline]
     fn top(&self, links: &[Link]) -> usize {
         links.len().div_ceil(BLOCK).wrapping_add(self.blocks as usize).wrapping_sub(1)
@@ -138,7 +138,7 @@ impl Vacant {
     }
 }
 
-/// The slot's bit in its block.
+/// Returns the slot's bit in its block.
 #[inline]
 fn bit(slot: Index) -> VacantWord {
     (1 as VacantWord).wrapping_shl((slot.position() % BLOCK) as u32)

@@ -93,7 +93,7 @@ where
         SLOTS.trailing_zeros()
     };
 
-    /// No timers, at the start of the clock.
+    /// Returns a wheel without timers, at the start of the clock.
     pub const fn new() -> Self {
         Self {
             position: 0,
@@ -144,7 +144,7 @@ where
         }
     }
 
-    /// The slot is no longer empty.
+    /// Notes that the slot is no longer empty.
     #[inline(never)]
     fn mark_occupied(&mut self, cell: Cell) {
         if let Some(slots) = self.occupied.get_mut(cell.level as usize) {
@@ -153,7 +153,7 @@ where
         }
     }
 
-    /// The slot is empty.
+    /// Notes that the slot is empty.
     fn mark_empty(&mut self, cell: Cell) {
         let Some(slots) = self.occupied.get_mut(cell.level as usize) else { return };
         slots.remove(cell.digit);
@@ -162,7 +162,7 @@ where
         }
     }
 
-    /// Where the next timers are, and the first moment that belongs there. For the far list, that is the span of its
+    /// Returns where the next timers are, and the first moment that belongs there. For the far list, that is the span of its
     /// nearest timer.
     fn next_stop(&self) -> Option<Stop> {
         if self.levels != 0 {
@@ -176,7 +176,7 @@ where
         Some(Stop { at: self.far_from & span, home: Home::Far })
     }
 
-    /// Whether there is no timer but those that are due.
+    /// Returns whether there is no timer but those that are due.
     #[inline]
     fn is_empty(&self) -> bool {
         self.levels == 0 && self.far.is_empty()
@@ -204,7 +204,7 @@ where
         if cfg!(target_pointer_width = "64") {
             list.look_ahead(links);
         }
-        // Walked and not emptied one by one: whoever is inserted elsewhere needs nobody to close the gap.
+        // Walked and not emptied one by one: the gap that a timer leaves need not be closed.
         let mut at = list.first();
         let last = self.due.last();
         while let Some(timer) = at {
@@ -217,7 +217,7 @@ where
         }
     }
 
-    /// `next_deadline` where there is a timer.
+    /// Does `next_deadline` for a wheel with timers.
     #[inline(never)]
     fn nearest_deadline(&self, links: &[Link]) -> Instant {
         if !self.due.is_empty() {
@@ -245,7 +245,7 @@ where
         Instant::from_micros(nearest)
     }
 
-    /// `insert` of what is due already, or far.
+    /// Does `insert` for a timer that is due already, or far.
     #[inline(never)]
     fn insert_in_no_slot(&mut self, links: &mut [Link], timer: Index, home: Home) {
         let deadline = links.at(timer).deadline().as_micros();
@@ -256,7 +256,7 @@ where
         self.list_mut(home).push_back(links, timer);
     }
 
-    /// `remove` of the first or the last one of a list.
+    /// Does `remove` for the first or the last one of a list.
     #[inline(never)]
     fn remove_end(&mut self, links: &mut [Link], timer: Index) {
         let home = self.home(links.at(timer).deadline().as_micros());
@@ -391,7 +391,7 @@ fn mark_due(links: &mut [Link], first: Option<Index>) {
     }
 }
 
-/// Of a level.
+/// Returns the bit of a level.
 #[inline]
 fn bit(number: u32) -> u64 {
     1_u64.wrapping_shl(number)

@@ -166,7 +166,7 @@ fn a_slot_is_searched_for_64_timers_and_not_for_more() {
 }
 
 #[test]
-fn far_timers_that_are_never_due_wake_nobody() {
+fn far_timers_that_are_never_due_do_not_wake_the_loop() {
     let (wheel, links) = wheel_at::<4, 3>(0, &[u64::MAX; 100]);
     assert_eq!(wheel.next_deadline(&links), Instant::NEVER);
 }

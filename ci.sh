@@ -10,6 +10,8 @@
 #   no-panic  no operation of kpt-core can panic, on the host; mcu does this and the same for microcontrollers
 #   speed     timers, threads and tasks beside rivals (libev and what std has), each in one run; fails when kpt takes more
 #             than its part. For a machine that does nothing else, so not in CI
+#   compare   kpt beside libev, libevent, libuv, calloop, tokio, mio and polling; with --write after it, the table of the
+#             README and docs/compare.svg are what it measures. For a machine that does nothing else, too
 #   count     the instructions of operations, by callgrind, are those of a table, within 3 %
 #   tiny      a static binary without std, and one with; their sizes
 #   mcu       firmware in QEMU: traces, stress, no panic, sizes; unpacks a toolchain where rustup has no target
@@ -36,8 +38,11 @@ need() {
         echo "ci.sh: without $package" >&2
 }
 
-need_libev() {
+# Without one, what is in C is left out.
+need_rivals() {
     need /usr/include/ev.h libev-dev
+    need /usr/include/event2/event.h libevent-dev
+    need /usr/include/uv.h libuv1-dev
 }
 
 # cargo for tests/speed, which has a workspace of its own.
@@ -64,9 +69,7 @@ lint() {
         cargo clippy -p kpt-std --features "$features" -- -D warnings
         cargo clippy -p kpt-std --no-default-features --features "$features" -- -D warnings
     done
-    need_libev # Without it, the code that needs it is not looked at.
-    cargo_speed clippy --all-targets -- -D warnings
-    KPT_NO_LIBEV=1 cargo_speed clippy --all-targets -- -D warnings
+    cargo_speed clippy --all-targets --all-features -- -D warnings
 }
 
 doc() {
@@ -135,10 +138,15 @@ no_panic() {
 
 speed() {
     local result=0
-    need_libev
+    need_rivals
     cargo_speed run --release --bin speed || result=1
     cargo bench --quiet -p kpt-tests --bench tasks || result=1
     return $result
+}
+
+compare() {
+    need_rivals
+    cargo_speed run --release --features compare --bin compare -- ${write:+--write}
 }
 
 count() {
@@ -181,13 +189,13 @@ for word in "$@"; do
 done
 for verb in "${verbs[@]:-all}"; do
     case $verb in
-        fmt | lint | doc | api | package | speed | count | tiny | mcu | asan | deep) "$verb" ;;
+        fmt | lint | doc | api | package | speed | compare | count | tiny | mcu | asan | deep) "$verb" ;;
         valgrind) run_valgrind ;;
         test) run_tests ;;
         no-panic) no_panic ;;
         all) fmt; lint; doc; api; package; run_tests; count; tiny; mcu ;;
         *)
-            sed -n '3,19p' "$0" >&2
+            sed -n '3,21p' "$0" >&2
             exit 2
             ;;
     esac

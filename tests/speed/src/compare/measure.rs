@@ -7,7 +7,7 @@ use crate::libraries::{ALL, Library};
 use crate::side::Side;
 
 /// Rounds of each contestant, after one that does not count.
-const ROUNDS: usize = 25;
+const ROUNDS: usize = 15;
 const ROUNDS_OF_TIMERS: usize = 7;
 
 /// In nanoseconds.

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use kpt_std::{EpollPoller, Exit, Readiness, Thread, source};
+use kpt_std::{EpollPoller, EventLoop, Exit, Next, Readiness, Thread, source};
 use kpt_tests::loops::{Ran, Shape, Trace, real_loop, record, wait_without_spinning};
 use kpt_tests::process::{all_in_own_process, command, is_own_process};
 use kpt_tests::real::{Backend, Real};
@@ -147,4 +147,33 @@ fn f15_no_room_in_the_kernel() {
     ran.sort_by_key(|&(number, readiness)| (number, !readiness.is_error()));
     expected.sort_by_key(|&(number, readiness)| (number, !readiness.is_error()));
     assert_eq!(ran, expected);
+}
+
+/// The set of the kernel's events is not the one that a host waits for, and is put into that when it is asked for.
+#[test]
+fn a_host_is_told_that_its_guest_has_something_to_do() {
+    let (end, mut to_end) = pair();
+    let mut guest = EventLoop::<u32>::with_capacity(4).unwrap();
+    guest.threads().add_read("end", source(&end), |count, _| *count += 1, ()).unwrap();
+    let mut count = 0;
+    assert_eq!(guest.poll(&mut count).unwrap(), Next::Wait(kpt_std::Instant::NEVER));
+    let mut host = EventLoop::<u32>::with_capacity(4).unwrap();
+    for (wakes, period) in [(0, millis(20)), (1, Duration::from_secs(10))] {
+        let mut woken = 0;
+        host.threads().add_read("guest", source(&guest), |woken, _| *woken += 1, ()).unwrap();
+        let end_run = |_: &mut u32, mut thread: Thread<u32>| thread.threads().stop();
+        host.threads().add_timer("end", period, end_run, ()).unwrap();
+        while woken < wakes || wakes == 0 {
+            if host.turn(&mut woken).unwrap().is_some() {
+                break;
+            }
+        }
+        assert_eq!(woken, wakes);
+        host.threads().cancel_source(source(&guest));
+        if wakes == 0 {
+            to_end.write_all(b"x").unwrap();
+        }
+    }
+    assert_eq!(guest.poll(&mut count).unwrap(), Next::Exit(Exit::Empty));
+    assert_eq!(count, 1);
 }

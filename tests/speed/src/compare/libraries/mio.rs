@@ -27,9 +27,9 @@ impl Looping for Mio {
 pub fn relay(links: Vec<Link>) -> Box<dyn Contestant> {
     let (poll, events) = (Poll::new().expect("room for a set"), Events::with_capacity(1_024));
     for (at, link) in links.iter().enumerate() {
-        let (mut source, token) = (link.input.as_raw_fd(), Token(at));
+        let (source, token) = (link.input.as_raw_fd(), Token(at));
         let registry = poll.registry();
-        registry.register(&mut SourceFd(&mut source), token, Interest::READABLE).expect("room");
+        registry.register(&mut SourceFd(&source), token, Interest::READABLE).expect("room");
     }
     relaying(Relay::new(links), Mio { poll, events })
 }

@@ -120,6 +120,8 @@ impl Library {
         match self {
             Self::Kpt => Ok(Box::new(timers::CancelAdd::new(pending))),
             Self::InC(library) => library.cancel_add(pending).ok_or_else(|| missing(library)),
+            // Each of its operations goes through all timers.
+            Self::Calloop if pending > 100_000 => Err("takes minutes to add so many".into()),
             Self::Calloop => Ok(Box::new(calloop::CancelAdd::new(pending))),
             Self::Tokio => Ok(Box::new(tokio::CancelAdd::new(pending))),
             Self::Floor | Self::Mio | Self::Polling => Err(NO_TIMERS.into()),

@@ -1,0 +1,110 @@
+//! The task that saves in the background: a forked process, whose memory is the server's at the moment of the fork.
+
+use std::error::Error;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::process;
+use std::time::Duration;
+
+use kpt_std::{Child, Parent, Spawner, StartError, TaskConfig, TaskHandle, Thread, Threads};
+use serde::{Deserialize, Serialize};
+
+use crate::snapshot_file::{Clocks, SnapshotFile};
+use crate::store::Store;
+
+/// How many slots are written before the task hears what its parent says.
+const SLOTS_PER_SLICE: usize = 256;
+/// How often the task says how far it is.
+const REPORT_PERIOD: Duration = Duration::from_millis(100);
+/// What the task gets to end by itself.
+const GRACE: Duration = Duration::from_millis(200);
+
+/// What the task tells its parent.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Report {
+    /// So many keys have been written.
+    Written(u64),
+    /// The snapshot has so many keys, and is complete.
+    Saved(u64),
+    /// Why there is none.
+    Failed(String),
+}
+
+/// The state of the task. The keys are those of the parent, as they were.
+struct Saver<'s> {
+    parent: Parent,
+    store: &'s Store,
+    path: &'s Path,
+    clocks: Clocks,
+    file: Option<SnapshotFile>,
+    slot: usize,
+}
+
+/// Starts the task.
+///
+/// # Errors
+/// Returns why it can't be started.
+pub fn start(
+    spawner: &Spawner,
+    store: &Store,
+    path: &Path,
+    clocks: Clocks,
+) -> Result<TaskHandle, StartError> {
+    // Without the clients' connections: they notice when the server hangs up.
+    let config = TaskConfig::new("snapshot").grace(GRACE).keep_only::<File>([]);
+    spawner.start(config, |parent| Saver { parent, store, path, clocks, file: None, slot: 0 })
+}
+
+impl Child for Saver<'_> {
+    type Arg = ();
+
+    fn pre_run(&mut self, mut threads: Threads<Self>) -> Result<(), Box<dyn Error>> {
+        self.file = Some(SnapshotFile::create(self.path, process::id(), self.clocks)?);
+        threads.add_execute("write", Self::on_write, ())?;
+        threads.add_timer("report", REPORT_PERIOD, Self::on_report, ())?;
+        Ok(())
+    }
+
+    /// The server ends, or has ended: what has been written is removed.
+    fn pre_stop(&mut self, _: Threads<Self>) {
+        self.file = None;
+    }
+}
+
+impl Saver<'_> {
+    /// Writes a slice, and gives way.
+    fn on_write(&mut self, mut thread: Thread<Self>) {
+        match self.write_slice() {
+            Ok(None) => return thread.again(),
+            Ok(Some(keys)) => self.report(&Report::Saved(keys)),
+            Err(error) => self.report(&Report::Failed(error.to_string())),
+        }
+        thread.threads().stop();
+    }
+
+    /// Returns the number of keys when all are on the disk.
+    fn write_slice(&mut self) -> io::Result<Option<u64>> {
+        let Some(file) = &mut self.file else { return Err(io::Error::other("there is no file")) };
+        let end = self.slot + SLOTS_PER_SLICE;
+        self.store.items(self.slot..end).try_for_each(|item| file.add(item))?;
+        self.slot = end;
+        if self.slot < self.store.slots() {
+            return Ok(None);
+        }
+        self.file.take().map(SnapshotFile::commit).transpose()
+    }
+
+    fn on_report(&mut self, thread: Thread<Self>) {
+        if let Some(file) = &self.file {
+            self.report(&Report::Written(file.keys()));
+        }
+        thread.again();
+    }
+
+    fn report(&self, report: &Report) {
+        // There are few of them: they find room. If the parent has gone, nobody wants to know.
+        let _ = self.parent.send_value(report);
+    }
+}
+

@@ -1,0 +1,351 @@
+//! The server: its state, and the hooks of its clients.
+//!
+//! A request costs no memory and, with others in the same batch, one read and one write: a batch is what one read brings,
+//! into a buffer that all clients share; its requests are parsed where they lie, and their replies go into another shared
+//! buffer. A client owns memory only for what is no whole request yet, and for what it has not taken yet.
+
+use std::mem;
+
+use kpt_std::{Instant, Listener, Signals, Thread, Threads, When};
+
+use crate::client::{Client, Clients, Leaving};
+use crate::commands::{self, Asked, Call, Refusal, Run};
+use crate::config::Config;
+use crate::expiry::Timers;
+use crate::logging::LogFile;
+use crate::reply::Reply;
+use crate::request::Args;
+use crate::saves::Saves;
+use crate::store::Store;
+
+/// What one read may bring.
+const BATCH_BYTES: usize = 64 * 1024;
+/// Replies are sent before their batch has ended when there are so many.
+const SEND_BYTES: usize = 64 * 1024;
+/// The shared buffer of replies keeps so much.
+const KEPT_BYTES: usize = 1 << 20;
+
+/// The state of the loop.
+pub struct Server {
+    pub config: Config,
+    pub store: Store,
+    pub timers: Timers,
+    pub clients: Clients,
+    pub saves: Saves,
+    pub log_file: LogFile,
+    pub listener: Listener,
+    pub signals: Signals,
+    pub started: Instant,
+    pub counts: Counts,
+    /// The memory of all clients.
+    pub client_bytes: usize,
+    input: Vec<u8>,
+    reply: Reply,
+}
+
+/// What a server is made of.
+pub struct Parts {
+    pub config: Config,
+    pub store: Store,
+    pub saves: Saves,
+    pub log_file: LogFile,
+    pub listener: Listener,
+    pub signals: Signals,
+}
+
+/// What INFO says.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    pub connections: u64,
+    pub rejected: u64,
+    pub commands: u64,
+    pub dropped: u64,
+}
+
+/// The argument is the number of a client, the slot of a key, or means nothing.
+pub type ServerThread<'t> = Thread<'t, Server, u32>;
+pub type ServerThreads<'t> = Threads<'t, Server, u32>;
+
+impl Server {
+    pub fn new(parts: Parts, now: Instant) -> Self {
+        let Parts { config, store, saves, log_file, listener, signals } = parts;
+        Self {
+            config,
+            store,
+            timers: Timers::default(),
+            clients: Clients::default(),
+            saves,
+            log_file,
+            listener,
+            signals,
+            started: now,
+            counts: Counts::default(),
+            client_bytes: 0,
+            input: vec![0; BATCH_BYTES],
+            reply: Reply::default(),
+        }
+    }
+
+    /// Returns the memory that counts for `maxmemory`.
+    pub fn used_memory(&self) -> usize {
+        self.store.bytes() + self.client_bytes
+    }
+}
+
+/// The hooks of clients.
+impl Server {
+    pub fn on_readable(&mut self, mut thread: ServerThread) {
+        let number = thread.arg;
+        // Not two buffers in one: the reply to one client can't be seen by another.
+        let (mut input, mut reply) = (mem::take(&mut self.input), mem::take(&mut self.reply));
+        let served = self.serve(number, &mut input, &mut reply, thread.threads());
+        reply.shrink(KEPT_BYTES);
+        (self.input, self.reply) = (input, reply);
+        match served {
+            Ok(()) => thread.again(),
+            Err(why) => {
+                let (_, threads) = thread.end();
+                self.remove_client(number, &why, threads);
+            }
+        }
+    }
+
+    pub fn on_writable(&mut self, thread: ServerThread) {
+        let number = thread.arg;
+        let client = self.clients.get_mut(number);
+        let sent = client.send_rest();
+        let is_done = client.unsent_bytes() == 0;
+        let is_leaving = client.is_leaving;
+        self.count_memory(number);
+        match sent {
+            Ok(()) if !is_done => thread.again(),
+            Ok(()) if !is_leaving => self.clients.get_mut(number).writer = None,
+            result => {
+                let why = result.err().unwrap_or(Leaving::Asked);
+                let (_, threads) = thread.end();
+                self.remove_client(number, &why, threads);
+            }
+        }
+    }
+
+    /// A client that has been served since waits for the rest of its time. So a request costs nothing for that.
+    pub fn on_idle(&mut self, mut thread: ServerThread) {
+        let number = thread.arg;
+        let client = self.clients.get_mut(number);
+        let end = client.last_active.saturating_add(self.config.timeout);
+        if end > thread.threads().turn_time() {
+            let again = thread.again_when(When::At(end));
+            debug_assert!(again.is_ok(), "a timer can always be set");
+            return;
+        }
+        let (_, threads) = thread.end();
+        self.remove_client(number, &Leaving::Idle, threads);
+    }
+}
+
+impl Server {
+    /// Serves what one read brings.
+    fn serve(
+        &mut self,
+        number: u32,
+        input: &mut [u8],
+        reply: &mut Reply,
+        mut threads: ServerThreads,
+    ) -> Result<(), Leaving> {
+        let client = self.clients.get_mut(number);
+        let Some(count) = client.receive(input)? else { return Ok(()) };
+        if client.is_leaving {
+            return Ok(());
+        }
+        // A key whose deadline comes later than this is there for the whole batch: its requests have been sent, and no
+        // reply has been received.
+        let now = threads.now();
+        client.last_active = now;
+        reply.restart(self.config.output_limit.saturating_sub(client.unsent_bytes()));
+        let mut unread = mem::take(&mut client.unread);
+        let received = &input[..count];
+        let bytes = if unread.is_empty() {
+            received
+        } else {
+            unread.extend_from_slice(received);
+            &unread[..]
+        };
+        let done = self.run_batch(number, bytes, reply, now, threads.reborrow())?;
+        let client = self.clients.get_mut(number);
+        client.unread = if unread.is_empty() {
+            received[done..].to_vec()
+        } else if done == unread.len() {
+            Vec::new()
+        } else {
+            unread.drain(..done);
+            unread
+        };
+        if client.unread.len() > self.config.query_limit {
+            return Err(Leaving::TooLong(self.config.query_limit));
+        }
+        self.send(number, reply, threads.reborrow())?;
+        self.timers.follow(&mut self.store, threads);
+        self.count_memory(number);
+        let client = self.clients.get_mut(number);
+        let is_done = client.is_leaving && client.unsent_bytes() == 0;
+        if is_done { Err(Leaving::Asked) } else { Ok(()) }
+    }
+
+    /// Runs the whole requests that `bytes` begin with, and returns how many bytes they are.
+    fn run_batch(
+        &mut self,
+        number: u32,
+        bytes: &[u8],
+        reply: &mut Reply,
+        now: Instant,
+        mut threads: ServerThreads,
+    ) -> Result<usize, Leaving> {
+        let mut parser = mem::take(&mut self.clients.get_mut(number).parser);
+        let mut done = 0;
+        while done < bytes.len() && !self.clients.get_mut(number).is_leaving {
+            match parser.parse(&bytes[done..], self.config.limits.longest_value) {
+                Ok(None) => break,
+                Ok(Some(length)) => {
+                    let args = parser.args(&bytes[done..]);
+                    if args.len() > 0 {
+                        self.run(number, args, reply, now, threads.reborrow());
+                    }
+                    parser.finish();
+                    done += length;
+                }
+                Err(garbled) => {
+                    log::info!("client {}: {garbled}", self.clients.get_mut(number).id);
+                    reply.error(format_args!("ERR {garbled}"));
+                    self.clients.get_mut(number).is_leaving = true;
+                }
+            }
+            if reply.bytes().len() > SEND_BYTES {
+                self.send(number, reply, threads.reborrow())?;
+            }
+            if reply.is_over() {
+                return Err(Leaving::TooSlow(self.config.output_limit));
+            }
+        }
+        let client = self.clients.get_mut(number);
+        client.parser = parser;
+        Ok(if client.is_leaving { bytes.len() } else { done })
+    }
+
+    fn run(
+        &mut self,
+        number: u32,
+        args: Args,
+        reply: &mut Reply,
+        now: Instant,
+        threads: ServerThreads,
+    ) {
+        self.counts.commands += 1;
+        let result = match commands::find(&args[0]) {
+            None => Err(commands::unknown(args)),
+            Some(command) if !command.takes(args.len()) => {
+                Err(Refusal::Arity(command.name.to_ascii_lowercase()))
+            }
+            Some(command) if command.grows && self.is_out_of_memory(args) => {
+                Err(Refusal::OutOfMemory)
+            }
+            Some(command) => {
+                self.clients.get_mut(number).last_command = command.name;
+                match command.run {
+                    Run::Keys(run) => {
+                        let (store, limits) = (&mut self.store, &self.config.limits);
+                        run(&mut Call { args, store, now, reply, limits })
+                    }
+                    Run::Server(run) => {
+                        run(self, &mut Asked { args, client: number, now, reply, threads })
+                    }
+                }
+            }
+        };
+        if let Err(refusal) = result {
+            reply.error(refusal);
+        }
+    }
+
+    /// Returns whether a command with these arguments might use more than it may.
+    fn is_out_of_memory(&self, args: Args) -> bool {
+        let most = self.config.maxmemory;
+        most > 0 && {
+            let more: usize = args.iter_from(1).map(<[u8]>::len).sum();
+            self.used_memory() + more > most
+        }
+    }
+
+    /// Sends replies. What the client does not take waits for it, within its bound.
+    fn send(
+        &mut self,
+        number: u32,
+        reply: &mut Reply,
+        mut threads: ServerThreads,
+    ) -> Result<(), Leaving> {
+        if reply.is_over() {
+            return Err(Leaving::TooSlow(self.config.output_limit));
+        }
+        let client = self.clients.get_mut(number);
+        client.send(reply.bytes())?;
+        reply.restart(self.config.output_limit.saturating_sub(client.unsent_bytes()));
+        if client.unsent_bytes() > 0 && client.writer.is_none() {
+            let source = client.source();
+            let writer = threads.add_write("client's output", source, Self::on_writable, number);
+            // There is room for the threads of as many clients as there may be.
+            client.writer = writer.ok();
+        }
+        Ok(())
+    }
+
+    pub fn count_memory(&mut self, number: u32) {
+        let client = self.clients.get_mut(number);
+        let memory = client.memory();
+        self.client_bytes = self.client_bytes + memory - client.counted;
+        client.counted = memory;
+    }
+
+    /// Ends a client's threads, and the connection.
+    pub fn remove_client(&mut self, number: u32, why: &Leaving, mut threads: ServerThreads) {
+        let Some(client) = self.clients.remove(number) else { return };
+        for thread in [client.reader, client.writer, client.idle].into_iter().flatten() {
+            let _ = threads.cancel(thread); // It has ended if it is the one that runs.
+        }
+        self.client_bytes -= client.counted;
+        let Client { id, address, .. } = client;
+        match why {
+            Leaving::HungUp | Leaving::Asked => log::debug!("client {id} {address}: has left"),
+            Leaving::Killed => log::info!("client {id} {address}: killed by CLIENT KILL"),
+            Leaving::Idle => log::info!("client {id} {address}: idle, dropped"),
+            Leaving::Broken(error) => log::debug!("client {id} {address}: {error}"),
+            Leaving::TooSlow(limit) => {
+                self.counts.dropped += 1;
+                log::warn!("client {id} {address}: does not take its replies, {limit} bytes; dropped");
+            }
+            Leaving::TooLong(limit) => {
+                self.counts.dropped += 1;
+                log::warn!("client {id} {address}: a request of more than {limit} bytes; dropped");
+            }
+        }
+        // What the batch did before is done.
+        self.timers.follow(&mut self.store, threads);
+    }
+
+    /// Drops the clients that are meant, and returns how many. The one that asks for it leaves after its reply.
+    pub fn kill_clients(
+        &mut self,
+        is_meant: impl Fn(&Client) -> bool,
+        asking: u64,
+        mut threads: ServerThreads,
+    ) -> usize {
+        let numbers = self.clients.numbers(is_meant);
+        for &number in &numbers {
+            let client = self.clients.get_mut(number);
+            if client.id == asking {
+                client.is_leaving = true;
+            } else {
+                self.remove_client(number, &Leaving::Killed, threads.reborrow());
+            }
+        }
+        numbers.len()
+    }
+}

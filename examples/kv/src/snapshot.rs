@@ -96,6 +96,8 @@ pub enum Refused {
     Io(io::Error),
     /// The file ends within something.
     Torn { at: u64, expected: &'static str },
+    /// The file ends within something that is said to be so long. It is torn, or the length has been changed.
+    TooShort { at: u64, expected: &'static str, length: u32, left: u64 },
     /// Something else is there.
     Foreign { at: u64, expected: String, found: String },
 }
@@ -107,6 +109,10 @@ impl fmt::Display for Refused {
             Self::Torn { at, expected } => {
                 write!(f, "torn: it ends at byte {at}, within {expected}")
             }
+            Self::TooShort { at, expected, length, left } => write!(
+                f,
+                "torn: at byte {at}: expected {expected} of {length} bytes, found {left} and the end"
+            ),
             Self::Foreign { at, expected, found } => {
                 write!(f, "at byte {at}: expected {expected}, found {found}")
             }
@@ -189,8 +195,9 @@ impl<R: Read> Reader<R> {
     }
 
     fn take_bytes(&mut self, length: u32, expected: &'static str) -> Result<Vec<u8>, Refused> {
-        if u64::from(length) > self.length.saturating_sub(self.at) {
-            return Err(Refused::Torn { at: self.length, expected });
+        let left = self.length.saturating_sub(self.at);
+        if u64::from(length) > left {
+            return Err(Refused::TooShort { at: self.at, expected, length, left });
         }
         let mut bytes = vec![0; length as usize];
         self.fill(&mut bytes, expected)?;

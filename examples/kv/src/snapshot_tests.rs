@@ -41,6 +41,7 @@ fn what_is_torn_is_refused_wherever_it_ends() {
     for length in 0..bytes.len() {
         match read_all(&bytes[..length]) {
             Err(Refused::Torn { at, .. }) => assert_eq!(at, length as u64),
+            Err(Refused::TooShort { at, left, .. }) => assert_eq!(at + left, length as u64),
             other => panic!("{length}: {other:?}"),
         }
     }
@@ -71,6 +72,10 @@ fn a_refusal_says_where_and_what_was_expected() {
     assert!(told(&newer).ends_with("found 'kpt-kv\\n\\x02'"), "{}", told(&newer));
     assert_eq!(told(&bytes[..3]), "torn: it ends at byte 3, within the header");
     assert_eq!(told(&bytes[..27]), "torn: it ends at byte 27, within a key, or the end of the keys");
+    assert_eq!(
+        told(&bytes[..26]),
+        "torn: at byte 26: expected a value of 1 bytes, found 0 and the end"
+    );
     let mut tag = bytes.clone();
     tag[16] = 9;
     assert_eq!(
@@ -88,7 +93,7 @@ fn a_huge_length_asks_for_no_memory() {
     bytes.extend([KEY]);
     bytes.extend(u32::MAX.to_le_bytes());
     bytes.extend(u32::MAX.to_le_bytes());
-    assert!(matches!(read_all(&bytes), Err(Refused::Torn { .. })));
+    assert!(matches!(read_all(&bytes), Err(Refused::TooShort { .. })));
 }
 
 /// Takes `left` bytes, and then the disk is full.

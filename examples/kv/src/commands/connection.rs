@@ -19,9 +19,10 @@ pub fn echo(_: &mut Server, asked: &mut Asked) -> Result<(), Refusal> {
 
 /// There is one database, the first.
 pub fn select(_: &mut Server, asked: &mut Asked) -> Result<(), Refusal> {
-    match integer(&asked.args[1])? {
-        0 => asked.reply.ok(),
-        _ => return Err(Refusal::DbIndex),
+    match i32::try_from(integer(&asked.args[1])?) {
+        Ok(0) => asked.reply.ok(),
+        Ok(_) => return Err(Refusal::DbIndex),
+        Err(_) => return Err(Refusal::TooLarge),
     }
     Ok(())
 }
@@ -38,7 +39,11 @@ pub fn hello(server: &mut Server, asked: &mut Asked) -> Result<(), Refusal> {
         match integer(version) {
             Ok(2) if asked.args.len() == 2 => {}
             Ok(2) => return Err(Refusal::Syntax),
-            _ => return Err(Refusal::Protocol),
+            Ok(_) => return Err(Refusal::Protocol),
+            Err(_) => {
+                let text = "Protocol version is not an integer or out of range";
+                return Err(Refusal::Other(text.into()));
+            }
         }
     }
     let id = server.clients.get_mut(asked.client).id;

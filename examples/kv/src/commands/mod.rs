@@ -85,6 +85,8 @@ pub enum Refusal {
     TooManyExpiring,
     InvalidCursor,
     DbIndex,
+    /// It does not fit into 32 bits.
+    TooLarge,
     Protocol,
     Other(String),
 }
@@ -117,6 +119,12 @@ impl fmt::Display for Refusal {
             }
             Self::InvalidCursor => f.write_str("ERR invalid cursor"),
             Self::DbIndex => f.write_str("ERR DB index is out of range"),
+            Self::TooLarge => write!(
+                f,
+                "ERR value is out of range, value must between {} and {}",
+                i32::MIN,
+                i32::MAX
+            ),
             Self::Protocol => f.write_str("NOPROTO unsupported protocol version"),
             Self::Other(text) => write!(f, "ERR {text}"),
         }

@@ -158,7 +158,7 @@ impl Connection {
     }
 
     /// Sends a request, and returns its reply as text.
-    pub fn ask(&mut self, words: &[&str]) -> String {
+    pub fn ask(&mut self, words: &[impl AsRef<[u8]>]) -> String {
         self.send(request(words));
         self.reply()
     }

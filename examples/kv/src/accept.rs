@@ -3,13 +3,13 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use kpt_std::{AddError, Stream};
+use kpt_std::{AddError, Stream, When};
 
 use crate::client::{Client, Leaving};
 use crate::server::{Server, ServerThread, ServerThreads};
 
-/// The most threads of a client: reader, writer, idle timer.
-pub const THREADS_PER_CLIENT: usize = 3;
+/// The most threads of a client: its own, and the timer of its idle time.
+pub const THREADS_PER_CLIENT: usize = 2;
 
 impl Server {
     pub fn on_connection(&mut self, mut thread: ServerThread) {
@@ -47,8 +47,8 @@ impl Server {
     ) -> Result<(), AddError<u32>> {
         self.count_memory(number);
         let client = self.clients.get_mut(number);
-        client.reader =
-            Some(threads.add_read("client", client.source(), Self::on_readable, number)?);
+        let when = When::Ready(client.source(), client.waits_for);
+        client.thread = Some(threads.add("client", when, Self::on_client, number)?);
         if self.config.timeout > Duration::ZERO {
             let timeout = self.config.timeout;
             client.idle = Some(threads.add_timer("idle", timeout, Self::on_idle, number)?);

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 
-use kpt_std::{Address, Instant, Source, Stream, ThreadId, source};
+use kpt_std::{Address, Instant, Interest, Source, Stream, ThreadId, source};
 
 use crate::request::Parser;
 
@@ -16,9 +16,9 @@ pub struct Client {
     pub since: Instant,
     pub last_active: Instant,
     pub last_command: &'static str,
-    /// Its threads. Those of its idle time and of what is unsent are not always there.
-    pub reader: Option<ThreadId>,
-    pub writer: Option<ThreadId>,
+    /// Its thread, what that waits for, and the timer of its idle time, if there is a limit.
+    pub thread: Option<ThreadId>,
+    pub waits_for: Interest,
     pub idle: Option<ThreadId>,
     /// Nothing of what it sends is looked at any more; it leaves when it has all replies.
     pub is_leaving: bool,
@@ -56,8 +56,8 @@ impl Client {
             since: now,
             last_active: now,
             last_command: "NULL",
-            reader: None,
-            writer: None,
+            thread: None,
+            waits_for: Interest::READABLE,
             idle: None,
             is_leaving: false,
             parser: Parser::default(),
@@ -105,6 +105,20 @@ impl Client {
             self.sent = 0;
         }
         Ok(())
+    }
+
+    /// Returns an error when one that is leaving has all replies.
+    pub fn check_leaving(&self) -> Result<(), Leaving> {
+        if self.is_leaving && self.unsent.is_empty() { Err(Leaving::Asked) } else { Ok(()) }
+    }
+
+    /// Returns what to wait for.
+    pub fn wants(&self) -> Interest {
+        match (self.is_leaving, self.unsent.is_empty()) {
+            (true, _) => Interest::WRITABLE,
+            (false, false) => Interest::BOTH,
+            (false, true) => Interest::READABLE,
+        }
     }
 
     pub fn unsent_bytes(&self) -> usize {

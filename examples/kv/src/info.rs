@@ -7,9 +7,12 @@ use kpt_std::Instant;
 
 use crate::server::Server;
 
+/// Appends the fields of a section.
+type Section = fn(&Server, Instant, &mut String);
+
 /// Returns all sections, or the one of that name; none is no error.
 pub fn text(server: &Server, now: Instant, wanted: Option<&str>) -> String {
-    let sections: [(&str, fn(&Server, Instant, &mut String)); 6] = [
+    let sections: [(&str, Section); 6] = [
         ("Server", about_server),
         ("Clients", about_clients),
         ("Memory", about_memory),

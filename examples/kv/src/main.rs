@@ -125,7 +125,7 @@ fn limit_clients(config: &mut Config) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     limit.current = limit.maximum.map_or(Some(wanted), |most| Some(most.min(wanted)));
-    setrlimit(Resource::Nofile, limit.clone())?;
+    setrlimit(Resource::Nofile, limit)?;
     if !is_enough(limit.current) {
         let has = limit.current.unwrap_or(wanted) as usize;
         config.maxclients = has.saturating_sub(OTHER_DESCRIPTORS).max(1);

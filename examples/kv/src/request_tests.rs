@@ -13,10 +13,7 @@ fn parse_all(bytes: &[u8]) -> (Vec<Vec<Vec<u8>>>, Result<usize, Garbled>) {
 }
 
 /// The same, where more and more bytes have come: up to the first of these ends, up to the second, and so on.
-fn parse_in_pieces(
-    bytes: &[u8],
-    ends: &[usize],
-) -> (Vec<Vec<Vec<u8>>>, Result<usize, Garbled>) {
+fn parse_in_pieces(bytes: &[u8], ends: &[usize]) -> (Vec<Vec<Vec<u8>>>, Result<usize, Garbled>) {
     let (mut parser, mut requests, mut done) = (Parser::default(), Vec::new(), 0);
     for &end in ends {
         loop {
@@ -52,9 +49,11 @@ fn array(args: &[Vec<u8>]) -> Vec<u8> {
 
 #[test]
 fn arrays_and_lines_are_understood() {
-    let bytes = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\nPING\r\n*1\r\n$0\r\n\r\n  set  a\tb \n\r\n*0\r\n*-1\r\n";
+    let bytes =
+        b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\nPING\r\n*1\r\n$0\r\n\r\n  set  a\tb \n\r\n*0\r\n*-1\r\n";
     let (requests, end) = parse_all(bytes);
-    let expected = [words(&["GET", "k"]), words(&["PING"]), words(&[""]), words(&["set", "a", "b"])];
+    let expected =
+        [words(&["GET", "k"]), words(&["PING"]), words(&[""]), words(&["set", "a", "b"])];
     assert_eq!(requests[..4], expected);
     assert!(requests[4..].iter().all(Vec::is_empty));
     assert_eq!((requests.len(), end), (7, Ok(0)));

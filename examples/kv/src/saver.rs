@@ -107,4 +107,3 @@ impl Saver<'_> {
         let _ = self.parent.send_value(report);
     }
 }
-

@@ -4,9 +4,9 @@
 //! into a buffer that all clients share; its requests are parsed where they lie, and their replies go into another shared
 //! buffer. A client owns memory only for what is no whole request yet, and for what it has not taken yet.
 
-use std::mem;
+use std::{io, mem};
 
-use kpt_std::{Instant, Listener, Signals, Thread, Threads, When};
+use kpt_std::{Instant, Listener, Readiness, Signals, Thread, Threads, When};
 
 use crate::client::{Client, Clients, Leaving};
 use crate::commands::{self, Asked, Call, Refusal, Run};
@@ -94,34 +94,31 @@ impl Server {
 
 /// The hooks of clients.
 impl Server {
-    pub fn on_readable(&mut self, mut thread: ServerThread) {
+    /// One thread for each client: it waits for requests, and for the client to take replies while some are unsent.
+    pub fn on_client(&mut self, mut thread: ServerThread) {
         let number = thread.arg;
-        // Not two buffers in one: the reply to one client can't be seen by another.
+        let found = thread.readiness();
+        // Taken out of the state, of which the commands use the rest.
         let (mut input, mut reply) = (mem::take(&mut self.input), mem::take(&mut self.reply));
-        let served = self.serve(number, &mut input, &mut reply, thread.threads());
+        let served = match self.send_rest(number, found) {
+            Ok(()) if found == Readiness::WRITABLE => Ok(()),
+            Ok(()) => self.serve(number, &mut input, &mut reply, thread.threads()),
+            Err(why) => Err(why),
+        };
         reply.shrink(KEPT_BYTES);
         (self.input, self.reply) = (input, reply);
-        match served {
-            Ok(()) => thread.again(),
-            Err(why) => {
-                let (_, threads) = thread.end();
-                self.remove_client(number, &why, threads);
-            }
-        }
-    }
-
-    pub fn on_writable(&mut self, thread: ServerThread) {
-        let number = thread.arg;
         let client = self.clients.get_mut(number);
-        let sent = client.send_rest();
-        let is_done = client.unsent_bytes() == 0;
-        let is_leaving = client.is_leaving;
-        self.count_memory(number);
-        match sent {
-            Ok(()) if !is_done => thread.again(),
-            Ok(()) if !is_leaving => self.clients.get_mut(number).writer = None,
-            result => {
-                let why = result.err().unwrap_or(Leaving::Asked);
+        let wants = client.wants();
+        let is_same = mem::replace(&mut client.waits_for, wants) == wants;
+        let source = client.source();
+        match served {
+            Ok(()) if is_same => thread.again(),
+            Ok(()) => {
+                if let Err(error) = thread.again_when(When::Ready(source, wants)) {
+                    log::error!("a client can't be waited for: {error}");
+                }
+            }
+            Err(why) => {
                 let (_, threads) = thread.end();
                 self.remove_client(number, &why, threads);
             }
@@ -154,9 +151,6 @@ impl Server {
     ) -> Result<(), Leaving> {
         let client = self.clients.get_mut(number);
         let Some(count) = client.receive(input)? else { return Ok(()) };
-        if client.is_leaving {
-            return Ok(());
-        }
         // A key whose deadline comes later than this is there for the whole batch: its requests have been sent, and no
         // reply has been received.
         let now = threads.now();
@@ -183,12 +177,10 @@ impl Server {
         if client.unread.len() > self.config.query_limit {
             return Err(Leaving::TooLong(self.config.query_limit));
         }
-        self.send(number, reply, threads.reborrow())?;
+        self.send(number, reply)?;
         self.timers.follow(&mut self.store, threads);
         self.count_memory(number);
-        let client = self.clients.get_mut(number);
-        let is_done = client.is_leaving && client.unsent_bytes() == 0;
-        if is_done { Err(Leaving::Asked) } else { Ok(()) }
+        self.clients.get_mut(number).check_leaving()
     }
 
     /// Runs the whole requests that `bytes` begin with, and returns how many bytes they are.
@@ -220,7 +212,7 @@ impl Server {
                 }
             }
             if reply.bytes().len() > SEND_BYTES {
-                self.send(number, reply, threads.reborrow())?;
+                self.send(number, reply)?;
             }
             if reply.is_over() {
                 return Err(Leaving::TooSlow(self.config.output_limit));
@@ -276,25 +268,27 @@ impl Server {
     }
 
     /// Sends replies. What the client does not take waits for it, within its bound.
-    fn send(
-        &mut self,
-        number: u32,
-        reply: &mut Reply,
-        mut threads: ServerThreads,
-    ) -> Result<(), Leaving> {
+    fn send(&mut self, number: u32, reply: &mut Reply) -> Result<(), Leaving> {
         if reply.is_over() {
             return Err(Leaving::TooSlow(self.config.output_limit));
         }
         let client = self.clients.get_mut(number);
         client.send(reply.bytes())?;
         reply.restart(self.config.output_limit.saturating_sub(client.unsent_bytes()));
-        if client.unsent_bytes() > 0 && client.writer.is_none() {
-            let source = client.source();
-            let writer = threads.add_write("client's output", source, Self::on_writable, number);
-            // There is room for the threads of as many clients as there may be.
-            client.writer = writer.ok();
-        }
         Ok(())
+    }
+
+    /// Sends what is unsent, if the client takes something. Then one that is leaving has left.
+    fn send_rest(&mut self, number: u32, found: Readiness) -> Result<(), Leaving> {
+        if found.is_error() && !found.is_readable() {
+            return Err(Leaving::Broken(io::Error::other("the connection can't be waited for")));
+        }
+        let client = self.clients.get_mut(number);
+        if found.is_writable() && client.unsent_bytes() > 0 {
+            client.send_rest()?;
+            self.count_memory(number);
+        }
+        self.clients.get_mut(number).check_leaving()
     }
 
     pub fn count_memory(&mut self, number: u32) {
@@ -307,7 +301,7 @@ impl Server {
     /// Ends a client's threads, and the connection.
     pub fn remove_client(&mut self, number: u32, why: &Leaving, mut threads: ServerThreads) {
         let Some(client) = self.clients.remove(number) else { return };
-        for thread in [client.reader, client.writer, client.idle].into_iter().flatten() {
+        for thread in [client.thread, client.idle].into_iter().flatten() {
             let _ = threads.cancel(thread); // It has ended if it is the one that runs.
         }
         self.client_bytes -= client.counted;
@@ -319,7 +313,9 @@ impl Server {
             Leaving::Broken(error) => log::debug!("client {id} {address}: {error}"),
             Leaving::TooSlow(limit) => {
                 self.counts.dropped += 1;
-                log::warn!("client {id} {address}: does not take its replies, {limit} bytes; dropped");
+                log::warn!(
+                    "client {id} {address}: does not take its replies, {limit} bytes; dropped"
+                );
             }
             Leaving::TooLong(limit) => {
                 self.counts.dropped += 1;

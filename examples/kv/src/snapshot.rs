@@ -95,11 +95,23 @@ impl<W: Write> Writer<W> {
 pub enum Refused {
     Io(io::Error),
     /// The file ends within something.
-    Torn { at: u64, expected: &'static str },
+    Torn {
+        at: u64,
+        expected: &'static str,
+    },
     /// The file ends within something that is said to be so long. It is torn, or the length has been changed.
-    TooShort { at: u64, expected: &'static str, length: u32, left: u64 },
+    TooShort {
+        at: u64,
+        expected: &'static str,
+        length: u32,
+        left: u64,
+    },
     /// Something else is there.
-    Foreign { at: u64, expected: String, found: String },
+    Foreign {
+        at: u64,
+        expected: String,
+        found: String,
+    },
 }
 
 impl fmt::Display for Refused {

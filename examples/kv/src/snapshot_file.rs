@@ -31,7 +31,7 @@ impl Clocks {
     }
 
     /// Returns `None` for one that has passed.
-    fn from_wall(self, deadline: WallMillis) -> Option<Instant> {
+    fn to_deadline(self, deadline: WallMillis) -> Option<Instant> {
         let left = deadline.checked_sub(self.wall).filter(|&left| left > 0)?;
         Some(self.now.saturating_add(Duration::from_millis(left)))
     }
@@ -123,7 +123,7 @@ pub fn load(path: &Path, clocks: Clocks) -> Result<Store, Refused> {
     snapshot::read(from, length, |record| {
         let deadline = match record.deadline {
             None => Some(Instant::NEVER),
-            Some(deadline) => clocks.from_wall(deadline),
+            Some(deadline) => clocks.to_deadline(deadline),
         };
         if let Some(deadline) = deadline {
             store.set(&record.key, &record.value, deadline, clocks.now);

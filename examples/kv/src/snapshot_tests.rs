@@ -71,7 +71,10 @@ fn a_refusal_says_where_and_what_was_expected() {
     newer[7] = 2;
     assert!(told(&newer).ends_with("found 'kpt-kv\\n\\x02'"), "{}", told(&newer));
     assert_eq!(told(&bytes[..3]), "torn: it ends at byte 3, within the header");
-    assert_eq!(told(&bytes[..27]), "torn: it ends at byte 27, within a key, or the end of the keys");
+    assert_eq!(
+        told(&bytes[..27]),
+        "torn: it ends at byte 27, within a key, or the end of the keys"
+    );
     assert_eq!(
         told(&bytes[..26]),
         "torn: at byte 26: expected a value of 1 bytes, found 0 and the end"

@@ -123,11 +123,8 @@ fn run(steps: Vec<Step>) {
             }
             Step::Wait(micros) => now = after(now, Some(micros)),
             Step::RunTimers => {
-                for slot in 0..timers.len() {
-                    if timers[slot] <= now {
-                        store.expire(slot as u32, now);
-                    }
-                }
+                let due = timers.iter().enumerate().filter(|&(_, &timer)| timer <= now);
+                due.for_each(|(slot, _)| store.expire(slot as u32, now));
                 follow(&mut store, &mut timers);
                 assert!(store.items(0..usize::MAX).all(|item| item.deadline > now));
             }

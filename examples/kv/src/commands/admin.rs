@@ -22,8 +22,7 @@ pub fn config(server: &mut Server, asked: &mut Asked) -> Result<(), Refusal> {
     if count < 3 {
         return Err(Refusal::Arity("config|get".into()));
     }
-    let patterns: Vec<Vec<u8>> =
-        asked.args.iter_from(2).map(<[u8]>::to_ascii_lowercase).collect();
+    let patterns: Vec<Vec<u8>> = asked.args.iter_from(2).map(<[u8]>::to_ascii_lowercase).collect();
     let is_wanted = |name: &str| patterns.iter().any(|glob| glob::matches(glob, name.as_bytes()));
     let given = server.config.given.iter().filter(|(name, _)| is_wanted(name));
     let found: Vec<_> = given.collect();

@@ -141,7 +141,8 @@ pub fn find(name: &[u8]) -> Option<&'static Command> {
 /// Returns the refusal of a request that names no command.
 pub fn unknown(args: Args) -> Refusal {
     const LONGEST: usize = 128;
-    let cut = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST)]).into_owned();
+    let cut =
+        |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST)]).into_owned();
     let mut text = format!("'{}', with args beginning with: ", cut(&args[0]));
     for arg in args.iter_from(1) {
         if text.len() >= LONGEST {

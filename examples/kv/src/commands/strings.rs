@@ -111,7 +111,7 @@ pub fn set(call: &mut Call) -> Result<(), Refusal> {
 }
 
 pub fn mset(call: &mut Call) -> Result<(), Refusal> {
-    if call.args.len() % 2 == 0 {
+    if call.args.len().is_multiple_of(2) {
         return Err(Refusal::Arity("mset".into()));
     }
     let mut args = call.args.iter_from(1);

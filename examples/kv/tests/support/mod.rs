@@ -225,7 +225,9 @@ pub fn request(words: &[impl AsRef<[u8]>]) -> Vec<u8> {
 pub fn has_program(name: &str) -> bool {
     let has = Command::new(name).arg("--version").stdout(Stdio::null()).status().is_ok();
     if !has {
-        eprintln!("\n*** NOT TESTED, since {name} is missing: apt-get install redis-tools redis-server ***\n");
+        eprintln!(
+            "\n*** NOT TESTED, since {name} is missing: apt-get install redis-tools redis-server ***\n"
+        );
     }
     has
 }

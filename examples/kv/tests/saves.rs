@@ -101,7 +101,7 @@ fn what_is_torn_or_foreign_is_refused_with_what_is_wrong() {
     let value = whole.windows(5).position(|bytes| bytes == b"value").unwrap();
     changed[value] ^= 1;
     for (bytes, expected) in [
-        (&whole[..500], "torn: at byte"),
+        (&whole[..500], "torn: "),
         (&whole[..whole.len() - 1], "within the checksum"),
         (&changed, "expected the checksum"),
         (b"REDIS0011 and so on", "at byte 0: expected a snapshot"),

@@ -24,7 +24,9 @@ impl LogFile {
         let has_file = file.is_some();
         let log = Self { path, shared: Arc::new(Mutex::new(file)) };
         let mut builder = env_logger::Builder::new();
-        builder.filter_level(level).parse_default_env();
+        // To the loop, a client that resets its connection is an error, and any client can do that.
+        let of_loop = if level == LevelFilter::Trace { level } else { LevelFilter::Off };
+        builder.filter_level(level).filter_module("kpt", of_loop).parse_default_env();
         if has_file {
             builder.target(env_logger::Target::Pipe(Box::new(ToFile(log.shared.clone()))));
         }

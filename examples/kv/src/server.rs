@@ -125,8 +125,8 @@ impl Server {
         }
     }
 
-    /// A client that has been served since waits for the rest of its time. So a batch only notes the time, which costs less
-    /// than rescheduling this timer (measured: 30 ns).
+    /// A client that has been served since waits for the rest of its time. So a batch only notes the time. Rescheduling
+    /// this timer instead takes 7 % more CPU for a pipelined PING (510 and 477 ns, medians of 5 rounds).
     pub fn on_idle(&mut self, mut thread: ServerThread) {
         let number = thread.arg;
         let client = self.clients.get_mut(number);

@@ -105,6 +105,11 @@ macro_rules! tests {
             let broken = "source 1 is closed or broken, or can't be watched; \
                           its hook should end the thread";
             assert_eq!(ERRORS.take(), ["thread reader 0.2: ".to_string() + broken]);
+            // A connection that was reset. Any client can do that, so it is no error in the log.
+            world.set(SOURCE, Readiness::ERROR | Readiness::READABLE).unwrap();
+            kpt.threads().add_read("reader", SOURCE, ends, ()).unwrap();
+            kpt.turn(&mut ()).unwrap();
+            assert_eq!(ERRORS.take(), [""; 0]);
         }
 
         #[test]

@@ -8,7 +8,7 @@ use crate::error::{AddError, RescheduleError, Stale};
 use crate::id::{Index, ThreadId};
 use crate::log::{ShowArgs, Shown};
 use crate::row::Row;
-use crate::source::Source;
+use crate::source::{Readiness, Source};
 use crate::tables::Tables;
 use crate::thread::Thread;
 use crate::time::Instant;
@@ -393,9 +393,13 @@ impl<S, A> Threads<'_, S, A> {
         show.shown(id.index().and_then(|index| self.tables.arg(index)))
     }
 
-    /// Logs an error if the poller has found one on the source of the thread that is about to run.
+    /// Logs an error if the poller can't watch the source of the thread that is about to run.
     pub(crate) fn log_error_of(&self, index: Index, arg: &A) {
-        if let Some(row) = self.row(index).filter(|row| row.readiness.is_error()) {
+        // An error of the file itself, such as a reset of its connection, comes with "readable" or "writable", and the hook
+        // learns of it when it reads or writes.
+        let io = Readiness::READABLE | Readiness::WRITABLE;
+        let is_dead = |row: &Row| row.readiness.is_error() && !row.readiness.intersects(io);
+        if let Some(row) = self.row(index).filter(is_dead) {
             crate::log::error!(
                 "thread {} {}{}: source {} is closed or broken, or can't be watched; \
                  its hook should end the thread",

@@ -1,4 +1,4 @@
-//! Asking about descriptors once, without a poller.
+//! Polls a few descriptors once, without a poller.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -10,7 +10,7 @@ use crate::sys::{self, Bitmaps, Word};
 
 const BITS: usize = Word::BITS as usize;
 
-/// What is asked about one descriptor, and what is answered.
+/// One descriptor to poll, and the result.
 pub struct Question {
     pub descriptor: RawFd,
     pub interest: Interest,
@@ -28,23 +28,24 @@ impl Question {
         libc::pollfd { fd: self.descriptor, events: readable | writable, revents: 0 }
     }
 
-    /// The word of a bitmap and the bit in it.
+    /// Returns the index of the word in a bitmap, and of the bit in that word.
     fn place(&self) -> (usize, usize) {
         let number = self.descriptor.unsigned_abs() as usize;
         (number / BITS, number % BITS)
     }
 }
 
-/// Waits until one of the descriptors is ready, or the time is up, or a signal came.
+/// Waits until one of the descriptors is ready, `timeout` has passed (`None`: no limit), or a signal has arrived.
 ///
 /// # Errors
-/// There is not enough memory, or a descriptor is closed while there are more than the process may have open by now.
+/// Returns the system's error: there is not enough memory; or a descriptor is closed and there are more descriptors
+/// than the limit that the process has now.
 pub fn ask(questions: &mut [Question], timeout: Option<Duration>) -> io::Result<()> {
     let mut asked: Vec<libc::pollfd> = questions.iter().map(Question::to_pollfd).collect();
     match sys::poll(&mut asked, timeout) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
-        // More descriptors than the process may have open by now: a limit of `poll`, and not of select.
+        // More descriptors than the process may have open now. `poll` has this limit, `select` has not.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
             return ask_select(questions, timeout);
         }

@@ -1,4 +1,4 @@
-//! Values from other OS threads to a hook: the standard library's bounded channel, and a waker.
+//! A channel from other OS threads to a hook: the standard library's bounded channel, and a waker.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -6,9 +6,10 @@ use std::sync::mpsc::{self, SyncSender, TryRecvError, TrySendError};
 
 use crate::waker::{Waker, Wakeups, waker};
 
-/// Returns the two ends of a channel that holds `capacity` values, at least one. Its memory is allocated here.
+/// Creates a channel that holds up to `capacity` values, at least one, and returns its two ends. Allocates its memory
+/// here, and uses one descriptor.
 ///
-/// The [`Receiver`] is a source: readable when there are values, and when all senders have gone.
+/// The [`Receiver`] is a source. It is readable when the channel has values, and when all senders have been dropped.
 ///
 /// ```
 /// use kpt_std::{EventLoop, Receiver, Thread, channel, source};
@@ -36,37 +37,38 @@ use crate::waker::{Waker, Wakeups, waker};
 /// let mut kpt = EventLoop::new()?;
 /// kpt.threads().add_read("lines", source(&app.lines), App::on_lines, ())?;
 /// let other = std::thread::spawn(move || sender.try_send("hello".to_owned()));
-/// kpt.run(&mut app)?; // Until the sender has gone.
+/// kpt.run(&mut app)?; // Until the sender is dropped.
 /// assert_eq!(app.count, 5);
 /// # other.join().unwrap()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Errors
-/// Returns the system's error: no descriptor is left.
+/// Returns the system's error if no descriptor is available.
 pub fn channel<T>(capacity: usize) -> io::Result<(Sender<T>, Receiver<T>)> {
     let (waker, wakeups) = waker()?;
-    // Without room, a value would be passed from hand to hand, which needs a receiver that blocks.
+    // A channel without capacity hands each value over directly, which needs a receiver that blocks.
     let (sender, receiver) = mpsc::sync_channel(capacity.max(1));
     Ok((Sender { sender, waker: WakesLast(waker) }, Receiver { receiver, wakeups }))
 }
 
-/// Sends values to a loop, from any OS thread: one end of a [`channel`]. Clones send to the same one.
+/// The sending end of a [`channel`], for any OS thread. Clones send to the same receiver.
 #[derive(Debug)]
 pub struct Sender<T> {
     sender: SyncSender<T>,
-    /// Dropped after `sender`, so that the receiver that it wakes finds that one gone.
+    /// Dropped after `sender`, so that the receiver that it wakes finds the sender disconnected.
     waker: WakesLast,
 }
 
 impl<T> Sender<T> {
-    /// Sends a value. Never blocks. Costs a system call if the receiver has found the channel empty since the last one.
+    /// Sends a value. Never blocks. Costs a system call if the receiver has found the channel empty since the last
+    /// send, and none otherwise.
     ///
-    /// Values of one sender arrive in the order in which they were sent.
+    /// Values of one sender arrive in the order of sending.
     ///
     /// # Errors
-    /// Returns the value: the channel is full, or the receiver has gone. Nothing tells a sender when there is room again:
-    /// drop the value, keep it for the next time, or sleep for a while.
+    /// Returns the value if the channel is full, or if the receiver has been dropped. A sender is not notified when
+    /// there is room again: drop the value, retry later, or sleep.
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
         self.sender.try_send(value)?;
         self.waker.0.wake();
@@ -89,7 +91,7 @@ impl Drop for WakesLast {
     }
 }
 
-/// Receives values in a hook: one end of a [`channel`], and a source.
+/// The receiving end of a [`channel`], for a hook. It is a source.
 #[derive(Debug)]
 pub struct Receiver<T> {
     receiver: mpsc::Receiver<T>,
@@ -97,24 +99,25 @@ pub struct Receiver<T> {
 }
 
 impl<T> Receiver<T> {
-    /// Receives a value. Never waits for one.
+    /// Receives a value. Never blocks.
     ///
-    /// A hook may stop before the channel is empty: it stays readable. The call that returns `Empty` costs a system call,
-    /// and no other one does.
+    /// A hook may return before the channel is empty: the receiver stays readable. Only the call that returns `Empty`
+    /// costs a system call.
     ///
     /// # Errors
-    /// `Empty`: there is none now; the next one makes this readable. `Disconnected`: there is none, and all senders have
-    /// gone.
+    /// Returns `Empty` if the channel has no value now; the next value makes the receiver readable. Returns
+    /// `Disconnected` if the channel has no value and all senders have been dropped.
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         let result = self.receiver.try_recv();
         if !is_empty(&result) {
             return result;
         }
-        // Taken before looking again: a value that is sent later wakes anew, and one that was sent before is found.
+        // The wake-up is taken before the second look: a value sent later wakes again, and a value sent before is
+        // found.
         self.wakeups.take();
         let result = self.receiver.try_recv();
         if !is_empty(&result) {
-            // There may be more, whose wake-up has just been taken.
+            // There may be more values, whose wake-up has just been taken.
             self.wakeups.put_back();
         }
         result

@@ -1,4 +1,4 @@
-//! The monotonic clock, rounded one way and the other.
+//! The monotonic clock, rounded up or down to microseconds.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use kpt_core::Instant;
 
 use crate::sys;
 
-/// The time, rounded up: where a delay may begin.
+/// Returns the time, rounded up: the moment from which a delay counts.
 pub fn now_or_later() -> Instant {
     Instant::ZERO + sys::monotonic_now()
 }
 
-/// The time, rounded down: which deadlines have certainly passed.
+/// Returns the time, rounded down: deadlines up to this moment have certainly passed.
 pub fn now_or_earlier() -> Instant {
     let now = sys::monotonic_now();
     Instant::from_micros(
@@ -19,7 +19,7 @@ pub fn now_or_earlier() -> Instant {
     )
 }
 
-/// What is left until then; zero if it has passed.
+/// Returns the time left until `until`; zero if that has passed.
 pub fn remaining(until: Instant) -> Duration {
     until.saturating_duration_since(now_or_earlier())
 }

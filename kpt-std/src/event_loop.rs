@@ -1,4 +1,4 @@
-//! The loop of a Linux program: the core's large loop, with memory on the heap and with tasks.
+//! The event loop of a Linux program: the core's large loop, with memory on the heap and with tasks.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -13,12 +13,12 @@ use crate::task::{Spawner, Tasks};
 
 /// A loop that runs pseudo threads one at a time, and drives tasks.
 ///
-/// `S` is the application's state, which every hook gets. `A` is the type of the threads' arguments: an enum where threads
-/// have different ones. `P` waits for descriptors; a [`Builder`] makes a loop with another poller than the
-/// usual one.
+/// `S` is the application's state, which every hook receives. `A` is the type of the threads' arguments: an enum where
+/// threads have different ones. `P` is the poller, which waits for descriptors; a [`Builder`] makes a loop with another
+/// one than [`EpollPoller`].
 ///
-/// A loop stays in the OS thread that made it. It may be used in the child of a fork made by hand; its tasks are those of
-/// the process that started them.
+/// A loop stays in the OS thread that made it. It may be used in the child of a fork made by hand; its tasks remain
+/// those of the process that started them.
 ///
 /// ```
 /// use std::time::Duration;
@@ -42,19 +42,20 @@ pub struct EventLoop<S, A = (), P: Poller = EpollPoller> {
 }
 
 impl<S, A> EventLoop<S, A> {
-    /// Returns a loop for 1,024 threads.
+    /// Creates a loop for 1,024 threads.
     ///
     /// # Errors
-    /// Returns the system's error if there is no memory for that, or if the poller can't be made.
+    /// Returns the system's error if there is not enough memory, or if the poller can't be created: too many
+    /// descriptors are open.
     pub fn new() -> io::Result<Self> {
         Builder::new().build()
     }
 
-    /// Returns a loop for `threads` threads, at most 16,777,215. Memory is reserved here and never again; it becomes
-    /// resident as it is used.
+    /// Creates a loop for `threads` threads, at most 16,777,215. All memory is reserved here; it becomes resident as it
+    /// is used.
     ///
     /// # Errors
-    /// The same as [`new`](Self::new).
+    /// Fails as [`new`](Self::new) does.
     pub fn with_capacity(threads: usize) -> io::Result<Self> {
         Builder::new().threads(threads).build()
     }
@@ -63,7 +64,7 @@ impl<S, A> EventLoop<S, A> {
 impl<S, A, P: Poller> EventLoop<S, A, P> {
     /// Returns the threads, for adding and cancelling.
     ///
-    /// Until a thread has been added, each call looks at the clock, as the loop's time begins with the first thread.
+    /// Until a thread has been added, each call reads the clock, since the loop's time begins with its first thread.
     pub fn threads(&mut self) -> Threads<'_, S, A> {
         self.inner.threads()
     }
@@ -90,9 +91,9 @@ impl<S, A, P: Poller> EventLoop<S, A, P> {
     /// Runs one turn that does not sleep, for a program whose own loop sleeps: that of another library, or another loop of
     /// kpt. Returns what that loop should do next.
     ///
-    /// Where the poller has a descriptor, as [`EpollPoller`] has, the host waits for it, level-triggered, after
-    /// [`Next::Wait`]. It is readable when a source is ready or a deadline has come, so the host needs no timer. Call
-    /// `poll` as well after the host itself has added a thread.
+    /// If the poller has a descriptor, as [`EpollPoller`] has, the host waits for it, level-triggered, after
+    /// [`Next::Wait`]. It becomes readable when a source is ready or a deadline has passed, so the host needs no timer.
+    /// Also call `poll` after the host itself has added a thread.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -105,7 +106,7 @@ impl<S, A, P: Poller> EventLoop<S, A, P> {
     ///     let mut count = 0;
     ///     let next = loop {
     ///         match guest.poll(&mut count) {
-    ///             Ok(Next::Again) => {} // Or something else of the host's first.
+    ///             Ok(Next::Again) => {} // Or first do other work of the host.
     ///             next => break next,
     ///         }
     ///     };
@@ -120,8 +121,8 @@ impl<S, A, P: Poller> EventLoop<S, A, P> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// A host that waits for edges, as tokio's `AsyncFd` does, forgets an edge only when `poll` has returned
-    /// [`Next::Wait`] after it.
+    /// An edge-triggered host, such as tokio's `AsyncFd`, must clear its readiness only after `poll` has returned
+    /// [`Next::Wait`].
     ///
     /// # Errors
     /// Returns the error of the poller's wait. No thread is lost; `poll` may be called again.
@@ -129,7 +130,7 @@ impl<S, A, P: Poller> EventLoop<S, A, P> {
         self.inner.poll(state)
     }
 
-    /// Returns a spawner of tasks that this loop drives. It may be cloned, and given to the application's state.
+    /// Returns a spawner of tasks that this loop drives. It may be cloned, and kept in the application's state.
     pub fn spawner(&self) -> Spawner {
         self.inner.poller().spawner()
     }
@@ -140,13 +141,12 @@ impl<S, A, P: Poller> EventLoop<S, A, P> {
     }
 
     /// Lets the loop wake up to `slack` later than a deadline, and never earlier, so that one wake-up serves all timers
-    /// that are due by that time. Zero in the beginning. A timer whose period is shorter than the slack skips the periods that
-    /// it misses by it.
+    /// that are due by then. The default is zero. A timer whose period is shorter than the slack skips periods.
     pub fn set_slack(&mut self, slack: Duration) {
         self.inner.set_slack(slack);
     }
 
-    /// Has the loop's logs show arguments, behind a thread's id, as `show` writes them.
+    /// Makes the loop's logs show arguments after the thread's id, as `show` writes them.
     #[cfg(feature = "log")]
     pub fn show_args(&mut self, show: fn(&A, &mut std::fmt::Formatter<'_>) -> std::fmt::Result) {
         self.inner.show_args(show);
@@ -163,14 +163,15 @@ impl<S, A, P: Poller> fmt::Debug for EventLoop<S, A, P> {
     }
 }
 
-/// The descriptor of the poller, which is readable when a turn has something to do: for a loop that is a guest of another.
+/// Returns the descriptor of the poller, which is readable when a turn has something to do: for a loop that is driven
+/// by another one.
 impl<S, A, P: Poller + AsFd> AsFd for EventLoop<S, A, P> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.poller().as_fd()
     }
 }
 
-/// Makes a loop of another kind than [`EventLoop::new`] does.
+/// Configures a loop, and builds it.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -186,33 +187,34 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Returns a builder of loops for 1,024 threads, without slack.
+    /// Creates a builder of loops for 1,024 threads, without slack.
     pub fn new() -> Self {
         Self { threads: 1_024, slack: Duration::ZERO }
     }
 
-    /// Sets for how many threads the loop has room: 1,024 unless this is called, at most 16,777,215.
+    /// Sets the number of threads that the loop can hold, at most 16,777,215. The default is 1,024.
     pub fn threads(self, threads: usize) -> Self {
         Self { threads, ..self }
     }
 
-    /// Sets the loop's slack, as [`EventLoop::set_slack`] does.
+    /// Sets the loop's slack, as [`EventLoop::set_slack`] does. The default is zero.
     pub fn slack(self, slack: Duration) -> Self {
         Self { slack, ..self }
     }
 
-    /// Returns the loop, on the usual poller.
+    /// Builds the loop, with an [`EpollPoller`].
     ///
     /// # Errors
-    /// Returns the system's error if there is no memory for so many threads, or if the poller can't be made.
+    /// Returns the system's error if there is not enough memory, or if the poller can't be created: too many
+    /// descriptors are open.
     pub fn build<S, A>(self) -> io::Result<EventLoop<S, A>> {
         self.build_on(EpollPoller::new()?)
     }
 
-    /// Returns the loop, on a poller of the program's choice.
+    /// Builds the loop, with the given poller.
     ///
     /// # Errors
-    /// Returns the system's error if there is no memory for so many threads.
+    /// Returns the system's error if there is not enough memory.
     pub fn build_on<S, A, P: Poller>(self, poller: P) -> io::Result<EventLoop<S, A, P>> {
         let storage = HeapStorage::new(self.threads)?;
         let mut inner = large::EventLoop::with_storage(Tasks::new(poller), storage);

@@ -1,4 +1,4 @@
-//! Tables on the heap.
+//! The memory of a large loop, outside of the loop.
 
 use std::{fmt, io};
 
@@ -6,27 +6,27 @@ use kpt_core::large::{Body, Link, Parts, Storage, Wheel};
 
 use crate::sys::Pages;
 
-/// The timers of a loop on a host: a wheel of 4 levels with 1,024 slots, which span 12.7 days before timers are kept in
-/// the far list. Its 32 KiB are there once, and a timer is moved at most four times in its life.
+/// The timer structure of [`HeapStorage`]: a wheel of 4 levels with 1,024 slots each. It spans 12.7 days; timers beyond
+/// that are in a list. It takes 32 KiB, and moves a timer at most four times.
 pub type HostTimers = Wheel<1024, 4>;
 
-/// The most threads of a loop.
+/// The largest number of threads of a loop.
 const MOST_THREADS: usize =
     if cfg!(target_pointer_width = "64") { (1 << 24) - 1 } else { u16::MAX as usize };
 
-/// Memory for a number of threads that is known when the program runs: allocated once, 64 bytes and an argument each on
-/// a 64-bit machine. The system makes a page of it resident when the first thread in it is added;
-/// in tables of more than 2 MiB, these are huge pages.
+/// Memory for the threads of a loop, whose number is chosen at run time. Allocated once: on 64-bit targets, 64 bytes
+/// per thread plus the argument. The system makes a page resident when the first thread in it is added. Tables of more
+/// than 2 MiB use huge pages.
 pub struct HeapStorage<S, A> {
     links: Pages<Link>,
     bodies: Pages<Body<S, A>>,
 }
 
 impl<S, A> HeapStorage<S, A> {
-    /// Returns memory for `threads` threads; a loop uses it for at most 16,777,215.
+    /// Allocates memory for `threads` threads, at most 16,777,215 (65,535 on 32-bit targets).
     ///
     /// # Errors
-    /// Returns the system's error if there is not so much.
+    /// Returns the system's error if there is not enough memory.
     pub fn new(threads: usize) -> io::Result<Self> {
         let threads = threads.min(MOST_THREADS);
         Ok(Self { links: Pages::vacant_links(threads)?, bodies: Pages::vacant_bodies(threads)? })

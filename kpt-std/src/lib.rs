@@ -46,10 +46,12 @@ pub use waker::{Waker, Wakeups, waker};
 
 use std::os::fd::{AsFd, AsRawFd};
 
-/// The source of a descriptor's events: of a socket, a pipe, a terminal, anything that epoll takes, and regular files, which are always ready.
+/// Returns the [`Source`] of a descriptor: a socket, a pipe, a terminal, or anything else that epoll accepts. Regular
+/// files are always ready.
 ///
-/// For a raw number, `Source::new(fd as u32)`. The loop does not own the descriptor, and a [`Source`] does not keep it
-/// open: it is a number. Cancel the threads of a descriptor, or let them end, **before** it is closed:
+/// For a raw descriptor, use `Source::new(fd as u32)`. A [`Source`] is only a number: it does not keep the descriptor
+/// open, and the loop does not own it. Cancel the threads of a descriptor, or let them end, **before** the descriptor
+/// is closed:
 ///
 /// ```
 /// # use kpt_std::{EventLoop, source};
@@ -63,17 +65,16 @@ use std::os::fd::{AsFd, AsRawFd};
 ///
 /// A hook whose argument owns the descriptor calls [`Thread::end`] before it drops it.
 ///
-/// If a descriptor is closed while a thread waits on it, nothing else is harmed: the thread runs with
-/// [`Readiness::ERROR`], in the next wait with [`SelectPoller`] and within 10 seconds of the loop's next activity with
-/// [`EpollPoller`], unless another file has got the same number by then. In that case it waits for that file, and
-/// runs when that one is ready. The number may also be that of a file which another thread waits for; adding a second
-/// reader to it is [`AddError::Taken`].
+/// If a descriptor is closed while a thread waits for it, no other thread is harmed. The thread runs with
+/// [`Readiness::ERROR`]: in the next wait with [`SelectPoller`], and within 10 seconds of the loop's next activity with
+/// [`EpollPoller`]. If another file has got the same number by then, the thread waits for that file instead. Another
+/// thread may already wait for that file: adding a second reader to it fails with [`AddError::Taken`].
 ///
-/// Use non-blocking descriptors: readiness may be spurious, and a hook that blocks makes all others wait. kpt sets no
-/// flags itself, since `O_NONBLOCK` is shared with every process that has the same file open. Writing to a socket or
-/// pipe whose reader has gone raises `SIGPIPE`; Rust programs ignore that signal from the start, so that the write says
-/// `BrokenPipe`. kpt leaves signals as they are.
+/// Use non-blocking descriptors: readiness may be spurious, and a hook that blocks delays all other threads. kpt does
+/// not set `O_NONBLOCK` itself, since the flag is shared with every process that has the same file open. Writing to a
+/// socket or pipe without a reader raises `SIGPIPE`. Rust programs ignore that signal by default, so the write fails
+/// with `BrokenPipe`. kpt does not change how signals are handled.
 pub fn source(fd: &impl AsFd) -> Source {
-    // A descriptor that is borrowed is not negative.
+    // A borrowed descriptor is not negative.
     Source::new(fd.as_fd().as_raw_fd() as u32)
 }

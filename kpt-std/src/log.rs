@@ -1,4 +1,5 @@
-//! Logging of tasks to `log`, if the feature says so, with the target of the core.
+//! Log macros for tasks: they write to the crate `log` with the target `kpt`, as the core does, and compile to nothing
+//! without the feature `log`.
 
 macro_rules! error {
     ($($arg:expr),+) => {{

@@ -1,4 +1,4 @@
-//! An ordinary child process as a source: readable when it has ended.
+//! A child process that runs another program, as a source: readable when it has ended.
 
 use std::io;
 use std::ops::{Deref, DerefMut};
@@ -7,10 +7,10 @@ use std::process::{Child, Command};
 
 use crate::sys;
 
-/// A program that was started, and a source that is readable when it has ended.
+/// A child process that runs another program. It is a source, readable when the process has ended.
 ///
-/// It is a [`std::process::Child`] in everything else: with its pipes, [`try_wait`](Child::try_wait), `kill` and `id`.
-/// A child that runs code of this program, and says more than how it ended, is a [task](crate::Tasks).
+/// It dereferences to [`std::process::Child`], with its pipes, [`try_wait`](Child::try_wait), `kill` and `id`. For a
+/// child process that runs code of this program and exchanges messages with it, use a [task](crate::Tasks).
 ///
 /// ```
 /// use kpt_std::{ChildProcess, EventLoop, Thread, source};
@@ -40,10 +40,10 @@ use crate::sys;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// It stays readable after its end, so a thread on it ends when it has the status.
+/// It stays readable after the process has ended, so a thread that waits for it should end when it has the status.
 ///
-/// Dropping it neither ends the process nor waits for it, as in the standard library: one that has ended and was not
-/// waited for stays a zombie until this process ends.
+/// Dropping it neither ends the process nor waits for it, as in the standard library. A process that has ended and was
+/// not waited for remains a zombie until this process ends.
 #[derive(Debug)]
 pub struct ChildProcess {
     child: Child,
@@ -51,16 +51,17 @@ pub struct ChildProcess {
 }
 
 impl ChildProcess {
-    /// Starts the program, as [`Command::spawn`] does.
+    /// Starts the program, as [`Command::spawn`] does. Uses one descriptor besides those of its pipes.
     ///
     /// # Errors
-    /// `Unsupported`: the kernel has no descriptors for processes (`pidfd_open`; before Linux 5.3). The program has not
-    /// been started. Otherwise the system's error: when it is for want of a descriptor, the program may have been started,
-    /// and has been killed.
+    /// Returns `Unsupported`, and does not start the program, if the kernel has no descriptors for processes
+    /// (`pidfd_open`; before Linux 5.3). Otherwise returns the system's error. If no descriptor is available, the
+    /// program may have been started, and has been killed and waited for.
     pub fn spawn(command: &mut Command) -> io::Result<Self> {
         check_support()?;
         let mut child = command.spawn()?;
-        // Nobody but this function can have waited for it, unless other code does so for all children: the number is its.
+        // Unless other code waits for all children, only this function can have waited for it, so the number still
+        // refers to it.
         match sys::open_process(child.id() as i32) {
             Ok(end) => Ok(Self { child, end }),
             Err(error) => {
@@ -72,7 +73,7 @@ impl ChildProcess {
     }
 }
 
-/// No process has the number 0: a kernel that knows the call says so.
+/// Opens process 0, which does not exist, to learn whether the kernel knows the call.
 fn check_support() -> io::Result<()> {
     match sys::open_process(0) {
         Err(error) if error.kind() == io::ErrorKind::Unsupported => Err(io::Error::new(

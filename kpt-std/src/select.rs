@@ -1,4 +1,4 @@
-//! A poller on POSIX select.
+//! A poller that uses POSIX `select`.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -12,61 +12,62 @@ use kpt_core::{
 use crate::clock;
 use crate::sys::{self, Bitmaps, Word};
 
-/// However high the limit of the process is, no more descriptors than these are watched: 8 KiB for each bitmap.
+/// The largest number of descriptors that are watched, however high the limit of the process is: 8 KiB for each bitmap.
 const MOST_DESCRIPTORS: u64 = 65_536;
 
-/// Kernels and C libraries differ in the longest timeout they take; waking once a day is cheap.
+/// The longest timeout of one call. Kernels and C libraries differ in what they accept; one wake-up per day is cheap.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The kernel takes a part of a timeout as leave to be late, up to 100 ms: a thousandth, or a 200th in a process whose nice
-/// value is above 0. Of a long one, more than that is kept back, and waited for in a second call: two or three calls for a
-/// timer, and no leave worth mentioning.
+/// The kernel may delay the end of a timeout by a thousandth of it (a 200th in a process whose nice value is above 0),
+/// up to 100 ms. So a long timeout is shortened by more than that, and the rest is waited for in another call: two or
+/// three calls per timer, and no noticeable delay.
 const SLACK_DIVISOR: u32 = 125;
 
-/// Of a timeout up to this, the leave is about what a wake-up takes.
+/// Up to this timeout, the kernel's delay is about what a wake-up takes.
 const SHORT_WAIT: Duration = Duration::from_millis(20);
 
 const MICROSECOND: Duration = Duration::from_micros(1);
 
-/// A wake-up that takes longer than this is not one.
+/// A wake-up that takes longer than this is taken for a time in which the process did not run.
 const LATE: Duration = Duration::from_millis(1);
 
 const BITS: usize = Word::BITS as usize;
 
-/// Waits with `select`, on bitmaps of its own: not bound to 1,024 descriptors, but to the soft `RLIMIT_NOFILE` at the
-/// time of [`new`](Self::new), at most 65,536.
+/// Waits with `select`, on bitmaps of its own. It watches descriptors below the soft `RLIMIT_NOFILE` at the time of
+/// [`new`](Self::new), at most 65,536, and is not limited to 1,024.
 ///
-/// A change of interest costs no system call, but for a descriptor higher than all before. A wait costs one, which
-/// copies and looks through the bitmaps up to the highest descriptor watched: for some tens or hundreds of descriptors
-/// that is as good as anything.
+/// A change of interest costs no system call, unless the descriptor is higher than all before. A wait costs one, which
+/// copies and scans the bitmaps up to the highest watched descriptor. For some tens or hundreds of descriptors, this is
+/// as fast as epoll.
 ///
-/// The clock is `CLOCK_MONOTONIC`: nobody can set it, and it stands still while the machine is suspended.
+/// The clock is `CLOCK_MONOTONIC`, which can't be set, and stands still while the machine is suspended.
 ///
-/// Select knows two answers. A hang-up or an error comes as readable to the reader, and as writable to the writer
-/// where the kernel says that writing will not block; what it is, the read or write then says. If the read says that it
-/// would block, the error may be in the socket's error queue (`IP_RECVERR`), which `recvmsg` with `MSG_ERRQUEUE` empties;
-/// until then, each wait finds it readable. A descriptor that
-/// can't be watched (closed, or beyond the limit) comes as [`ERROR`](Readiness::ERROR) to its own threads.
+/// `select` reports only readable and writable. A hang-up or an error makes the reader readable, and the writer
+/// writable if the kernel reports that writing would not block; the read or write then returns the error. If the read
+/// would block, the error may be in the socket's error queue (`IP_RECVERR`), which `recvmsg` with `MSG_ERRQUEUE`
+/// empties; until then, each wait reports the socket as readable. A descriptor that can't be watched (closed, or beyond
+/// the limit) is reported as [`ERROR`](Readiness::ERROR) to its own threads.
 pub struct SelectPoller {
     wanted: Wanted,
-    /// What the kernel is asked and answers, filled anew by each wait: the bitmap of the readable, that of the writable.
+    /// The bitmaps of readable and of writable descriptors that a wait passes to the kernel, and that the kernel
+    /// overwrites.
     found: Vec<Word>,
-    /// One more than the highest descriptor that is watched.
+    /// One more than the highest watched descriptor.
     descriptors: usize,
-    /// One more than the highest descriptor that has been seen open. Select takes no notice of numbers beyond the
-    /// kernel's table of descriptors, not even as an error; that table only grows, so it reaches at least this far.
+    /// One more than the highest descriptor that has been seen open. `select` ignores numbers beyond the kernel's table
+    /// of descriptors, without an error. That table only grows, so it reaches at least this far.
     seen_open: usize,
-    /// The process in which they were seen. One that is forked has a table as small as can be.
+    /// The process in which it was seen. A forked process has a table of the smallest possible size.
     process: u32,
-    /// The latest time that is known.
+    /// The latest known time.
     time: Instant,
 }
 
-/// What is watched. The memory is there for all descriptors that may come, and is written only up to the highest that
-/// has: a forked process pays for each page that it touches.
+/// The watched descriptors. Memory is reserved for all descriptors up to the limit, and written only up to the highest
+/// that has been watched: a forked process pays for each page that it touches.
 struct Wanted {
     words: Vec<WantedWord>,
-    /// So many words there may be.
+    /// The largest number of words.
     limit: usize,
 }
 
@@ -78,7 +79,7 @@ struct WantedWord {
 }
 
 impl SelectPoller {
-    /// A poller that watches nothing, for as many descriptors as the process may have open now.
+    /// Creates a poller that watches nothing, for as many descriptors as the process may have open now.
     pub fn new() -> Self {
         let limit = sys::descriptor_limit().unwrap_or(MOST_DESCRIPTORS).min(MOST_DESCRIPTORS);
         let words = usize::try_from(limit).unwrap_or(0).div_ceil(BITS);
@@ -93,7 +94,7 @@ impl SelectPoller {
         }
     }
 
-    /// Asks the kernel once. `Ok(0)` when the time is up.
+    /// Calls `select` once. Returns the number of bits that are set, 0 if the time is up.
     fn select(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
         let words = self.wanted.up_to(self.descriptors);
         self.found.clear();
@@ -104,7 +105,7 @@ impl SelectPoller {
         sys::select(self.descriptors, bitmaps, timeout)
     }
 
-    /// Pushes what the last select left in the bitmaps; it found `count` bits.
+    /// Pushes the `count` bits that the last `select` has set.
     fn push_found(&self, mut count: usize, ready: &mut Ready<'_>) {
         let (all_readable, all_writable) = self.found.split_at(self.found.len() / 2);
         for (word, (&readable, &writable)) in all_readable.iter().zip(all_writable).enumerate() {
@@ -119,7 +120,7 @@ impl SelectPoller {
         }
     }
 
-    /// Stops watching the descriptors that are closed, and tells their threads. `false` if there are none.
+    /// Stops watching closed descriptors, and reports an error to their threads. Returns whether there were any.
     fn push_closed(&mut self, ready: &mut Ready<'_>) -> bool {
         let mut has_found = false;
         for word in 0..self.descriptors.div_ceil(BITS) {
@@ -136,7 +137,7 @@ impl SelectPoller {
         has_found
     }
 
-    /// In a process that was forked, does the same, as the kernel's table may not reach as far as what is watched.
+    /// Does the same after a fork, since the kernel's table may not reach as far as the watched descriptors.
     #[inline]
     fn adopt(&mut self, ready: &mut Ready<'_>) -> bool {
         let process = sys::generation();
@@ -149,7 +150,7 @@ impl SelectPoller {
         has_found
     }
 
-    /// Looks for the highest descriptor that is watched now, from the one that was down.
+    /// Finds the highest watched descriptor, at or below the one before.
     fn lower_descriptors(&mut self) {
         let words = self.wanted.up_to(self.descriptors);
         let highest = words.iter().rposition(|word| word.either() != 0);
@@ -173,7 +174,7 @@ impl Default for SelectPoller {
 impl Poller for SelectPoller {
     type Error = io::Error;
 
-    /// An empty look costs about as much as a hundred hooks.
+    /// A wait that finds nothing costs about as much as a hundred hooks.
     const LOOK_AFTER_HOOKS: u32 = 1_024;
 
     fn now(&mut self) -> Instant {
@@ -209,7 +210,7 @@ impl Poller for SelectPoller {
             let mut left = None;
             if until != Instant::NEVER {
                 self.time = clock::now_or_earlier();
-                // What is left below a microsecond is no sleep, but another look.
+                // Less than a microsecond is not slept, but looked at again.
                 left = Some(timeout(until.saturating_duration_since(self.time + MICROSECOND)));
             }
             let before = self.time;
@@ -225,12 +226,12 @@ impl Poller for SelectPoller {
                 }
                 Ok(count) => {
                     self.push_found(count, ready);
-                    // The look was then, or at some moment of the sleep. What has become due meanwhile is due in the next
-                    // wait, which looks again.
+                    // The kernel looked at this time, or later during the sleep. Timers that have become due meanwhile
+                    // are due in the next wait, which looks again.
                     return Ok(before);
                 }
                 Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
-                    // Something has been found, so there is nothing to wait for; the others are served all the same.
+                    // An error will be reported, so the wait does not sleep; the other descriptors are still looked at.
                     until = Instant::ZERO;
                     if !self.push_closed(ready) {
                         return Ok(before);
@@ -243,20 +244,20 @@ impl Poller for SelectPoller {
     }
 }
 
-/// The time that a sleep until `until` may say, which ended without a find and is over at `now`: the kernel has looked once
-/// more when the time was up. If that is a while ago (the process did not run), what has come since is not known, and what
-/// is due since then is due in the next wait, which looks again.
+/// Returns the time that a wait may report if it slept until `until`, found nothing, and ended at `now`. The kernel
+/// looked once more when the time was up. If that was a while ago, since the process did not run, sources may have
+/// become ready after it; timers that became due after it are left to the next wait, which looks again.
 fn looked_at(until: Instant, now: Instant) -> Instant {
     if now - until <= LATE { now } else { until }
 }
 
 impl Wanted {
-    /// The words with these descriptors, as far as any of a word has been watched.
+    /// Returns the words that hold these descriptors, up to the last word that has been used.
     fn up_to(&self, descriptors: usize) -> &[WantedWord] {
         &self.words[..self.words.len().min(descriptors.div_ceil(BITS))]
     }
 
-    /// Of a descriptor within the limit.
+    /// Sets the interest in a descriptor, which must be within the limit.
     fn set(&mut self, descriptor: usize, interest: Interest) {
         let (word, bit) = (descriptor / BITS, descriptor % BITS);
         if word >= self.words.len() {
@@ -279,7 +280,7 @@ impl WantedWord {
     }
 }
 
-/// The numbers of the bits that are set, from the lowest.
+/// Returns the positions of the bits that are set, the lowest first.
 fn bits(mut word: Word) -> impl Iterator<Item = u32> {
     std::iter::from_fn(move || {
         let bit = (word != 0).then(|| word.trailing_zeros())?;
@@ -288,7 +289,7 @@ fn bits(mut word: Word) -> impl Iterator<Item = u32> {
     })
 }
 
-/// What to ask the kernel for, when so much is left to wait.
+/// Returns the timeout to pass to the kernel when `remaining` is left.
 fn timeout(remaining: Duration) -> Duration {
     let remaining = remaining.min(LONGEST_WAIT);
     if remaining <= SHORT_WAIT { remaining } else { remaining - remaining / SLACK_DIVISOR }
@@ -304,7 +305,7 @@ fn readiness(readable: Word, writable: Word) -> Readiness {
 mod tests {
     use super::*;
 
-    /// As `select_estimate_accuracy` of the kernel has it, in a process with a nice value above 0.
+    /// As in the kernel's `select_estimate_accuracy`, for a process with a nice value above 0.
     fn most_late(timeout: Duration) -> Duration {
         (timeout / 200).min(Duration::from_millis(100))
     }

@@ -1,4 +1,4 @@
-//! Signals as a source that says which ones have come.
+//! Signals as a source.
 
 use std::fmt;
 use std::io;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::sys::{Handler, Inbox};
 
-/// Signals that a hook gets to know of: a source that is readable when some have come.
+/// Receives signals in a hook. It is a source, readable when signals have arrived.
 ///
 /// ```
 /// use kpt_std::{EventLoop, Signal, Signals, Thread, source};
@@ -40,35 +40,36 @@ use crate::sys::{Handler, Inbox};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// These signals do nothing else from then on, but what handlers that were there before do, which are still called.
-/// Several of one kind that come before they are taken are one, as always with signals. System calls go on after a
-/// signal where the kernel can (`SA_RESTART`).
+/// While this exists, the signals have no other effect, except that handlers installed before are still called. Several
+/// signals of the same number that arrive before they are taken count as one, as always on Unix. Interrupted system
+/// calls are restarted where the kernel can (`SA_RESTART`).
 ///
-/// For the end of a child process, don't ask for `SIGCHLD`, which other code may need: tasks tell by themselves, and a
-/// [`ChildProcess`](crate::ChildProcess) is a source.
+/// To learn of the end of a child process, don't use `SIGCHLD`, which other code may need: a task reports its end with
+/// an event, and a [`ChildProcess`](crate::ChildProcess) is a source.
 ///
-/// Dropping it leaves the signals to others that have asked for them, by signal-hook or another `Signals`. If there are
-/// none, a signal does nothing: the default action does not come back.
+/// Dropping it leaves the signals to other code that handles them, through signal-hook or another `Signals`. If there
+/// is none, they have no effect: the default action is not restored.
 ///
 /// # Processes
-/// It is of the process that made it. In a task, and in a process that was forked by hand, the signals have their
-/// default actions: `SIGTERM` ends it, and its parent does not get to know of the signal. There, make a new one; a daemon
-/// makes its first one after it has forked to get into the background. Programs that are started get default actions, as
+/// It belongs to the process that made it. In a task, and in a process forked by hand, the signals have their default
+/// actions: `SIGTERM` ends that process, and its parent does not receive the signal. Make a new one there. A daemon
+/// makes its first one after it has forked into the background. Programs that are started get default actions, as
 /// always.
 #[derive(Debug)]
-#[must_use = "dropping it has the signals do nothing"]
+#[must_use = "dropping it leaves the signals without effect"]
 pub struct Signals {
     inbox: Arc<Inbox>,
     _handlers: Vec<Handler>,
 }
 
 impl Signals {
-    /// Has these signals come here, from now on.
+    /// Starts to receive these signals. Uses one descriptor.
     ///
     /// # Errors
-    /// `InvalidInput`, with the number: the signal is none; or it is `SIGKILL` or `SIGSTOP`, which no process can handle;
-    /// or `SIGILL`, `SIGFPE` or `SIGSEGV`, after which a program can't go on; or `SIGRTMAX - 1`, which tasks use. Otherwise
-    /// the system's error. All signals are then as after a drop.
+    /// Returns `InvalidInput`, with the number, if it is not a signal; if it is `SIGKILL` or `SIGSTOP`, which no
+    /// process can handle; if it is `SIGILL`, `SIGFPE` or `SIGSEGV`, after which a program can't continue; or if it is
+    /// `SIGRTMAX - 1`, which tasks use. Otherwise returns the system's error. After an error, all signals are as after
+    /// a drop.
     pub fn new(signals: &[Signal]) -> io::Result<Self> {
         let inbox = Arc::new(Inbox::new()?);
         let handler = |signal: &Signal| Handler::new(signal.0, inbox.clone());
@@ -76,10 +77,10 @@ impl Signals {
         Ok(Self { inbox, _handlers: handlers })
     }
 
-    /// Takes one that has come, the one with the lowest number first; `None` if none has.
+    /// Takes a signal that has arrived, the one with the lowest number first. Returns `None` if there is none.
     ///
-    /// A hook may stop before it has had them all: the source stays readable. The call that returns `None` costs a system
-    /// call, and no other one does.
+    /// A hook may return before it has taken all signals: the source stays readable. Only the call that returns `None`
+    /// costs a system call.
     pub fn take(&self) -> Option<Signal> {
         self.inbox.take().map(Signal)
     }
@@ -91,45 +92,45 @@ impl AsFd for Signals {
     }
 }
 
-/// A signal, by its number. The constants are those that a daemon may want.
+/// A signal number. The constants are those that daemons usually handle.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Signal(i32);
 
 impl Signal {
-    /// The terminal has gone; by custom, a daemon reads its configuration again.
+    /// The terminal was closed. By convention, a daemon reloads its configuration.
     pub const HUP: Self = Self(libc::SIGHUP);
-    /// Ctrl-C.
+    /// Interrupt from the terminal: Ctrl-C.
     pub const INT: Self = Self(libc::SIGINT);
-    /// Ctrl-\, which also asks for a core dump.
+    /// Quit from the terminal: Ctrl-\. By default, the process dumps core.
     pub const QUIT: Self = Self(libc::SIGQUIT);
-    /// To end in good order.
+    /// Request to terminate.
     pub const TERM: Self = Self(libc::SIGTERM);
-    /// For the application to choose.
+    /// User-defined.
     pub const USR1: Self = Self(libc::SIGUSR1);
-    /// For the application to choose.
+    /// User-defined.
     pub const USR2: Self = Self(libc::SIGUSR2);
-    /// The timer of `alarm` and `setitimer`.
+    /// The timer of `alarm` or `setitimer` has expired.
     pub const ALRM: Self = Self(libc::SIGALRM);
-    /// To go on, after a stop.
+    /// Continue after a stop.
     pub const CONT: Self = Self(libc::SIGCONT);
-    /// Ctrl-Z.
+    /// Stop from the terminal: Ctrl-Z.
     pub const TSTP: Self = Self(libc::SIGTSTP);
-    /// The size of the terminal has changed.
+    /// The size of the terminal window has changed.
     pub const WINCH: Self = Self(libc::SIGWINCH);
 
-    /// Returns the signal of that number, as `libc` has them. [`Signals::new`] says whether there is one.
+    /// Returns the signal with this number, as in `libc`. Does not check it; [`Signals::new`] does.
     pub const fn new(number: i32) -> Self {
         Self(number)
     }
 
-    /// Returns its number.
+    /// Returns the number.
     pub const fn number(self) -> i32 {
         self.0
     }
 }
 
 impl fmt::Display for Signal {
-    /// Writes the name of a constant, such as `SIGTERM`, and the number of any other.
+    /// Writes the name of a constant, such as `SIGTERM`; for any other signal `signal` and its number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match *self {
             Self::HUP => "SIGHUP",

@@ -1,10 +1,10 @@
-//! Waking a loop from other OS threads.
+//! Wakes a loop from other OS threads.
 //!
-//! A flag in front of a descriptor. `wake` sets the flag, and then the descriptor if the flag was not set. `take` clears
-//! the descriptor, and then the flag. So whenever the flag is set, the descriptor is readable, or is about to be: the one
-//! who has set the flag is on the way to the descriptor, or `take` is on the way to the flag. The other order in `take`
-//! would lose wake-ups: one that comes between the two steps would set both, and have its descriptor cleared, and all
-//! later ones would find the flag set.
+//! A waker is a flag in front of a descriptor. `wake` sets the flag, and then the descriptor if the flag was not set.
+//! `take` clears the descriptor, and then the flag. So whenever the flag is set, the descriptor is readable or about to
+//! be: either the thread that has set the flag is about to set the descriptor, or `take` is about to clear the flag.
+//! The other order in `take` would lose wake-ups: a `wake` between the two steps would set both, its descriptor would
+//! be cleared, and all later calls would find the flag set.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -13,13 +13,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::sys::EventFd;
 
-/// Returns a waker, and what is readable when it has been woken: a source for a read thread.
+/// Creates a waker, and the source that it makes readable. Uses one descriptor.
 ///
 /// ```
 /// use kpt_std::{EventLoop, Thread, Wakeups, source, waker};
 ///
 /// fn on_wake(wakeups: &mut Wakeups, mut thread: Thread<Wakeups>) {
-///     wakeups.take(); // First of all: from now on, a wake is a new one.
+///     wakeups.take(); // First: a later wake makes it readable again.
 ///     thread.threads().stop();
 /// }
 ///
@@ -32,48 +32,48 @@ use crate::sys::EventFd;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Both are of the process that made them. One that is forked from it has their descriptor, too: it should neither wake
-/// nor take.
+/// Both belong to the process that made them. A forked process shares their descriptor, and should neither wake nor
+/// take.
 ///
 /// # Errors
-/// Returns the system's error: no descriptor is left.
+/// Returns the system's error if no descriptor is available.
 pub fn waker() -> io::Result<(Waker, Wakeups)> {
     let flag = Arc::new(Flag { is_set: AtomicBool::new(false), event: EventFd::new()? });
     Ok((Waker(flag.clone()), Wakeups(flag)))
 }
 
-/// Wakes a loop, from any OS thread. Made by [`waker`]; clones wake the same one.
+/// Wakes a loop, from any OS thread. Created by [`waker`]; clones wake the same loop.
 #[derive(Clone, Debug)]
 pub struct Waker(Arc<Flag>);
 
 impl Waker {
-    /// Has the [`Wakeups`] be readable. Never blocks, and never fails.
+    /// Makes the [`Wakeups`] readable. Never blocks, and never fails.
     ///
-    /// Whatever was written to memory before this call is seen after the [`take`](Wakeups::take) that takes it.
+    /// Memory that was written before this call is visible after the [`take`](Wakeups::take) that consumes it.
     ///
-    /// Several wake-ups that have not been taken are one. The first costs a system call, and each other one an atomic
-    /// operation.
+    /// Several wake-ups that have not been taken count as one. The first costs a system call, and each other one an
+    /// atomic operation.
     pub fn wake(&self) {
         self.0.set();
     }
 }
 
-/// The loop's side of a [`Waker`]: readable when it has been woken.
+/// The receiving end of a [`Waker`]. It is a source, readable when it has been woken.
 #[derive(Debug)]
-#[must_use = "nothing is woken without its source"]
+#[must_use = "a waker has no effect unless a read thread waits for this source"]
 pub struct Wakeups(Arc<Flag>);
 
 impl Wakeups {
-    /// Takes the wake-up; returns whether there was one. It may also be readable when there is none.
+    /// Clears the wake-up, and returns whether there was one. The source may be readable without one.
     ///
-    /// To be called before the hook looks at what it was woken for: what comes later wakes again.
+    /// Call it before looking at the data that the waker announces: data that comes later wakes again.
     ///
-    /// Never blocks; costs a system call.
+    /// Never blocks. Costs a system call.
     pub fn take(&self) -> bool {
         self.0.clear()
     }
 
-    /// Wakes this side itself.
+    /// Makes this source readable again.
     pub(crate) fn put_back(&self) {
         self.0.set();
     }
@@ -93,7 +93,8 @@ struct Flag {
 
 impl Flag {
     fn set(&self) {
-        // Release, for what was written before; also where the flag is set already, so not a load.
+        // Release, for memory that was written before. A swap and not a load, so that this also holds when the flag is
+        // set already.
         if !self.is_set.swap(true, Ordering::AcqRel) {
             self.event.set();
         }
@@ -101,7 +102,7 @@ impl Flag {
 
     fn clear(&self) -> bool {
         self.event.clear();
-        // Acquire, for what the last one to set it has written, and a swap, since a store would acquire nothing.
+        // Acquire, for memory that the last `set` has published. A swap, since a store acquires nothing.
         self.is_set.swap(false, Ordering::AcqRel)
     }
 }

@@ -30,19 +30,19 @@ pub use inbox::{Handler, Inbox};
 pub use memory::Pages;
 pub use net::{connect_tcp, connect_unix, is_of_connection, listen};
 
-/// One word of a select bitmap: the kernel reads and writes whole `unsigned long`s.
+/// One word of a `select` bitmap: the kernel reads and writes whole `unsigned long`s.
 pub type Word = c_ulong;
 
-/// The bitmaps of one select call, of equal length: descriptor `n` is bit `n % BITS` of word `n / BITS`.
+/// The bitmaps of one `select` call, of equal length. Descriptor `n` is bit `n % BITS` of word `n / BITS`.
 pub struct Bitmaps<'a> {
     pub readable: &'a mut [Word],
     pub writable: &'a mut [Word],
 }
 
 /// Waits until one of the descriptors below `descriptors` whose bits are set is ready, or `timeout` has passed (`None`:
-/// for ever). Leaves the bits of those that are, and returns how many bits that is.
+/// no limit). Clears the bits of all others, and returns the number of bits that are left.
 ///
-/// Not `fd_set`s: those end at 1,024 descriptors, while the kernel takes bitmaps of any length.
+/// The bitmaps are not `fd_set`s, which end at 1,024 descriptors: the kernel takes bitmaps of any length.
 pub fn select(
     descriptors: usize,
     bitmaps: Bitmaps<'_>,
@@ -69,18 +69,18 @@ pub fn select(
     usize::try_from(found).map_err(|_| io::Error::last_os_error())
 }
 
-/// Whether the descriptor is open, for more than a path (`O_PATH`), which select can't watch either.
+/// Returns whether the descriptor is open for more than its path (`O_PATH`), which `select` can't watch either.
 ///
-/// Not asked with `poll`, which has a limit of its own. Should there be no answer, it is not open: one that is closed and
-/// taken for open would have a loop spin.
+/// Does not use `poll`, which has a limit of its own. Returns `false` on any error: a closed descriptor that is taken
+/// for open would make a loop spin.
 pub fn is_open(descriptor: c_int) -> bool {
     // SAFETY: F_GETFL takes no pointer and changes nothing.
     let flags = unsafe { libc::fcntl(descriptor, libc::F_GETFL) };
     flags != -1 && flags & libc::O_PATH == 0
 }
 
-/// How many descriptors the process may have open (the soft limit); `None` for no limit or none that can be read.
-#[allow(clippy::unnecessary_cast)] // Where rlim_t is 32 bits wide, it is none.
+/// Returns the soft limit of open descriptors; `None` if there is no limit, or if it can't be read.
+#[allow(clippy::unnecessary_cast)] // `rlim_t` has 32 bits on some targets.
 pub fn descriptor_limit() -> Option<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is a valid place for an rlimit, borrowed until the call returns.
@@ -88,7 +88,7 @@ pub fn descriptor_limit() -> Option<u64> {
     (result == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur as u64)
 }
 
-/// The time on the monotonic clock.
+/// Returns the time of the monotonic clock.
 pub fn monotonic_now() -> Duration {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is a valid place for a timespec, borrowed until the call returns. The call can't fail: every Linux
@@ -97,13 +97,13 @@ pub fn monotonic_now() -> Duration {
     Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
-/// Which of the two processes this is, after a fork.
+/// The two processes after a fork.
 pub enum Forked {
     Parent { child: pid_t },
     Child,
 }
 
-/// Forks, unless the process has more than one OS thread (`None`).
+/// Forks. Returns `None`, and does not fork, if the process has more than one OS thread.
 pub fn fork() -> io::Result<Option<Forked>> {
     if !is_single_threaded()? {
         return Ok(None);
@@ -117,18 +117,18 @@ pub fn fork() -> io::Result<Option<Forked>> {
     }
 }
 
-/// The folder of the process's threads has a link for each, and two more: one call, where reading the number from
-/// `status` takes three and a lot of formatting.
+/// Counts the links of the directory of the process's OS threads: one for each, and two more. That is one system call,
+/// where reading the number from `status` takes three and much parsing.
 fn is_single_threaded() -> io::Result<bool> {
     match std::fs::metadata("/proc/self/task")?.nlink() {
         3 => Ok(true),
         4.. => Ok(false),
-        // Some kernel that does not count its links.
+        // A kernel that does not count these links.
         _ => Ok(std::fs::read_dir("/proc/self/task")?.count() == 1),
     }
 }
 
-/// The number of this process.
+/// Returns the number of this process.
 pub fn process_id() -> pid_t {
     // SAFETY: the call has no arguments and can't fail.
     unsafe { libc::getpid() }
@@ -140,37 +140,38 @@ pub fn exit_now(code: c_int) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Has `handler` called when the process ends by `exit`. Says nothing if the C library has no room for it.
+/// Registers `handler` to be called when the process ends by `exit`. Does nothing if the C library has no room for it.
 pub fn at_exit(handler: extern "C" fn()) {
-    // SAFETY: the handler is a function, so it is there as long as the process.
+    // SAFETY: the handler is a function, so it exists as long as the process.
     unsafe { libc::atexit(handler) };
 }
 
-/// A child process, and the descriptor that means it and no other, where the kernel has such.
+/// A child process, and a descriptor that refers to it alone, if the kernel has such descriptors.
 pub struct Process {
     pid: pid_t,
     descriptor: Option<OwnedFd>,
 }
 
 impl Process {
-    /// Of a child that nobody has waited for.
+    /// Takes the number of a child process that has not been waited for.
     pub fn new(pid: pid_t) -> Self {
         Self { pid, descriptor: open_process(pid).ok() }
     }
 
-    /// Readable when the process has ended.
+    /// Returns the descriptor, which is readable when the process has ended.
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.descriptor.as_ref().map(AsFd::as_fd)
     }
 
-    /// Gives up the descriptor.
+    /// Takes the descriptor out.
     pub fn take_descriptor(&mut self) -> Option<OwnedFd> {
         self.descriptor.take()
     }
 
-    /// How the process has ended; `None` if it has not. Once it has been said, the number may mean another process.
+    /// Returns how the process has ended, or `None` if it has not. After it has been returned once, the number may
+    /// refer to another process.
     ///
-    /// `ECHILD` says that somebody else was told.
+    /// Fails with `ECHILD` if other code has already waited for the process.
     pub fn reap(&self, is_blocking: bool) -> io::Result<Option<Ended>> {
         let (mut what, mut number) = match &self.descriptor {
             Some(descriptor) => (libc::P_PIDFD, descriptor.as_raw_fd()),
@@ -185,7 +186,7 @@ impl Process {
                 check(unsafe { libc::waitid(what, number as libc::id_t, &mut info, options) });
             match result {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Linux 5.3 has descriptors for processes, and does not wait for them.
+                // Linux 5.3 has descriptors for processes, but can't wait for them.
                 Err(error)
                     if error.raw_os_error() == Some(libc::EINVAL) && what == libc::P_PIDFD =>
                 {
@@ -201,13 +202,13 @@ impl Process {
         Ok((pid != 0).then_some(if is_code { Ended::Code(status) } else { Ended::Signal(status) }))
     }
 
-    /// Sends a signal, which does nothing if the process has ended. Not after it has been reaped.
+    /// Sends a signal. Has no effect if the process has ended. MUST NOT be called after the process has been reaped.
     pub fn signal(&self, signal: c_int) {
         match &self.descriptor {
             Some(descriptor) => {
                 let no_info = std::ptr::null::<libc::siginfo_t>();
                 let descriptor = descriptor.as_raw_fd();
-                // SAFETY: the descriptor is open, as it is owned; a null pointer means a signal as of `kill`.
+                // SAFETY: the descriptor is open, as it is owned; a null pointer means a signal as `kill` sends it.
                 unsafe {
                     libc::syscall(libc::SYS_pidfd_send_signal, descriptor, signal, no_info, 0);
                 }
@@ -221,7 +222,7 @@ impl Process {
     }
 }
 
-/// While this is there, the OS thread gets no signals.
+/// Blocks all signals of this OS thread until it is dropped.
 pub struct SignalsBlocked {
     before: libc::sigset_t,
 }
@@ -249,18 +250,18 @@ impl Drop for SignalsBlocked {
     }
 }
 
-/// The parent of this process, as far as `on_parent_death` is concerned, and the timer that it starts.
+/// The parent of this process, and the timer that `on_parent_death` starts.
 static PARENT: AtomicI32 = AtomicI32::new(0);
 static LAST_TIMER: AtomicPtr<libc::c_void> = AtomicPtr::new(std::ptr::null_mut());
 
-/// After the death of its parent, a process has so much time to end by itself.
+/// The time that a process has to end by itself after its parent has died.
 const ORPHAN_GRACE_SECONDS: libc::time_t = 1;
 
-/// Has this process killed one second after `parent` has died: a net for those that don't notice. Uses the last
-/// real-time signal but one, as valgrind takes the last for itself.
+/// Makes the kernel kill this process one second after `parent` has died: a net for processes that don't notice. Uses
+/// the signal `SIGRTMAX - 1`, since valgrind uses `SIGRTMAX` itself.
 ///
 /// # Errors
-/// The parent has died already, or what the system says.
+/// Fails if the parent has died already, or with the system's error.
 pub fn die_after(parent: pid_t) -> io::Result<()> {
     // SAFETY: all zero bytes are a valid sigevent.
     let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
@@ -271,7 +272,7 @@ pub fn die_after(parent: pid_t) -> io::Result<()> {
     check(unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &mut event, &mut timer) })?;
     // SAFETY: the call has no arguments and can't fail.
     let seen = unsafe { libc::getppid() };
-    // A parent in another namespace of processes is seen as 0. Its end is seen in the channel.
+    // A parent in another PID namespace is seen as 0. Its end is noticed by the channel.
     PARENT.store(if seen == 0 { 0 } else { parent }, Ordering::Relaxed);
     LAST_TIMER.store(timer, Ordering::Relaxed);
     let handler: extern "C" fn(c_int) = on_parent_death;
@@ -285,7 +286,7 @@ pub fn die_after(parent: pid_t) -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, death_signal() as libc::c_ulong) })?;
     // SAFETY: the call has no arguments and can't fail.
     if seen != 0 && unsafe { libc::getppid() } != parent {
-        return Err(io::Error::other("the parent has died"));
+        return Err(io::Error::other(format!("the parent, process {parent}, has died")));
     }
     Ok(())
 }
@@ -294,7 +295,7 @@ fn death_signal() -> c_int {
     libc::SIGRTMAX() - 1
 }
 
-/// The signal also comes when the OS thread that forked has ended, and the parent lives on: then it means nothing.
+/// The signal also arrives when the OS thread that forked has ended and the parent lives on; it is ignored then.
 extern "C" fn on_parent_death(_: c_int) {
     // SAFETY: the call has no arguments and can't fail.
     if unsafe { libc::getppid() } == PARENT.load(Ordering::Relaxed) {
@@ -310,7 +311,7 @@ extern "C" fn on_parent_death(_: c_int) {
     unsafe { libc::timer_settime(timer, 0, &once, std::ptr::null_mut()) };
 }
 
-/// Sends what the socket takes now. Never blocks, and never raises `SIGPIPE`.
+/// Sends as many bytes as the socket accepts now, and returns their number. Never blocks, and never raises `SIGPIPE`.
 pub fn send(socket: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
     let socket = socket.as_fd().as_raw_fd();
     // SAFETY: the kernel reads `bytes`, which are borrowed until the call returns.
@@ -321,13 +322,13 @@ pub fn send(socket: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
-/// Receives what is there now, as much as the memory of `bytes` takes, in the place of what they were; none at the end
-/// of what comes. Never blocks. Memory that nothing is written to is not touched.
+/// Receives the bytes that are there now, at most the capacity of `bytes`, and replaces the contents of `bytes` by
+/// them. `bytes` is empty at the end of the stream. Never blocks. Does not touch memory that it does not write to.
 pub fn receive(socket: &impl AsFd, bytes: &mut Vec<u8>) -> io::Result<()> {
     bytes.clear();
     let socket = socket.as_fd().as_raw_fd();
     // SAFETY: the kernel writes at most `capacity` bytes to the memory of `bytes`, which is borrowed until the call
-    // returns, and says how many it has written: so many bytes of the vector are valid.
+    // returns. Its result is the number of bytes that it has written, so that many bytes of the vector are valid.
     let received = unsafe {
         let room = bytes.capacity();
         let count = libc::recv(socket, bytes.as_mut_ptr().cast(), room, libc::MSG_DONTWAIT);
@@ -337,7 +338,8 @@ pub fn receive(socket: &impl AsFd, bytes: &mut Vec<u8>) -> io::Result<()> {
     if received < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Waits until one of the descriptors is ready, or `timeout` has passed (`None`: for ever), and fills in what was found.
+/// Waits until one of the descriptors is ready, or `timeout` has passed (`None`: no limit). Sets the results in
+/// `descriptors`.
 pub fn poll(descriptors: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<()> {
     let timeout = timeout.map_or(-1, |timeout| {
         c_int::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(c_int::MAX)
@@ -348,24 +350,24 @@ pub fn poll(descriptors: &mut [libc::pollfd], timeout: Option<Duration>) -> io::
     check(result).map(drop)
 }
 
-/// Closes all descriptors but 0, 1, 2 and `kept`, and keeps their numbers: each becomes a path to nothing that can be
-/// read, written or waited for, so that an object that still owns the number can do no harm to another file.
+/// Closes all descriptors except 0, 1, 2 and `kept`, and keeps their numbers in use: each refers to a file that can't
+/// be read, written or waited for, so that an object that still owns the number can't affect another file.
 pub fn close_all_but(kept: &[RawFd]) -> io::Result<()> {
-    // Before anything else: the process may have room for one descriptor only.
+    // First, since the process may have room for one descriptor only.
     let mut numbers = Vec::new();
     for entry in std::fs::read_dir("/proc/self/fd")? {
         numbers.extend(entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok()));
     }
-    // Of which the last was open for reading the folder, and is closed by now.
+    // One of them was open for reading the directory, and is closed by now.
     numbers.retain(|&number| number > 2 && !kept.contains(&number) && has_file(number));
     let nothing = std::fs::OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_PATH | libc::O_CLOEXEC)
         .open("/dev/null")?;
     for number in numbers {
-        // SAFETY: both numbers are plain numbers. The file that `number` meant is closed; all objects that own that
-        // number are the parent's, as `become_task` calls this before anything of the task's own is made. They go on
-        // owning an open descriptor, but where the number is beyond the limit; and are never dropped.
+        // SAFETY: the calls take numbers and no pointer. The file of `number` is closed. All objects that own that
+        // number are the parent's, since `become_task` calls this before anything of the task's own is made. They are
+        // never dropped, and go on owning an open descriptor, unless the number is beyond the limit.
         unsafe {
             while libc::dup3(nothing.as_raw_fd(), number, libc::O_CLOEXEC) == -1 {
                 if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
@@ -378,13 +380,13 @@ pub fn close_all_but(kept: &[RawFd]) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the descriptor is open, for whatever.
+/// Returns whether the descriptor is open, in any mode.
 fn has_file(descriptor: RawFd) -> bool {
     // SAFETY: F_GETFD takes no pointer and changes nothing.
     unsafe { libc::fcntl(descriptor, libc::F_GETFD) != -1 }
 }
 
-/// The same, under a number above those of the standard streams: what is printed must not get into it.
+/// Returns the file under a number above those of the standard streams, so that printed text does not get into it.
 pub fn above_standard<F: AsFd + From<OwnedFd>>(file: F) -> io::Result<F> {
     let number = file.as_fd().as_raw_fd();
     if number > 2 {
@@ -392,7 +394,7 @@ pub fn above_standard<F: AsFd + From<OwnedFd>>(file: F) -> io::Result<F> {
     }
     // SAFETY: F_DUPFD_CLOEXEC takes a number and no pointer.
     let copy = check(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) })?;
-    // SAFETY: the descriptor is new, so nobody else owns it.
+    // SAFETY: the descriptor is new, so it has no other owner.
     Ok(F::from(unsafe { OwnedFd::from_raw_fd(copy) }))
 }
 

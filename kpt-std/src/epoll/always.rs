@@ -1,4 +1,4 @@
-//! Descriptors that are always ready: regular files and others that can't be waited for, which epoll refuses.
+//! Descriptors that are always ready: regular files and others that can't be waited for, and that epoll refuses.
 
 use std::os::fd::RawFd;
 use std::time::Duration;
@@ -8,19 +8,19 @@ use libc::{POLLHUP, POLLIN, POLLNVAL, POLLOUT, pollfd};
 
 use crate::sys;
 
-/// So many without asking for memory. There are few of them: a loop with one never sleeps.
+/// The number for which memory is allocated in advance. There are few of them: a loop with one never sleeps.
 const FEW: usize = 16;
 
-/// These descriptors, which are asked with `poll` in each wait: one may be closed, or another file by now.
+/// The descriptors that are always ready. Each wait polls them: one may be closed, or another file by now.
 pub struct Always {
     asked: Vec<pollfd>,
 }
 
-/// What one of them is.
+/// The state of one of them.
 pub enum Answer {
     Ready(Readiness),
     Closed,
-    /// Not ready, so it is another file, of another kind.
+    /// Not ready, so the number is another file, of another kind.
     Changed,
 }
 
@@ -34,7 +34,7 @@ impl Always {
         self.asked.is_empty()
     }
 
-    /// Of a descriptor that is not among them.
+    /// Adds a descriptor that is not among them.
     pub fn add(&mut self, descriptor: u32, interest: Interest) {
         let readable = if interest.is_readable() { POLLIN } else { 0 };
         let writable = if interest.is_writable() { POLLOUT } else { 0 };
@@ -46,17 +46,17 @@ impl Always {
         self.asked.retain(|asked| asked.fd != descriptor as RawFd);
     }
 
-    /// Looks at all of them.
+    /// Polls all of them.
     pub fn ask(&mut self) {
         if sys::poll(&mut self.asked, Some(Duration::ZERO)).is_err() {
-            // More than the process may have open by now: they are taken for what they were.
+            // There are more than the process may have open now. They are taken for ready.
             for asked in &mut self.asked {
                 asked.revents = asked.events;
             }
         }
     }
 
-    /// Returns the last of the first `count` descriptors, and what was found when it was asked.
+    /// Returns the last of the first `count` descriptors, and its state in the last `ask`.
     pub fn answer(&self, count: usize) -> Option<(u32, Answer)> {
         let asked = self.asked.get(count.checked_sub(1)?)?;
         let mut readiness = Readiness::NONE;

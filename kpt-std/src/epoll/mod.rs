@@ -1,4 +1,4 @@
-//! A poller on Linux's epoll.
+//! A poller that uses Linux's epoll.
 
 mod always;
 mod registry;
@@ -23,73 +23,74 @@ use set::{Found, Set};
 use sweep::Sweep;
 use table::{State, Told};
 
-/// However high the limit of the process is, no more descriptors than these are watched: 8 bytes for each.
+/// The largest number of descriptors that are watched, however high the limit of the process is: 8 bytes for each.
 const MOST_DESCRIPTORS: u64 = 1 << 20;
 
-/// So many events are taken from the kernel in a wait: 12 KiB. With a hundred, threads that are ready all the time would
-/// not be served once in each turn.
+/// The number of events that a wait takes from the kernel: 12 KiB. With a hundred, threads that are always ready would
+/// not all be served in each turn.
 const EVENTS: usize = 1_024;
 
-/// A wake-up that takes longer than this is not one.
+/// A wake-up that takes longer than this is taken for a time in which the process did not run.
 const LATE: Duration = Duration::from_millis(1);
 
-/// Waits with epoll, level-triggered: the cost of a wait depends on how many descriptors are ready, and not on how many
-/// are watched. For up to as many descriptors as the soft `RLIMIT_NOFILE` at the time of [`new`](Self::new), at most
+/// Waits with epoll, level-triggered. The cost of a wait depends on the number of ready descriptors, not on the number
+/// of watched ones. It watches descriptors below the soft `RLIMIT_NOFILE` at the time of [`new`](Self::new), at most
 /// 1,048,576.
 ///
-/// A change of interest costs a system call, and a thread that goes on with `again` costs none. A wait costs one. The clock
-/// is read, and the kernel told of a deadline, only if it is earlier than those that it knows: deadlines are those of a
-/// timer in the set, some 30 µs late. A wait that is ended by a descriptor returns the time of an earlier one.
+/// A change of interest costs a system call; a thread that continues with `again` costs none. A wait costs one.
+/// Deadlines are those of a timer in the set, and some 30 µs late. The clock is read, and the timer set, only if a
+/// deadline is earlier than the one for which the timer is set. A wait that is ended by a descriptor returns a time
+/// that was read earlier.
 ///
-/// The clock is `CLOCK_MONOTONIC`: nobody can set it, and it stands still while the machine is suspended.
+/// The clock is `CLOCK_MONOTONIC`, which can't be set, and stands still while the machine is suspended.
 ///
 /// # What a thread sees
-/// What the kernel says: a hang-up is [`HANGUP`](Readiness::HANGUP) and readable. An error of the file, as a reset of the
-/// connection or what is in the error queue of a socket, is [`ERROR`](Readiness::ERROR), readable and writable; the read or
-/// write says which. If it says that it would block, the error is somewhere else: in `SO_ERROR`, or in the error queue,
-/// which `recvmsg` with `MSG_ERRQUEUE` empties. Until then it is found in each wait.
+/// Threads see what the kernel reports. A hang-up is [`HANGUP`](Readiness::HANGUP) and readable. An error of the file,
+/// such as a reset of the connection or an entry in the error queue of a socket, is [`ERROR`](Readiness::ERROR),
+/// readable and writable; the read or write returns the error. If that would block, the error is in `SO_ERROR`, or in
+/// the error queue, which `recvmsg` with `MSG_ERRQUEUE` empties. Until then, each wait reports it.
 ///
-/// [`ERROR`](Readiness::ERROR) alone: the descriptor is closed, or can't be watched. A regular file or `/dev/null` is always
-/// ready, as with select, and a loop that watches one never sleeps.
+/// [`ERROR`](Readiness::ERROR) alone means that the descriptor is closed, or can't be watched. A regular file or
+/// `/dev/null` is always ready, as with `select`, and a loop that watches one never sleeps.
 ///
 /// # Closed while it is watched
-/// End the thread before you close, as with each poller. If you don't, nothing else is harmed, but the kernel does not say
-/// that it is closed. The poller looks for such descriptors itself, and tells their threads within 10 seconds of the loop's
-/// next activity, where [`SelectPoller`](crate::SelectPoller) tells them in the next wait. A number that is another file by
-/// then is watched from then on.
+/// End the thread before you close its descriptor, as with each poller. Otherwise nothing else is harmed, but the
+/// kernel does not report that the descriptor is closed. The poller looks for such descriptors itself, and reports an
+/// error to their threads within 10 seconds of the loop's next activity, where [`SelectPoller`](crate::SelectPoller)
+/// does so in the next wait. If the number is another file by then, that file is watched from then on.
 ///
 /// # Forks
-/// In a process that was forked by hand, the loop goes on with a set of its own, and the parent's is left alone.
+/// In a process that was forked by hand, the loop uses a set of its own, and leaves the parent's alone.
 ///
 /// # As a guest
-/// The descriptor of [`as_fd`](AsFd::as_fd) is readable when the loop has something to do, level-triggered: another loop can
-/// wait for it and call `poll` of this one, as [`EventLoop::poll`](crate::EventLoop::poll) shows. After a fork, it is another
-/// one.
+/// The descriptor of [`as_fd`](AsFd::as_fd) is readable when the loop has something to do. Another loop can wait for
+/// it, level-triggered, and then call this loop's `poll`, as [`EventLoop::poll`](crate::EventLoop::poll) shows. After a
+/// fork, `as_fd` returns another descriptor.
 pub struct EpollPoller {
     registry: Registry,
     events: Box<[Event]>,
     sweep: Sweep,
-    /// The latest time that is known.
+    /// The latest known time.
     time: Instant,
-    /// The process whose set it is.
+    /// The `generation` of the process to which the set belongs.
     process: u32,
 }
 
-/// What a look has found.
+/// The result of a look at the set.
 #[derive(Default)]
 struct Looked {
-    /// Whether any thread's source is ready.
+    /// Whether the source of any thread is ready.
     is_any_ready: bool,
-    /// The timer has fired, which was set for that moment.
+    /// The moment to which the timer was set, if it has fired.
     fired: Option<Instant>,
 }
 
 impl EpollPoller {
-    /// Returns a poller that watches nothing, for as many descriptors as the process may have open now. It has three
+    /// Creates a poller that watches nothing, for as many descriptors as the process may have open now. Uses three
     /// descriptors itself.
     ///
     /// # Errors
-    /// The process has too many descriptors open, or may not use epoll or timers.
+    /// Returns the system's error: too many descriptors are open, or the process may not use epoll or timers.
     pub fn new() -> io::Result<Self> {
         let limit = sys::descriptor_limit().unwrap_or(MOST_DESCRIPTORS).min(MOST_DESCRIPTORS);
         Ok(Self {
@@ -101,7 +102,7 @@ impl EpollPoller {
         })
     }
 
-    /// In a process that was forked, gets a set of its own.
+    /// Creates a new set after a fork.
     #[inline]
     fn adopt(&mut self) -> io::Result<()> {
         let process = sys::generation();
@@ -113,7 +114,7 @@ impl EpollPoller {
         Ok(())
     }
 
-    /// Returns whether the kernel may sleep until that moment: whether it is to come, and the timer is set for it.
+    /// Returns whether the kernel may sleep until that moment. If it may, the timer is set for it.
     fn can_sleep(&mut self, until: Instant) -> io::Result<bool> {
         let soonest = until.min(self.sweep.due());
         if soonest > self.time && self.registry.set.is_armed_for(soonest) {
@@ -127,7 +128,7 @@ impl EpollPoller {
         Ok(true)
     }
 
-    /// Waits until something is found, or only looks, and pushes what is found.
+    /// Waits until a descriptor is ready or the timer fires, or only looks. Pushes what it finds.
     fn look(&mut self, may_sleep: bool, ready: &mut Ready<'_>) -> io::Result<Looked> {
         let registry = &mut self.registry;
         let count = registry.set.wait(&mut self.events, may_sleep)?;
@@ -153,8 +154,8 @@ impl EpollPoller {
         Ok(looked)
     }
 
-    /// Looks for descriptors that were closed while they were watched, among some, and tells their threads. Whether there
-    /// are any.
+    /// Checks some of the descriptors for being closed while they were watched, and reports an error to their threads.
+    /// Returns whether there were any.
     #[cold]
     fn sweep(&mut self, ready: &mut Ready<'_>) -> bool {
         let mut has_found = false;
@@ -174,7 +175,7 @@ impl EpollPoller {
 impl Poller for EpollPoller {
     type Error = io::Error;
 
-    /// An empty look costs about as much as so many hooks.
+    /// A wait that finds nothing costs about as much as this number of hooks.
     const LOOK_AFTER_HOOKS: u32 = 32;
 
     fn now(&mut self) -> Instant {
@@ -185,7 +186,7 @@ impl Poller for EpollPoller {
         if self.adopt().is_ok() {
             return self.registry.watch(source.number(), interest);
         }
-        // The set is that of another process, and this one can't have one yet.
+        // The set belongs to another process, and this one can't get its own now.
         self.registry.forget(source.number());
         if interest.is_none() { Ok(()) } else { Err(Unwatchable) }
     }
@@ -200,7 +201,7 @@ impl Poller for EpollPoller {
         loop {
             let has_odd_ones = self.registry.has_odd_ones();
             let mut has_found = has_odd_ones && self.registry.push_odd_ones(ready);
-            // The time that is known when the look begins is one that has passed when it looks.
+            // The look begins after the known time, so deadlines up to that time have passed.
             let may_sleep = self.can_sleep(if has_found { Instant::ZERO } else { until })?;
             if !may_sleep && self.sweep.due() <= self.time {
                 has_found |= self.sweep(ready);
@@ -213,8 +214,8 @@ impl Poller for EpollPoller {
                 return Ok(self.time);
             }
             if let Some(moment) = looked.fired {
-                // The look was at that moment or later. If that is a while ago, as the process did not run, there is
-                // another one.
+                // The look was at that moment or later. If that was a while ago, since the process did not run, the
+                // poller looks again.
                 let now = clock::now_or_earlier();
                 if until <= now && now - moment <= LATE {
                     self.time = self.time.max(now);
@@ -248,7 +249,8 @@ impl AsFd for EpollPoller {
     }
 }
 
-/// What was found, so that who only knows readable and writable gets to know of everything, as from select.
+/// Translates what was found. A hang-up is also readable, and an error both readable and writable, so that hooks that
+/// know only these two see everything, as with `select`.
 #[inline]
 fn readiness(bits: c_int) -> Readiness {
     if bits == EPOLLIN {

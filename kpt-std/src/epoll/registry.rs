@@ -1,4 +1,4 @@
-//! What a poller watches: what the kernel has of it, and what it does not take.
+//! The descriptors that a poller watches: those in the kernel's set, and those that the set refuses.
 
 use kpt_core::{
     Interest, Readiness, Source,
@@ -10,21 +10,22 @@ use super::always::{Always, Answer};
 use super::set::Set;
 use super::table::{State, Table, Told};
 
-/// See above.
+/// The watched descriptors.
 pub struct Registry {
     pub set: Set,
     pub table: Table,
     always: Always,
-    /// What is added now has this.
+    /// The generation of descriptors that are added now.
     generation: u32,
-    /// The set may have descriptors that were closed and live on, as duplicates. They can't be taken out of it.
+    /// The set may contain descriptors that were closed and whose files are still open as duplicates. They can't be
+    /// removed.
     may_be_stale: bool,
-    /// There are lost ones in the table.
+    /// The table contains lost descriptors.
     has_lost: bool,
 }
 
 impl Registry {
-    /// Returns one for the descriptors below `limit`.
+    /// Creates a registry for the descriptors below `limit`.
     pub fn new(set: Set, limit: usize) -> Self {
         Self {
             set,
@@ -36,7 +37,7 @@ impl Registry {
         }
     }
 
-    /// Watches a descriptor, or ends that.
+    /// Watches a descriptor, or stops watching it if `interest` is none.
     pub fn watch(&mut self, descriptor: u32, interest: Interest) -> Result<(), Unwatchable> {
         if interest.is_none() {
             self.remove(descriptor);
@@ -46,7 +47,7 @@ impl Registry {
             return Err(Unwatchable);
         }
         match self.table.get(descriptor).state {
-            // Also for the same: the number may be another file by now.
+            // Also if the interest is the same: the number may be another file by now.
             State::Watched => self.change(descriptor, interest),
             State::Unwatched | State::Lost => self.add(descriptor, interest),
             State::Always => {
@@ -56,7 +57,7 @@ impl Registry {
         }
     }
 
-    /// Ends the watch without telling the set, which is another process's.
+    /// Stops watching a descriptor without telling the set, which is another process's.
     pub fn forget(&mut self, descriptor: u32) {
         if self.table.get(descriptor).state == State::Always {
             self.always.remove(descriptor);
@@ -64,15 +65,15 @@ impl Registry {
         self.table.set_state(descriptor, State::Unwatched);
     }
 
-    /// Takes another set, and tells it of all that is watched.
+    /// Replaces the set, and adds all watched descriptors to the new one.
     #[cold]
     pub fn replace(&mut self, set: Set) {
         self.set = set;
         self.fill();
     }
 
-    /// Has the set forget what can't be taken out of it. Without room for another one, it is tried again with the next stale
-    /// event.
+    /// Rebuilds the set, without the descriptors that can't be removed from it. If no descriptor is available for a new
+    /// one, the next stale event tries again.
     #[cold]
     pub fn rebuild(&mut self) {
         if self.set.clear().is_ok() {
@@ -80,7 +81,7 @@ impl Registry {
         }
     }
 
-    /// Returns whether an event is one of a descriptor that was closed.
+    /// Returns whether an event belongs to a descriptor that was closed.
     #[inline]
     pub fn is_stale(&self, descriptor: u32, generation: u32) -> bool {
         if !self.may_be_stale {
@@ -90,13 +91,13 @@ impl Registry {
         told.state != State::Watched || told.generation != generation
     }
 
-    /// Returns whether there is something to push without asking the set.
+    /// Returns whether there are descriptors to report without asking the set.
     #[inline]
     pub fn has_odd_ones(&self) -> bool {
         self.has_lost || !self.always.is_empty()
     }
 
-    /// Tells a new set of all that is watched.
+    /// Adds all watched descriptors to a new set.
     #[cold]
     fn fill(&mut self) {
         self.may_be_stale = false;
@@ -109,12 +110,12 @@ impl Registry {
         }
     }
 
-    /// Watches a descriptor which the table does not have, or has wrongly.
+    /// Watches a descriptor that is not in the table, or whose entry is wrong.
     fn add(&mut self, descriptor: u32, interest: Interest) -> Result<(), Unwatchable> {
         let (generation, bits) = (self.generation, bits(interest));
         let mut result = self.set.add(descriptor, generation, bits);
         if matches!(&result, Err(error) if error.raw_os_error() == Some(EEXIST)) {
-            // It was closed, could not be taken out, and is back under its number.
+            // The descriptor was closed, could not be removed, and is back under its number.
             result = self.set.modify(descriptor, generation, bits);
         }
         let state = match result {
@@ -129,7 +130,7 @@ impl Registry {
         if state == State::Unwatched { Err(Unwatchable) } else { Ok(()) }
     }
 
-    /// Watches a descriptor that the set has for something else, or for the same.
+    /// Changes or renews the interest in a descriptor that is in the set.
     pub fn change(&mut self, descriptor: u32, interest: Interest) -> Result<(), Unwatchable> {
         let Told { generation, .. } = self.table.get(descriptor);
         if self.set.modify(descriptor, generation, bits(interest)).is_err() {
@@ -150,15 +151,15 @@ impl Registry {
         self.table.set_state(descriptor, State::Unwatched);
     }
 
-    /// A descriptor was closed while it was watched. If its file is open under another number, or in another process, the
-    /// set goes on telling of it.
+    /// Notes that a descriptor was closed while it was watched. If its file is open under another number, or in another
+    /// process, the set still reports it.
     #[cold]
     fn suspect(&mut self) {
         self.may_be_stale = true;
         self.generation = self.generation.wrapping_add(1);
     }
 
-    /// Pushes what is known without asking the set. Whether there is any.
+    /// Pushes the descriptors that need no look at the set. Returns whether there were any.
     #[cold]
     pub fn push_odd_ones(&mut self, ready: &mut Ready<'_>) -> bool {
         let mut has_found = false;
@@ -179,7 +180,7 @@ impl Registry {
         has_found
     }
 
-    /// Pushes the last of the first `count` that are always ready. Whether it is.
+    /// Pushes the last of the first `count` always-ready descriptors. Returns whether it was ready or failed.
     fn push_always(&mut self, count: usize, ready: &mut Ready<'_>) -> bool {
         let Some((descriptor, answer)) = self.always.answer(count) else { return false };
         let readiness = match answer {
@@ -202,7 +203,7 @@ impl Registry {
     }
 }
 
-/// What the kernel is to look for.
+/// Returns the events to watch for.
 fn bits(interest: Interest) -> c_int {
     let readable = if interest.is_readable() { EPOLLIN } else { 0 };
     readable | if interest.is_writable() { EPOLLOUT } else { 0 }

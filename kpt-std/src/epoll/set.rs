@@ -1,4 +1,4 @@
-//! What the kernel has of a poller: the set of watched descriptors, and the timer in it.
+//! The kernel's part of a poller: the set of watched descriptors, and the timer in it.
 
 use std::cell::Cell;
 use std::io;
@@ -9,36 +9,36 @@ use libc::{EPOLLET, EPOLLIN, c_int};
 
 use crate::sys::{EpollSet, Event, Timer};
 
-/// The data of the timer's event. No descriptor has it.
+/// The data of the timer's event. No descriptor has this number.
 const TIMER: u64 = u64::MAX;
 
 /// A set of watched descriptors, with a timer.
 ///
-/// A deadline is no timeout of the wait but a timer in the set. So the clock is read and the kernel told of a deadline only
-/// when one is earlier than all that the timer is set for; a loop that another loop waits for has its deadlines; and the
-/// timer is exact to some microseconds, for which a timeout would need a newer kernel.
+/// A deadline is not the timeout of a wait but a timer in the set. So the clock is read and the timer set only if a
+/// deadline is earlier than the one for which the timer is set; another loop that waits for this one also sees its
+/// deadlines; and the timer is exact to some microseconds, where a timeout would need a newer kernel.
 pub struct Set {
     inner: EpollSet,
-    /// What another loop watches, as the inner one may be replaced. Has only the inner one, and that only if another loop
-    /// waits: each event of the inner one wakes it up too, which takes half as long as a wait.
+    /// The set that another loop watches, since the inner one may be replaced. It contains only the inner set, and only
+    /// if another loop waits for it: each event of the inner set wakes it up too, which takes half as long as a wait.
     outer: EpollSet,
     has_inner: Cell<bool>,
-    /// Edge-triggered: that it has fired is told once, and it is never read.
+    /// Edge-triggered: it reports once that it has fired, and is never read.
     timer: Timer,
-    /// The moment for which the timer is set, if it has not been seen to fire since.
+    /// The moment to which the timer is set; `NEVER` after it was seen to fire.
     armed: Cell<Instant>,
 }
 
-/// What is known of one event.
+/// The meaning of one event.
 pub enum Found {
-    /// The timer has fired, which was set for that moment.
+    /// The timer has fired, which was set to this moment.
     Timer(Instant),
-    /// These bits were found on that descriptor, which was added with that generation.
+    /// These events were found on this descriptor, which was added with this generation.
     Source { descriptor: u32, generation: u32, bits: c_int },
 }
 
 impl Set {
-    /// Returns a set without descriptors.
+    /// Creates a set without descriptors.
     pub fn new() -> io::Result<Self> {
         let (outer, timer) = (EpollSet::new()?, Timer::new()?);
         let inner = inner(&timer)?;
@@ -46,7 +46,7 @@ impl Set {
         Ok(Self { inner, outer, has_inner, timer, armed })
     }
 
-    /// Drops all descriptors from the set, also those that are closed, and can't be named any more.
+    /// Removes all descriptors from the set, also closed ones, which can't be removed by number.
     pub fn clear(&mut self) -> io::Result<()> {
         let inner = inner(&self.timer)?;
         if self.has_inner.get() {
@@ -57,7 +57,7 @@ impl Set {
         Ok(())
     }
 
-    /// Has the descriptor of `as_fd` be readable when something is found.
+    /// Makes the descriptor of `as_fd` readable when an event is found, from now on.
     pub fn nest(&self) -> io::Result<()> {
         if !self.has_inner.get() {
             self.outer.add(self.inner.as_fd().as_raw_fd(), EPOLLIN, 0)?;
@@ -66,34 +66,36 @@ impl Set {
         Ok(())
     }
 
-    /// Watches a descriptor that is not in the set. `EEXIST` if it is all the same.
+    /// Watches a descriptor that is not in the set. Fails with `EEXIST` if it is.
     pub fn add(&self, descriptor: u32, generation: u32, bits: c_int) -> io::Result<()> {
         self.inner.add(descriptor as RawFd, bits, data(descriptor, generation))
     }
 
-    /// Watches a descriptor for something else. `EBADF` if it is closed, `ENOENT` if it is another file.
+    /// Changes the interest in a descriptor. Fails with `EBADF` if it is closed, and with `ENOENT` if it is another
+    /// file.
     pub fn modify(&self, descriptor: u32, generation: u32, bits: c_int) -> io::Result<()> {
         self.inner.modify(descriptor as RawFd, bits, data(descriptor, generation))
     }
 
-    /// Watches a descriptor no more. Fails as `modify` does.
+    /// Stops watching a descriptor. Fails as `modify` does.
     pub fn remove(&self, descriptor: u32) -> io::Result<()> {
         self.inner.remove(descriptor as RawFd)
     }
 
-    /// Returns whether the timer fires at that moment or before.
+    /// Returns whether the timer is set to that moment or an earlier one.
     pub fn is_armed_for(&self, moment: Instant) -> bool {
         self.armed.get() <= moment
     }
 
-    /// Has the timer fire at that moment.
+    /// Sets the timer to that moment.
     pub fn arm(&self, moment: Instant) -> io::Result<()> {
         self.timer.set(moment)?;
         self.armed.set(moment);
         Ok(())
     }
 
-    /// Waits until something is found, or only looks, and returns how many events there are. A signal ends it with none.
+    /// Waits until there are events, or only looks if `may_sleep` is false. Returns their number: 0 if a signal has
+    /// ended the wait.
     pub fn wait(&self, events: &mut [Event], may_sleep: bool) -> io::Result<usize> {
         match self.inner.wait(events, may_sleep) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
@@ -101,7 +103,7 @@ impl Set {
         }
     }
 
-    /// Returns what an event of `wait` means.
+    /// Decodes an event of `wait`.
     #[inline]
     pub fn decode(&self, event: Event) -> Found {
         if event.u64 == TIMER {
@@ -121,7 +123,7 @@ impl AsFd for Set {
     }
 }
 
-/// Returns a set with nothing but that timer.
+/// Creates a set with only the timer.
 fn inner(timer: &Timer) -> io::Result<EpollSet> {
     let set = EpollSet::new()?;
     set.add(timer.as_fd().as_raw_fd(), EPOLLIN | EPOLLET, TIMER)?;

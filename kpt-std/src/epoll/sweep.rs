@@ -1,25 +1,25 @@
-//! When the poller looks for descriptors that were closed while they were watched, of which the kernel says nothing.
+//! Schedules the search for descriptors that were closed while they were watched, which the kernel does not report.
 
 use std::ops::Range;
 use std::time::Duration;
 
 use kpt_core::Instant;
 
-/// A pass over all descriptors takes so long. What is closed behind the back of one pass is found by the next, so that a
-/// closed one is found within twice this.
+/// The duration of a pass over all descriptors. A descriptor that is closed after the pass has checked it is found by
+/// the next one, so at the latest after twice this time.
 const PASS: Duration = Duration::from_secs(5);
 
-/// So many descriptors are looked at in one step: less than a millisecond.
+/// The number of descriptors that one step checks: less than a millisecond.
 const STEP: u32 = 1_024;
 
-/// Plans steps as long as the loop does something. Only its hooks close descriptors, or what runs beside it in the same
-/// process; while the loop sleeps, there is no step, and no wake-up for one.
+/// Plans steps while the loop is active. Only its hooks, or other code of the same process, close descriptors: while
+/// the loop sleeps, there is no step, and no wake-up for one.
 pub struct Sweep {
     /// When the next step is due.
     due: Instant,
     /// The descriptor with which it begins.
     next: u32,
-    /// Whether the loop has done something since the pass began.
+    /// Whether the loop has been active since the pass began.
     is_active: bool,
 }
 
@@ -33,7 +33,7 @@ impl Sweep {
         self.due
     }
 
-    /// Notes that the loop does something. Returns whether a step is to be planned.
+    /// Notes that the loop is active. Returns whether a step has to be planned.
     #[inline]
     pub fn note(&mut self) -> bool {
         self.is_active = true;
@@ -45,7 +45,7 @@ impl Sweep {
         self.due = now + PASS / end.div_ceil(STEP).max(1);
     }
 
-    /// Returns the descriptors to look at in the step that is due, and plans the next one.
+    /// Returns the descriptors to check in the step that is due, and plans the next one.
     pub fn step(&mut self, now: Instant, end: u32) -> Range<u32> {
         if self.next == 0 {
             self.is_active = false;

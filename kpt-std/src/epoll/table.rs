@@ -1,18 +1,18 @@
-//! What a poller has told the kernel of each descriptor.
+//! The descriptors as a poller has registered them with the kernel.
 
 use kpt_core::Interest;
 
-/// By descriptor. The memory is there for all that may come, and is written only up to the highest that has: a forked
-/// process pays for each page that it touches.
+/// A table by descriptor. Memory is reserved for all descriptors up to the limit, and written only up to the highest
+/// that has been watched: a forked process pays for each page that it touches.
 pub struct Table {
     told: Vec<Told>,
     limit: usize,
 }
 
-/// What is known of one descriptor.
+/// The registration of one descriptor.
 #[derive(Clone, Copy, Default)]
 pub struct Told {
-    /// Which of the registrations of that number the kernel has, where it may have several.
+    /// Tells the current registration of a number from earlier ones, where the kernel may still have several.
     pub generation: u32,
     pub interest: Interest,
     pub state: State,
@@ -24,24 +24,24 @@ pub enum State {
     Unwatched,
     /// In the kernel's set.
     Watched,
-    /// Of a kind that the kernel's set does not take, as it is always ready.
+    /// Always ready, and of a kind that the kernel's set refuses.
     Always,
-    /// Watched until it was found to be closed, of which its threads are to be told.
+    /// Found to be closed while it was watched. Its threads have yet to be told.
     Lost,
 }
 
 impl Table {
-    /// Returns one for the descriptors below `limit`.
+    /// Creates a table for the descriptors below `limit`.
     pub fn new(limit: usize) -> Self {
         Self { told: Vec::with_capacity(limit), limit }
     }
 
-    /// Whether there may be a descriptor of that number.
+    /// Returns whether the descriptor is below the limit.
     pub fn has_room_for(&self, descriptor: u32) -> bool {
         (descriptor as usize) < self.limit
     }
 
-    /// One more than the highest descriptor that is watched, or a little more.
+    /// Returns one more than the highest watched descriptor, or a slightly larger number.
     pub fn end(&self) -> u32 {
         self.told.len() as u32
     }
@@ -51,7 +51,7 @@ impl Table {
         self.told.get(descriptor as usize).copied().unwrap_or_default()
     }
 
-    /// Of a descriptor that there is room for.
+    /// Sets the entry of a descriptor, which must be below the limit.
     pub fn set(&mut self, descriptor: u32, told: Told) {
         let at = descriptor as usize;
         if at >= self.told.len() {
@@ -60,7 +60,7 @@ impl Table {
         self.told[at] = told;
     }
 
-    /// Does nothing for one of which nothing is known.
+    /// Sets the state of a descriptor. Does nothing if the table has no entry for it.
     #[inline]
     pub fn set_state(&mut self, descriptor: u32, state: State) {
         if let Some(told) = self.told.get_mut(descriptor as usize) {
@@ -68,7 +68,7 @@ impl Table {
         }
     }
 
-    /// Gives up what is beyond the highest that is watched.
+    /// Removes the entries above the highest watched descriptor.
     pub fn trim(&mut self) {
         let highest = self.told.iter().rposition(|told| told.state != State::Unwatched);
         self.told.truncate(highest.map_or(0, |at| at + 1));

@@ -1,19 +1,19 @@
-//! Noticing that this process was forked from the one that made something.
+//! Detects that this process was forked from the one that made an object.
 
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The least size of a page of any Linux; the kernel rounds it up.
+/// The smallest page size of Linux; the kernel rounds up to its own.
 const PAGE: usize = 4_096;
 
-/// How many processes of this one's line have asked so far: copied by a fork.
+/// The number of processes, among this one and its ancestors, that have called `generation` so far. A fork copies it.
 static GENERATIONS: AtomicU32 = AtomicU32::new(0);
 
-/// Returns a number that no ancestor and no descendant of this process has: what keeps it notices that it is in a forked
-/// process. Costs less than a nanosecond, where asking the kernel for the process's number takes a hundred.
+/// Returns a number that no ancestor and no descendant of this process has. An object that stores it can tell that it
+/// is in a forked process. Costs less than a nanosecond; `getpid` costs a hundred.
 ///
-/// By hand, since nothing else tells that somebody has called `fork`.
+/// Works for any `fork`, also for one that other code calls without telling.
 #[inline]
 pub fn generation() -> u32 {
     static MARK: OnceLock<Option<&AtomicU32>> = OnceLock::new();
@@ -29,15 +29,15 @@ pub fn generation() -> u32 {
 #[cold]
 fn mark_process(mark: &AtomicU32) -> u32 {
     let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
-    // Another OS thread may have been faster.
+    // Another OS thread may have been first.
     match mark.compare_exchange(0, generation, Ordering::Relaxed, Ordering::Relaxed) {
         Ok(_) => generation,
         Err(first) => first,
     }
 }
 
-/// Returns a number that is 0 in each forked process, until that one writes to it. `None` before Linux 4.14, or without
-/// memory.
+/// Returns a number that is 0 in each forked process until the process writes to it. `None` before Linux 4.14, or
+/// without memory.
 fn wiped_on_fork() -> Option<&'static AtomicU32> {
     let (access, kind) =
         (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);

@@ -1,4 +1,4 @@
-//! Descriptors of what is no file: a counter that wakes, and a process.
+//! Descriptors that are not files: an eventfd, and a pidfd.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -8,12 +8,12 @@ use libc::{c_int, pid_t};
 
 use super::{above_standard, check};
 
-/// A descriptor that is readable from `set` until `clear`, for all processes that have it.
+/// A descriptor that is readable from `set` until `clear`, in all processes that share it.
 #[derive(Debug)]
 pub struct EventFd(File);
 
 impl EventFd {
-    /// Returns one that is not readable.
+    /// Creates one that is not readable.
     pub fn new() -> io::Result<Self> {
         let flags = libc::EFD_CLOEXEC | libc::EFD_NONBLOCK;
         // SAFETY: the call takes numbers and no pointer. What it returns, unless it fails, is a new descriptor, which has
@@ -22,9 +22,10 @@ impl EventFd {
         Ok(Self(above_standard(event)?.into()))
     }
 
-    /// Never blocks. One call of the system, and nothing else: it may be made in a signal handler.
+    /// Makes it readable. Never blocks. Makes one system call and nothing else, so it may be called in a signal
+    /// handler.
     pub fn set(&self) {
-        // A counter that is full is as readable as can be.
+        // A full counter is readable, too.
         let _ = (&self.0).write(&1_u64.to_ne_bytes());
     }
 
@@ -40,7 +41,7 @@ impl AsFd for EventFd {
     }
 }
 
-/// Returns a descriptor that is readable when the process has ended. It means the process that has this number now.
+/// Opens a descriptor that is readable when the process has ended. It refers to the process that has this number now.
 pub fn open_process(pid: pid_t) -> io::Result<OwnedFd> {
     // SAFETY: the call takes two numbers and no pointer. What it returns, unless it fails, is a new descriptor, which has
     // no other owner.

@@ -1,4 +1,4 @@
-//! The kernel's sets of watched descriptors, and a timer that can be in one.
+//! Sets of watched descriptors in the kernel, and a timer that can be in one.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -8,17 +8,17 @@ use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, c_int};
 
 use super::{above_standard, check};
 
-/// What was found on a descriptor, and the number that it was added with.
+/// The events of a descriptor, and the number with which it was added.
 pub type Event = libc::epoll_event;
 
-/// More seconds than any clock of Linux gets to, and few enough for any kernel.
+/// More seconds than any clock of Linux reaches, and few enough for any kernel.
 const MOST_SECONDS: u64 = 4_000_000_000;
 
 /// A set of watched descriptors.
 pub struct EpollSet(OwnedFd);
 
 impl EpollSet {
-    /// Returns an empty set. A program that this process becomes does not have it, a forked process does.
+    /// Creates an empty set. It is closed on `exec`, and shared with a forked process.
     pub fn new() -> io::Result<Self> {
         // SAFETY: the call takes a number and no pointer. What it returns, unless it fails, is a new descriptor, which
         // has no other owner.
@@ -46,8 +46,8 @@ impl EpollSet {
         check(result).map(drop)
     }
 
-    /// Waits until something is ready, or only looks; writes what is ready to `events`, and returns how many it has
-    /// written. What there is no room for comes first in the next call.
+    /// Waits until a descriptor is ready, or only looks if `may_sleep` is false. Writes the events to `events`, and
+    /// returns their number. Events that do not fit come first in the next call.
     pub fn wait(&self, events: &mut [Event], may_sleep: bool) -> io::Result<usize> {
         let room = c_int::try_from(events.len()).unwrap_or(c_int::MAX);
         let timeout = if may_sleep { -1 } else { 0 };
@@ -64,11 +64,11 @@ impl AsFd for EpollSet {
     }
 }
 
-/// A timer on the monotonic clock, readable from the moment for which it is set.
+/// A timer on the monotonic clock, readable from the moment to which it is set.
 pub struct Timer(OwnedFd);
 
 impl Timer {
-    /// Returns one that is not set.
+    /// Creates a timer that is not set.
     pub fn new() -> io::Result<Self> {
         let flags = libc::TFD_CLOEXEC | libc::TFD_NONBLOCK;
         // SAFETY: the call takes numbers and no pointer. What it returns, unless it fails, is a new descriptor, which has
@@ -79,9 +79,9 @@ impl Timer {
         above_standard(timer).map(Self)
     }
 
-    /// Sets it for that moment, which may be over, in place of the one before.
+    /// Sets the timer to a moment, which may have passed. Replaces the previous one.
     pub fn set(&self, moment: Instant) -> io::Result<()> {
-        // At 0 it would be off.
+        // 0 would switch it off.
         let micros = moment.as_micros().max(1);
         let seconds = (micros / 1_000_000).min(MOST_SECONDS);
         let it_value = libc::timespec {

@@ -1,18 +1,18 @@
-//! What signals do in this process.
+//! The actions of signals in this process.
 
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
 use libc::c_int;
 
-/// The highest signal of Linux.
+/// The highest signal number of Linux.
 pub const MOST: usize = 64;
 
-/// By signal, the handler that `set_default` has taken away, and its flags: in atomics, since handlers call that.
+/// The handler and its flags that `set_default` has replaced, by signal. In atomics, since signal handlers call it.
 static TAKEN: [(AtomicUsize, AtomicI32); MOST + 1] =
     [const { (AtomicUsize::new(libc::SIG_DFL), AtomicI32::new(0)) }; MOST + 1];
 
-/// For a forked process: no handler of the parent's is called in it, and no signal is blocked. What the parent ignores
-/// stays ignored, but for the signals that end a task or tell of its own tasks.
+/// Resets signals in a forked process: removes the parent's handlers, and unblocks all signals. Signals that the parent
+/// ignores remain ignored, except those that end a task or report the end of its own tasks.
 pub fn reset_signals() {
     for signal in 1..=libc::SIGRTMAX() {
         let Some(action) = action(signal) else { continue };
@@ -30,7 +30,8 @@ pub fn reset_signals() {
     }
 }
 
-/// What a signal does in this process; `None` for a number that is no signal. May be called in a handler.
+/// Returns the action of a signal in this process; `None` for a number that is not a signal. May be called in a
+/// handler.
 pub fn action(signal: c_int) -> Option<libc::sigaction> {
     // SAFETY: all zero bytes are a valid sigaction.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
@@ -40,7 +41,7 @@ pub fn action(signal: c_int) -> Option<libc::sigaction> {
     (result == 0).then_some(action)
 }
 
-/// Has a signal do what it does by default, and keeps the handler that it had. May be called in a handler.
+/// Sets a signal to its default action, and stores the handler `had` that it had. May be called in a handler.
 pub fn set_default(signal: c_int, had: &libc::sigaction) {
     if let Some((handler, flags)) = taken(signal) {
         handler.store(had.sa_sigaction, Ordering::Relaxed);
@@ -54,8 +55,8 @@ pub fn set_default(signal: c_int, had: &libc::sigaction) {
     }
 }
 
-/// Gives a signal the handler back that `set_default` has taken away, in this process or in one that it was forked from.
-/// Returns whether there was one.
+/// Restores the handler of a signal that `set_default` has replaced, in this process or in an ancestor. Returns whether
+/// there was one.
 #[cfg(feature = "signals")]
 pub fn give_back(signal: c_int) -> bool {
     let Some((handler, flags)) = taken(signal) else { return false };

@@ -1,4 +1,4 @@
-//! Signals that have come, and the handlers that note them, by signal-hook.
+//! The signals that have arrived, and the handlers that record them, registered with signal-hook.
 
 use std::io;
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use signal_hook_registry::SigId;
 use super::handlers::{MOST, action, give_back, set_default};
 use super::{EventFd, death_signal, generation};
 
-/// The signals that have come, and a descriptor that is readable when there are some.
+/// The signals that have arrived, and a descriptor that is readable when there are any.
 ///
-/// Of the process that made it: a signal that comes to a process that was forked from that one does not get here.
+/// Belongs to the process that made it: a signal that a forked process receives is not recorded here.
 #[derive(Debug)]
 pub struct Inbox {
     /// Signal n is bit n - 1.
@@ -26,13 +26,14 @@ impl Inbox {
         Ok(Self { came: AtomicU64::new(0), event: EventFd::new()?, process: generation() })
     }
 
-    /// Takes the lowest that has come. The descriptor stays readable until there was none.
+    /// Takes the lowest signal that has arrived. The descriptor stays readable until this returns `None`.
     pub fn take(&self) -> Option<c_int> {
         self.take_lowest().or_else(|| {
-            // In this order: what comes before it is cleared is found after that, and what comes later sets it again.
+            // In this order: a signal that arrives before the descriptor is cleared is found after that, and a later
+            // one sets it again.
             self.event.clear();
             let signal = self.take_lowest()?;
-            // More may have come with this one.
+            // More may have arrived with this one.
             self.event.set();
             Some(signal)
         })
@@ -52,7 +53,7 @@ impl Inbox {
         }
     }
 
-    /// In the handler. Only the first of several costs a call of the system.
+    /// Records a signal, in its handler. Only the first of several costs a system call.
     fn put(&self, signal: c_int, known: &Known) {
         if self.process != generation() {
             in_forked_process(signal, known);
@@ -62,19 +63,19 @@ impl Inbox {
     }
 }
 
-/// What handlers have to know of a signal.
+/// The facts about a signal that its handler needs.
 struct Known {
-    /// Whether it had its default action before it was handled.
+    /// Whether the signal had its default action before it was handled.
     was_default: AtomicBool,
-    /// The `generation` of the process that has handled it last.
+    /// The `generation` of the last process that has handled the signal.
     process: AtomicU32,
 }
 
 static KNOWN: [Known; MOST + 1] =
     [const { Known { was_default: AtomicBool::new(false), process: AtomicU32::new(0) } }; MOST + 1];
 
-/// In the handler, in a process that was forked by hand and has its parent's handler: the signal does what it does by
-/// default, unless the process handles it by itself.
+/// Acts on a signal in its handler, in a process that was forked by hand and has its parent's handler: the signal has
+/// its default action, unless the process handles it itself.
 fn in_forked_process(signal: c_int, known: &Known) {
     let is_own = known.process.load(Ordering::Relaxed) == generation();
     if is_own || !known.was_default.load(Ordering::Relaxed) {
@@ -82,26 +83,28 @@ fn in_forked_process(signal: c_int, known: &Known) {
     }
     if let Some(action) = action(signal).filter(|action| action.sa_sigaction != libc::SIG_DFL) {
         set_default(signal, &action);
-        // SAFETY: the call takes a number and touches no memory, and may be made in a handler. It has its effect when this
-        // handler has returned.
+        // SAFETY: the call takes a number and touches no memory, and may be made in a handler. The signal is delivered
+        // when this handler has returned.
         unsafe { libc::raise(signal) };
     }
 }
 
-/// While this is there, a signal is put into an inbox, and does nothing else but what other handlers do with it.
+/// Records a signal in an inbox until it is dropped. The signal has no other effect, except through other handlers.
 #[derive(Debug)]
 pub struct Handler(SigId);
 
 impl Handler {
     /// # Errors
-    /// `InvalidInput`: the signal is none, or can't be handled, or must not be; or it is one that tasks need. Or what the
-    /// system says.
+    /// Returns `InvalidInput` if the number is not a signal, if the signal can't or must not be handled, or if tasks
+    /// use it. Otherwise returns the system's error.
     pub fn new(signal: c_int, inbox: Arc<Inbox>) -> io::Result<Self> {
         let is_refused =
             signal_hook_registry::FORBIDDEN.contains(&signal) || signal == death_signal();
         let known = usize::try_from(signal).ok().and_then(|number| KNOWN.get(number));
         let (Some(known), Some(before), false) = (known, action(signal), is_refused) else {
-            let text = format!("signal {signal} can't be handled");
+            let text = format!(
+                "signal {signal} can't be handled: it is no signal, the system forbids it, or tasks use it"
+            );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         };
         known.process.store(generation(), Ordering::Relaxed);
@@ -115,7 +118,9 @@ impl Handler {
         // In a forked process, signal-hook takes the handler of the parent for its own, and does not install it again.
         let is_default = action(signal).is_none_or(|now| now.sa_sigaction == libc::SIG_DFL);
         if is_default && !give_back(signal) {
-            let text = format!("other code has reset signal {signal}, which was handled before");
+            let text = format!(
+                "other code has reset signal {signal} to its default action after it was handled"
+            );
             return Err(io::Error::other(text));
         }
         Ok(handler)

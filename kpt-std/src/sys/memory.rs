@@ -1,4 +1,4 @@
-//! Memory for tables, which is not resident before it is used.
+//! Memory for tables that is not resident before it is used.
 
 use std::io;
 use std::marker::PhantomData;
@@ -8,16 +8,17 @@ use std::ptr::{self, NonNull};
 
 use kpt_core::large::{Body, Link};
 
-/// The least size of a page of any Linux.
+/// The smallest page size of Linux.
 const PAGE: usize = 4_096;
 
-/// The size of a huge page on most machines. A table of that size is in few of them: with a million threads, operations
-/// on random timers take a quarter less time, as fewer addresses have to be translated. The first use of each takes 0.1 ms.
+/// The size of a huge page on most machines. Tables of at least this size use huge pages: with a million threads,
+/// operations on random timers take a quarter less time, since fewer addresses are translated. The first use of each
+/// page takes 0.1 ms.
 const HUGE_PAGE: usize = 2 << 20;
 
 /// A slice in pages of its own.
 ///
-/// Not a box: for an alignment of 32 bytes, the allocator writes the zeros itself, to each page.
+/// Not a `Box`: for an alignment of 32 bytes, the allocator itself writes the zeros to each page.
 #[derive(Debug)]
 pub struct Pages<T> {
     first: NonNull<T>,
@@ -31,11 +32,11 @@ unsafe impl<T: Send> Send for Pages<T> {}
 unsafe impl<T: Sync> Sync for Pages<T> {}
 
 impl Pages<Link> {
-    /// Returns `count` vacant links.
+    /// Allocates `count` vacant links.
     pub fn vacant_links(count: usize) -> io::Result<Self> {
         // SAFETY: the compiler checks that zero bytes are a valid link, or else refuses to make a constant of them.
         const LINK: ManuallyDrop<Link> = unsafe { mem::zeroed() };
-        // SAFETY: zero bytes are a valid link. That it is a vacant one, kpt-core says.
+        // SAFETY: zero bytes are a valid link. kpt-core defines it as a vacant one.
         unsafe { Self::zeroed(count, &LINK) }
     }
 }
@@ -44,7 +45,7 @@ impl<S, A> Pages<Body<S, A>> {
     // SAFETY: the compiler checks that zero bytes are a valid body for this `S` and `A`, as above.
     const BODY: ManuallyDrop<Body<S, A>> = unsafe { mem::zeroed() };
 
-    /// Returns `count` vacant bodies.
+    /// Allocates `count` vacant bodies.
     pub fn vacant_bodies(count: usize) -> io::Result<Self> {
         // SAFETY: zero bytes are a valid body. It is a vacant one, as no hook is at address zero.
         unsafe { Self::zeroed(count, &Self::BODY) }
@@ -52,7 +53,7 @@ impl<S, A> Pages<Body<S, A>> {
 }
 
 impl<T> Pages<T> {
-    /// Returns `count` values of zero bytes. `_zeroed` is here to have the compiler make one.
+    /// Allocates `count` values of zero bytes. `_zeroed` makes the compiler check that there is such a value.
     ///
     /// # Safety
     /// Zero bytes MUST be a valid `T`.

@@ -1,4 +1,4 @@
-//! What the standard library lacks of sockets: a backlog of choice, and connecting without waiting.
+//! What the standard library lacks for sockets: a choice of backlog, and connecting without waiting.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
@@ -11,16 +11,16 @@ use libc::{c_int, sa_family_t, socklen_t};
 
 use super::check;
 
-/// Sets how many connections may wait to be accepted. The system may have a lower limit.
+/// Sets the number of connections that may wait to be accepted. The system may have a lower limit.
 pub fn listen(socket: &impl AsFd, backlog: u32) -> io::Result<()> {
     let backlog = c_int::try_from(backlog).unwrap_or(c_int::MAX);
     // SAFETY: the call takes numbers and no pointer.
     check(unsafe { libc::listen(socket.as_fd().as_raw_fd(), backlog) }).map(drop)
 }
 
-/// Whether an error of `accept` is that of a connection, which has left the queue with it, and not of this process.
+/// Returns whether an error of `accept` concerns a connection, which has left the queue with it, and not this process.
 ///
-/// Where in doubt, it is not: a pause too many is better than a loop that spins.
+/// Returns `false` in doubt: a pause too many is better than a loop that spins.
 pub fn is_of_connection(error: &io::Error) -> bool {
     use libc::{ECONNABORTED, ECONNRESET, EINTR, ENOPROTOOPT, EPROTO, ETIMEDOUT};
     use libc::{EHOSTDOWN, EHOSTUNREACH, ENETDOWN, ENETUNREACH, ENONET};
@@ -33,7 +33,7 @@ pub fn is_of_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Starts to connect. The stream does not block.
+/// Starts to connect. The stream is non-blocking.
 pub fn connect_tcp(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = match address {
         SocketAddr::V4(v4) => {
@@ -59,14 +59,14 @@ pub fn connect_tcp(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(TcpStream::from(socket))
 }
 
-/// Connects without waiting for room in the backlog. The stream does not block.
+/// Connects, without waiting for room in the backlog. The stream is non-blocking.
 pub fn connect_unix(path: &Path) -> io::Result<UnixStream> {
     let mut address =
         libc::sockaddr_un { sun_family: libc::AF_UNIX as sa_family_t, sun_path: [0; 108] };
     let bytes = path.as_os_str().as_bytes();
-    // The last byte stays 0, and a first one of 0 would be another kind of name.
+    // The last byte stays 0. A first byte of 0 would mean an abstract name.
     if bytes.is_empty() || bytes.contains(&0) || bytes.len() >= address.sun_path.len() {
-        return Err(io::Error::new(ErrorKind::InvalidInput, "no path of a Unix socket"));
+        return Err(io::Error::new(ErrorKind::InvalidInput, "the path of a Unix socket has 1 to 107 bytes, and no NUL"));
     }
     for (place, &byte) in address.sun_path.iter_mut().zip(bytes) {
         *place = byte as libc::c_char;
@@ -74,7 +74,7 @@ pub fn connect_unix(path: &Path) -> io::Result<UnixStream> {
     connect(libc::AF_UNIX, &address).map(UnixStream::from)
 }
 
-/// An address of the kernel's: each begins with its family, and has no part that is not initialized.
+/// A socket address of the kernel. Each begins with its family, and has no uninitialized part.
 trait KernelAddress {}
 
 impl KernelAddress for libc::sockaddr_in {}
@@ -96,7 +96,7 @@ fn connect<A: KernelAddress>(family: c_int, address: &A) -> io::Result<OwnedFd> 
     });
     match result {
         Ok(_) => Ok(socket),
-        // It goes on by itself, also after a signal.
+        // The connection is made in the background, also after a signal.
         Err(error) if matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR)) => {
             Ok(socket)
         }

@@ -38,7 +38,7 @@ const BITS: usize = Word::BITS as usize;
 ///
 /// A change of interest costs no system call, unless the descriptor is higher than all before. A wait costs one, which
 /// copies and scans the bitmaps up to the highest watched descriptor. For some tens or hundreds of descriptors, this is
-/// as fast as epoll.
+/// cheap.
 ///
 /// The clock is `CLOCK_MONOTONIC`, which can't be set, and stands still while the machine is suspended.
 ///

@@ -1,6 +1,6 @@
 //! Every call to the operating system, and all the unsafe code of kpt.
 //!
-//! Each function here is safe to call with any arguments.
+//! Functions are safe to call with any arguments, except for the conditions that their docs name.
 
 mod ancestry;
 mod descriptors;
@@ -351,7 +351,8 @@ pub fn poll(descriptors: &mut [libc::pollfd], timeout: Option<Duration>) -> io::
 }
 
 /// Closes all descriptors except 0, 1, 2 and `kept`, and keeps their numbers in use: each refers to a file that can't
-/// be read, written or waited for, so that an object that still owns the number can't affect another file.
+/// be read, written or waited for, so that an object that still owns the number can't affect another file. MUST only be
+/// called in a new task, before it has opened anything of its own.
 pub fn close_all_but(kept: &[RawFd]) -> io::Result<()> {
     // First, since the process may have room for one descriptor only.
     let mut numbers = Vec::new();

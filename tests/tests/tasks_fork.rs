@@ -273,7 +273,7 @@ fn k16_for_want_of_descriptors_nothing_is_left() {
             Ok(task) => {
                 task.stop(GRACE);
                 let status = task.wait().status;
-                let words = "no loop for 64 threads: Too many open files (os error 24)";
+                let words = "can't make a loop for 64 threads: Too many open files (os error 24)";
                 let has_run = status == TaskStatus::Code(0);
                 assert!(has_run || status == TaskStatus::Failed(words.to_owned()), "{status:?}");
                 results.push((true, has_run));

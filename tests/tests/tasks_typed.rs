@@ -139,7 +139,10 @@ fn a_malformed_message_is_an_error_of_that_task_only() {
         Ok(())
     });
     let malformed = next::<Answer>(&liar).expect_err("7 is no variant");
-    assert!(malformed.to_string().starts_with("a message of 1 bytes is no "), "{malformed}");
+    assert!(
+        malformed.to_string().starts_with("can't decode a message of 1 bytes as "),
+        "{malformed}"
+    );
     assert!(malformed.to_string().contains("Record"), "{malformed}");
     assert_eq!(next::<Answer>(&liar), Ok(Err("sorry".to_owned())));
     for task in [&liar, &task] {
@@ -194,9 +197,12 @@ fn a_full_queue_refuses_values_until_there_is_room() {
 fn a_value_has_all_bytes_of_its_message() {
     assert_eq!(decode::<u8>(&[7]), Ok(7));
     let rest = decode::<u8>(&[7, 8, 9]).expect_err("two too many");
-    assert_eq!(rest.to_string(), "a message of 3 bytes is no u8: 2 bytes too many");
+    assert_eq!(rest.to_string(), "can't decode a message of 3 bytes as u8: 2 bytes are left over");
     let nothing = decode::<u8>(&[]).expect_err("none");
-    assert!(nothing.to_string().starts_with("a message of 0 bytes is no u8: "), "{nothing}");
+    assert!(
+        nothing.to_string().starts_with("can't decode a message of 0 bytes as u8: "),
+        "{nothing}"
+    );
     assert_eq!(decode::<(&str, &[u8])>(&[2, b'h', b'i', 1, 9]), Ok(("hi", &[9][..])));
     let exit: Box<dyn Error> = nothing.into();
     assert!(exit.source().is_none());

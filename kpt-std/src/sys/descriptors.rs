@@ -29,7 +29,7 @@ impl EventFd {
         let _ = (&self.0).write(&1_u64.to_ne_bytes());
     }
 
-    /// Never blocks.
+    /// Makes it unreadable. Never blocks.
     pub fn clear(&self) {
         let _ = (&self.0).read(&mut [0; 8]);
     }

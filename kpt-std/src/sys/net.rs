@@ -66,7 +66,10 @@ pub fn connect_unix(path: &Path) -> io::Result<UnixStream> {
     let bytes = path.as_os_str().as_bytes();
     // The last byte stays 0. A first byte of 0 would mean an abstract name.
     if bytes.is_empty() || bytes.contains(&0) || bytes.len() >= address.sun_path.len() {
-        return Err(io::Error::new(ErrorKind::InvalidInput, "the path of a Unix socket has 1 to 107 bytes, and no NUL"));
+        return Err(io::Error::new(
+            ErrorKind::InvalidInput,
+            "the path of a Unix socket has 1 to 107 bytes, and no NUL",
+        ));
     }
     for (place, &byte) in address.sun_path.iter_mut().zip(bytes) {
         *place = byte as libc::c_char;

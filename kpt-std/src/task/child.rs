@@ -1,4 +1,4 @@
-//! The other side: what a task is made of, and how its process runs and leaves.
+//! The child's end of a task: the trait that it implements, and how its process runs and exits.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -20,45 +20,45 @@ use super::spawner::flush_output;
 use crate::EventLoop;
 use crate::sys;
 
-/// So many messages are handed over before the threads get their turn.
+/// The number of messages that are delivered before the threads run.
 const MESSAGES_PER_TURN: usize = 64;
 
-/// What the exit code of a task is when it panicked, as of any Rust program.
+/// The exit code of a task that panicked, as of any Rust program.
 const PANICKED: i32 = 101;
 
-/// The exit code of a task that could not run, or not go on.
+/// The exit code of a task that could not start, or whose loop failed.
 const FAILED: i32 = 1;
 
-/// The application's part of a task: its state, with a loop of its own.
+/// The application's part of a task: its state, on which the hooks of its own loop work.
 ///
-/// The task ends, and leaves with exit code 0, when its parent says `stop` or has gone (after `pre_stop`), when one of its
-/// hooks says `stop`, and when it has hung up and no thread is left.
+/// The task ends with exit code 0 when its parent stops it or has ended (after `pre_stop`), when one of its hooks calls
+/// `stop`, and when it has hung up and no thread is left.
 pub trait Child: Sized {
-    /// The type of its threads' arguments.
+    /// The type of the arguments of its threads.
     type Arg;
 
-    /// Called before its loop runs; adds its threads.
+    /// Called before its loop runs. Adds its threads.
     ///
     /// # Errors
-    /// The task ends: its parent gets to know by [`TaskStatus::Failed`](super::TaskStatus::Failed).
+    /// An error ends the task. Its parent receives the text in [`TaskStatus::Failed`](super::TaskStatus::Failed).
     fn pre_run(&mut self, threads: Threads<'_, Self, Self::Arg>) -> Result<(), Box<dyn Error>> {
         let _ = threads;
         Ok(())
     }
 
-    /// Called for each message of the parent, in the order of sending, between the turns of its loop.
+    /// Called for each message of the parent, in the order of sending, between turns of its loop.
     fn on_message(&mut self, message: Vec<u8>, threads: Threads<'_, Self, Self::Arg>) {
         let _ = (message, threads);
     }
 
-    /// Called when the parent wants it to end or has gone. The task leaves when this returns, and what it has sent is
-    /// there.
+    /// Called when the parent stops the task or has ended. The task exits when this returns and all its messages have
+    /// been sent.
     fn pre_stop(&mut self, threads: Threads<'_, Self, Self::Arg>) {
         let _ = threads;
     }
 }
 
-/// The way from a task to its parent.
+/// A task's end of the channel to its parent.
 #[derive(Clone)]
 pub struct Parent {
     peers: SharedPeers,
@@ -67,24 +67,26 @@ pub struct Parent {
 }
 
 impl Parent {
-    /// Writable when any message finds room: for a write thread that sends what was refused. Its messages come to
-    /// [`Child::on_message`].
+    /// Returns the source of this channel. It is writable when a message of any allowed length fits into the queue: for
+    /// a write thread that sends what was refused. Messages of the parent are passed to [`Child::on_message`].
     pub fn source(&self) -> Source {
         self.source
     }
 
-    /// Queues a message for the parent, and sends what the channel takes at once (what goes beyond the size of the
-    /// queue is left to the next wait, so that whoever sends until it is full comes to an end). Never blocks. What is
-    /// queued when the task ends is sent before it leaves, also by a panic or `std::process::exit`.
+    /// Queues a message for the parent, and sends what the channel accepts. Never blocks. At most as many bytes as the
+    /// queue holds are sent between two waits, so that a hook that sends until the queue is full comes to an end.
+    /// Messages that are queued when the task ends are sent before it exits, also after a panic or
+    /// `std::process::exit`.
     ///
     /// # Errors
-    /// [`SendError`]: it is not queued.
+    /// Returns a [`SendError`] if the message is not queued.
     pub fn send(&self, message: &[u8]) -> Result<(), SendError> {
         self.with(|peer| peer.send(message)).unwrap_or(Err(SendError::Closed))
     }
 
-    /// Says that no more messages are wanted: sending is `Closed` for the parent from then on, those on the way are
-    /// dropped. The task then ends when it has no threads left. It is still stopped by its parent, and by its death.
+    /// Refuses further messages: sending fails with `Closed` for the parent, and messages under way are dropped. From
+    /// then on, the task ends when it has no threads left. Its parent can still stop it, and the end of its parent
+    /// still ends it.
     pub fn hang_up(&self) {
         if !self.has_hung_up.replace(true) {
             self.with(Peer::hang_up);
@@ -95,9 +97,9 @@ impl Parent {
         self.peers.borrow_mut().with(self.source, work)
     }
 
-    /// Sends what is queued. Blocks until the parent has read it or is gone.
+    /// Sends all queued messages. Blocks until the parent has read them or has ended.
     fn flush(&self) {
-        // Somebody may have called `exit` from where the peers were in use; nothing can be done for him.
+        // `exit` may have been called while the peers were borrowed; nothing can be sent then.
         if let Ok(mut peers) = self.peers.try_borrow_mut() {
             peers.with(self.source, Peer::flush);
         }
@@ -117,15 +119,15 @@ impl std::fmt::Debug for Parent {
 }
 
 thread_local! {
-    /// The parent of this process, if it is a task. It is there until the process has gone.
+    /// The parent of this process, if this is a task. Never freed.
     static PARENT: Cell<Option<&'static Parent>> = const { Cell::new(None) };
-    /// The process that it is the parent of, and not one that this has forked by hand.
+    /// The process of that task, to tell it from processes that it has forked by hand.
     static TASK: Cell<libc::pid_t> = const { Cell::new(0) };
-    /// What the last panic said.
+    /// The text of the last panic.
     static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// In the new process: runs the task to its end, and leaves.
+/// Runs the task in the new process, and exits.
 pub fn run_and_exit<C: Child>(
     parent: libc::pid_t,
     config: TaskConfig,
@@ -133,7 +135,7 @@ pub fn run_and_exit<C: Child>(
     parents_end: UnixStream,
     build: impl FnOnce(Parent) -> C,
 ) -> ! {
-    // Nothing of the parent's may be unwound or dropped, whatever happens.
+    // No value of the parent may be unwound or dropped here.
     let code = panic::catch_unwind(AssertUnwindSafe(|| {
         drop(parents_end);
         match become_task(parent, &config, &socket).and_then(|()| new_loop(&config)) {
@@ -163,12 +165,12 @@ pub fn run_and_exit<C: Child>(
     sys::exit_now(code)
 }
 
-/// Dropping what a panic carries can panic.
+/// Leaks the payload of a panic, since dropping it can panic.
 fn forget(payload: Box<dyn Any + Send>) {
     std::mem::forget(payload);
 }
 
-/// Lets go of what was the parent's, before anything of the application runs.
+/// Releases what was inherited from the parent, before any code of the application runs.
 fn become_task(
     parent: libc::pid_t,
     config: &TaskConfig,
@@ -188,12 +190,13 @@ fn become_task(
 }
 
 fn new_loop<C: Child>(config: &TaskConfig) -> Result<EventLoop<C, C::Arg>, Box<dyn Error>> {
-    EventLoop::with_capacity(config.threads)
-        .map_err(|error| format!("no loop for {} threads: {error}", config.threads).into())
+    EventLoop::with_capacity(config.threads).map_err(|error| {
+        format!("can't make a loop for {} threads: {error}", config.threads).into()
+    })
 }
 
-/// Has a process that ends by `std::process::exit` send what is queued, should it be a task. Done before the first fork,
-/// once for the process and all that it forks.
+/// Registers a handler that sends queued messages when a task ends by `std::process::exit`. Called before the first
+/// fork, once for the process and all that it forks.
 pub fn prepare_exit() {
     static IS_DONE: Once = Once::new();
     IS_DONE.call_once(|| sys::at_exit(at_exit));
@@ -203,7 +206,7 @@ extern "C" fn at_exit() {
     let _ = panic::catch_unwind(flush_parent);
 }
 
-/// A panic is printed as before, and what it says is kept for the parent.
+/// Keeps the text of a panic for the parent. The panic is printed as before.
 fn keep_words_of_panics() {
     let print = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
@@ -215,12 +218,13 @@ fn keep_words_of_panics() {
     }));
 }
 
-/// The parent of this process, and of no other.
+/// Returns the parent of this process, unless this process was forked by hand from the task.
 fn own_parent() -> Option<&'static Parent> {
     PARENT.get().filter(|_| TASK.get() == sys::process_id())
 }
 
-/// Why it ends goes to the parent before anything is dropped: what is dropped may panic, too, and a second panic aborts.
+/// Sends the text of a panic to the parent before anything is dropped: a drop may panic, too, and a second panic
+/// aborts.
 fn with_last_words<R>(work: impl FnOnce() -> R) -> R {
     panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
         say_panic();
@@ -228,7 +232,7 @@ fn with_last_words<R>(work: impl FnOnce() -> R) -> R {
     })
 }
 
-/// Only once.
+/// Sends the text of the last panic to the parent, once.
 fn say_panic() {
     let text = PANIC.take();
     if !text.is_empty() {
@@ -258,7 +262,8 @@ fn run<C: Child>(
 ) -> Result<(), Box<dyn Error>> {
     let result = run_loop(&mut kpt, config, socket, build);
     if kpt.threads().is_empty() {
-        // Nothing in there is to be dropped, and to give back memory would only write to pages that are the parent's.
+        // The loop holds nothing that needs to be dropped, and freeing its memory would write to pages that are shared
+        // with the parent.
         std::mem::forget(kpt);
     }
     result
@@ -279,7 +284,7 @@ fn run_loop<C: Child>(
     with_last_words(|| serve(kpt, &mut state, &parent))
 }
 
-/// From `pre_run` to the last message.
+/// Runs the task from `pre_run` to its last message.
 fn serve<C: Child>(
     kpt: &mut EventLoop<C, C::Arg>,
     state: &mut C,
@@ -305,7 +310,7 @@ fn serve<C: Child>(
             None => {}
             Some(Exit::Stopped) => return Ok(()),
             Some(Exit::Empty) if parent.has_hung_up.get() => return Ok(()),
-            // No thread is left, but the parent may say something.
+            // No thread is left, but the parent may send a message.
             Some(Exit::Empty) => parent.peers.borrow_mut().drive(None)?,
         }
     }

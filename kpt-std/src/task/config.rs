@@ -1,4 +1,4 @@
-//! What a task is given when it starts.
+//! The configuration of a task.
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::Duration;
@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::error::StartError;
 use super::frame::{LARGEST_MESSAGE, cut};
 
-/// The longest name that is kept, in bytes.
+/// The longest name, in bytes.
 const LONGEST_NAME: usize = 64;
 
-/// What a task is given when it starts: `TaskConfig::new("worker").max_message(1 << 20)`.
+/// The configuration of a task: `TaskConfig::new("worker").max_message(1 << 20)`.
 #[derive(Clone, Debug)]
-#[must_use = "a task is started by a spawner"]
+#[must_use = "`Spawner::start` starts the task"]
 pub struct TaskConfig {
     pub(super) name: String,
     pub(super) max_message: usize,
@@ -22,12 +22,12 @@ pub struct TaskConfig {
 }
 
 impl TaskConfig {
-    /// A task of that name: messages of up to 64 KiB, queues of 256 KiB, room for 64 threads.
+    /// Creates the configuration of a task with this name: messages of up to 64 KiB, queues of 256 KiB, 64 threads, and
+    /// a grace of 5 s.
     ///
-    /// Control characters and the like in the name are escaped, and it is cut to 64 bytes, so that it is harmless in a
-    /// log.
+    /// The name appears in logs: control characters in it are escaped, and it is cut to 64 bytes.
     pub fn new(name: impl AsRef<str>) -> Self {
-        // An escape makes a character longer, never shorter.
+        // An escaped character is longer, never shorter.
         let name = cut(name.as_ref(), LONGEST_NAME).escape_debug().to_string();
         Self {
             name: cut(&name, LONGEST_NAME).to_owned(),
@@ -39,36 +39,39 @@ impl TaskConfig {
         }
     }
 
-    /// The longest message in bytes, both ways: up to 16 MiB.
+    /// Sets the length of the longest message in bytes, in both directions: 64 KiB by default, at most 16 MiB.
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes;
         self
     }
 
-    /// How many bytes may be queued in each direction, on each side: at least two messages of the largest size.
-    /// What has been received and what one read brings (64 KiB) come on top of it, and what the kernel holds.
+    /// Sets the number of bytes that may be queued in each direction, on each side: 256 KiB by default, and at least
+    /// two messages of the largest size. The kernel's buffers, and up to 64 KiB that one read brings, come on top of
+    /// it.
     pub fn queue(mut self, bytes: usize) -> Self {
         self.queue = bytes;
         self
     }
 
-    /// How many threads the child's loop has room for.
+    /// Sets the number of threads that the task's loop can hold: 64 by default.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
         self
     }
 
-    /// The time that the task has to end when its handle is dropped, or when it breaks the protocol: 5 s unless said.
+    /// Sets the time that the task has to end when its handle is dropped, or when it breaks the protocol: 5 s by
+    /// default.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }
 
-    /// The child keeps only 0, 1, 2, its channel and `descriptors`. Without this it has all that the parent has open, but
-    /// for what belongs to other tasks: clients of the parent, say, which then don't notice when the parent hangs up.
+    /// Closes all inherited descriptors in the task, except 0, 1, 2, its channel and `descriptors`. By default, it
+    /// keeps all that the parent has open, except those of other tasks. A client of the parent, for example, then does
+    /// not notice when the parent closes the connection.
     ///
-    /// The others are closed for good, but their numbers are not given out again while an object of the parent's that
-    /// owns them may still be there: using one is `EBADF`.
+    /// The files are closed, but their numbers stay in use, since inherited objects may still own them: using one fails
+    /// with `EBADF`.
     pub fn keep_only<F: AsFd>(mut self, descriptors: impl IntoIterator<Item = F>) -> Self {
         let numbers = descriptors.into_iter().map(|descriptor| descriptor.as_fd().as_raw_fd());
         self.kept = Some(numbers.collect());

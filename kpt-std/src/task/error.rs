@@ -1,4 +1,4 @@
-//! What can go wrong with tasks.
+//! The errors of starting a task, and of sending to one.
 
 use std::error::Error;
 use std::fmt;
@@ -6,16 +6,16 @@ use std::io;
 
 use super::frame::LARGEST_MESSAGE;
 
-/// A task can't be started. Nothing is left of it.
+/// A task can't be started. No process and no descriptor is left behind.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The process has more than one OS thread. A fork takes only one of them along, and whatever the others had locked
-    /// stays locked in the child. Start tasks before threads, or from a process that has none.
+    /// The process has more than one OS thread. A fork copies only one of them, and locks that others held stay locked
+    /// in the child. Start tasks before OS threads, or from a process that has none.
     MultiThreaded,
-    /// The largest message is 16 MiB.
+    /// The configured [`max_message`](super::TaskConfig::max_message) is larger than 16 MiB.
     MessagesTooLong,
-    /// What the system says: too many processes, descriptors, or not enough memory.
+    /// The system's error: too many processes or descriptors, or not enough memory.
     System(io::Error),
 }
 
@@ -23,12 +23,14 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MultiThreaded => {
-                f.write_str("a process with more than one OS thread can't start a task")
+                f.write_str(
+                "can't start a task: the process has more than one OS thread; start tasks before them",
+            )
             }
             Self::MessagesTooLong => {
-                write!(f, "a task's messages can't be longer than {LARGEST_MESSAGE} bytes")
+                write!(f, "can't start a task: its max_message is larger than {LARGEST_MESSAGE} bytes")
             }
-            Self::System(error) => write!(f, "the task can't be started: {error}"),
+            Self::System(error) => write!(f, "can't start a task: {error}"),
         }
     }
 }
@@ -45,24 +47,24 @@ impl From<io::Error> for StartError {
     }
 }
 
-/// A message was not sent. Nothing has changed.
+/// A message was not queued. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {
-    /// So much has been queued already that it does not fit. The source is writable when any message does.
+    /// The queue has no room for it now. The source is writable when a message of any allowed length fits.
     Full,
-    /// It is longer than the configuration allows, and will never fit.
+    /// The message is longer than [`max_message`](super::TaskConfig::max_message), and never fits.
     TooLong,
-    /// Nobody will read it: the other side has ended, or is to end, or has hung up.
+    /// The other side has ended, is being stopped, or has hung up.
     Closed,
 }
 
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Full => "the queue to the other side is full",
-            Self::TooLong => "the message is longer than the task's configuration allows",
-            Self::Closed => "the other side reads no more messages",
+            Self::Full => "the send queue is full; send again when the source is writable",
+            Self::TooLong => "the message is longer than the task's max_message",
+            Self::Closed => "the other side has ended, is being stopped, or has hung up",
         })
     }
 }

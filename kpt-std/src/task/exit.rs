@@ -1,47 +1,48 @@
-//! What a task tells its parent: messages, and at last how it ended.
+//! The events of a task: its messages, and its end.
 
 use std::fmt::{self, Write};
 
 use super::frame::ProtocolError;
 use super::life::Rung;
 
-/// Something from a task, in the order in which it happened.
+/// An event of a task. Events are received in the order in which they happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TaskEvent<M = Vec<u8>> {
-    /// A message that it sent.
+    /// A message that the task has sent.
     Message(M),
-    /// It has ended. Comes once, after its last message.
+    /// The task has ended. Received once, after its last message.
     Exit(TaskExit),
 }
 
 /// How a task ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskExit {
-    /// Why.
+    /// The reason why it ended.
     pub status: TaskStatus,
-    /// How far the parent had to go, if it wanted this.
+    /// The last step that the parent took to end it; `None` if the parent did not stop it.
     pub stopped: Option<Rung>,
-    /// Whether its loop had run: if not, it ended while it was being built, or in `pre_run`.
+    /// Whether its loop has run. If not, the task ended while its state was built, or in `pre_run`.
     pub has_started: bool,
-    /// Whether it ended in the middle of a message. That one is lost; those before it are not.
+    /// Whether it ended in the middle of a message. That message is lost; those before it are not.
     pub is_truncated: bool,
-    /// What came that is no message. Nothing was read from it after that.
+    /// The first violation of the protocol, if there was one. Nothing was read from the task after it.
     pub protocol_error: Option<ProtocolError>,
 }
 
-/// Why a task ended.
+/// The reason why a task ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TaskStatus {
-    /// It returned (0), or called `std::process::exit` with that code.
+    /// It returned (0), or called `std::process::exit` with this code.
     Code(i32),
-    /// A signal ended it: one that the parent, somebody else, or the system sent.
+    /// This signal ended it. The parent, the system, or another process may have sent it.
     Signal(i32),
-    /// It panicked: the message and where, cut to 4 KiB.
+    /// It panicked. The text has the message and the place, cut to 4 KiB.
     Panicked(String),
-    /// Its `pre_run`, or its loop, said that; cut to 4 KiB.
+    /// Its `pre_run` or its loop has returned this error. The text is cut to 4 KiB.
     Failed(String),
-    /// It has ended, and somebody else was told how: `SIGCHLD` is ignored, or other code waits for all children.
+    /// It has ended, but other code has collected its status: `SIGCHLD` is ignored, or something waits for all
+    /// children.
     Unknown,
 }
 
@@ -52,7 +53,9 @@ impl fmt::Display for TaskExit {
             TaskStatus::Signal(signal) => write!(f, "signal {signal}")?,
             TaskStatus::Panicked(text) => write!(f, "panicked: {}", OneLine(text))?,
             TaskStatus::Failed(text) => write!(f, "failed: {}", OneLine(text))?,
-            TaskStatus::Unknown => f.write_str("status unknown, somebody else was told")?,
+            TaskStatus::Unknown => {
+                f.write_str("status unknown, collected by other code of this process")?
+            }
         }
         match self.stopped {
             Some(Rung::Asked) => f.write_str(", as asked")?,
@@ -67,13 +70,14 @@ impl fmt::Display for TaskExit {
             f.write_str(", in the middle of a message")?;
         }
         if let Some(error) = self.protocol_error {
-            write!(f, ", {error}")?;
+            write!(f, ", protocol error: {error}")?;
         }
         Ok(())
     }
 }
 
-/// Text of a task's own, harmless in a log: it can't begin a line there, or steer a terminal.
+/// Text that a task has sent, escaped so that it is harmless in a log: it can neither begin a line nor control a
+/// terminal.
 struct OneLine<'a>(&'a str);
 
 impl fmt::Display for OneLine<'_> {

@@ -1,51 +1,51 @@
-//! Messages as bytes: frames, the queue of those that go out, and the queue of those that come in.
+//! Encodes messages as frames: the queue of outgoing frames, and the queue of incoming ones.
 //!
-//! A frame is one byte that says what it is, four that say how many bytes follow (little-endian), and those bytes. Both
-//! queues are bounded. No descriptor, no clock and no process is in here: bytes in, frames out, and the reverse.
+//! A frame is one byte for its kind, four for the length of its payload (little-endian), and the payload. Both queues
+//! are bounded. This module uses no descriptor, clock or process: it turns frames into bytes, and bytes into frames.
 
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
 
-/// The largest message that a configuration may allow: 16 MiB.
+/// The largest `max_message` of a configuration: 16 MiB.
 pub const LARGEST_MESSAGE: usize = 16 << 20;
 
-/// The longest text of a failure or panic; more is cut off.
+/// The longest text of a failure or panic, in bytes; longer texts are cut.
 pub const LONGEST_TEXT: usize = 4 << 10;
 
 const HEADER: usize = 5;
 
-/// What a frame costs in the queue of those that came in, in addition to its bytes: its place in the queue.
+/// The cost of a frame in the incoming queue besides its payload, in bytes: its entry in the queue.
 const FRAME_COST: usize = size_of::<Frame>();
 
-/// What a frame is.
+/// The kind of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
-    /// The application's, in either direction.
+    /// A message of the application, in either direction.
     Message = 1,
-    /// To the child: end. The last one.
+    /// To the child: end. No frame follows.
     Stop = 2,
-    /// To the parent: no more messages, please.
+    /// To the parent: the child refuses further messages.
     HangUp = 3,
-    /// To the parent: the child's loop runs.
+    /// To the parent: the child's loop is running.
     Ready = 4,
-    /// To the parent: why it could not run, or not go on. The last one.
+    /// To the parent: the error with which the child ends. No frame follows.
     Failed = 5,
-    /// To the parent: with what it panicked. The last one.
+    /// To the parent: the text of a panic. No frame follows.
     Panicked = 6,
 }
 
 /// One whole frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
-    /// What it says.
+    /// Its payload, empty for some kinds.
     pub payload: Vec<u8>,
 }
 
-/// Who sends.
+/// The sender of frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sender {
     /// The parent, to its child.
@@ -54,26 +54,26 @@ pub enum Sender {
     Child,
 }
 
-/// What may come next from a sender.
+/// The phase of a sender, which decides what it may send next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Starting,
     Running,
-    /// The last frame has come.
+    /// The last frame has arrived.
     Over,
 }
 
-/// What came is not what the other side sends: it is broken, or somebody else writes into the channel.
+/// The received bytes are not valid frames: the other side is broken, or another process writes to the channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProtocolError {
-    /// A frame that does not exist, that this side does not send, or not at this time.
+    /// A frame of a kind that does not exist, that this side does not send, or that it does not send at this time.
     Unexpected {
-        /// The byte that says what it is.
+        /// The byte of the kind.
         kind: u8,
     },
-    /// A frame that is longer than allowed.
+    /// A frame with a longer payload than is allowed.
     TooLong {
-        /// What its header says.
+        /// The length in its header, in bytes.
         length: u32,
     },
 }
@@ -81,9 +81,9 @@ pub enum ProtocolError {
 impl fmt::Display for ProtocolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unexpected { kind } => write!(f, "a frame of kind {kind} came, which can't be"),
+            Self::Unexpected { kind } => write!(f, "unexpected frame of kind {kind}"),
             Self::TooLong { length } => {
-                write!(f, "a frame of {length} bytes came, which is longer than allowed")
+                write!(f, "frame of {length} bytes, which is longer than allowed")
             }
         }
     }
@@ -91,32 +91,33 @@ impl fmt::Display for ProtocolError {
 
 impl Error for ProtocolError {}
 
-/// Why a frame does not go into the queue. Nothing has changed.
+/// The reason why a frame is not queued. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// Not now.
+    /// There is no room now.
     Full,
-    /// Never.
+    /// It never fits.
     TooLong,
 }
 
-/// Bytes that go out: whole frames, of which the first may have been sent in part.
+/// Outgoing bytes: whole frames, of which the first may have been sent in part.
 pub struct Outbox {
     bytes: Vec<u8>,
-    /// So many of them have been sent.
+    /// The number of bytes that have been sent.
     sent: usize,
     longest: usize,
     limit: usize,
 }
 
 impl Outbox {
-    /// For messages of up to `longest` bytes; holds at least two such, and up to `limit` bytes.
+    /// Creates a queue for messages of up to `longest` bytes. It holds at least two of that length, and up to `limit`
+    /// bytes.
     pub fn new(longest: usize, limit: usize) -> Self {
         let limit = limit.max(2 * (HEADER + longest));
         Self { bytes: Vec::new(), sent: 0, longest, limit }
     }
 
-    /// Puts a message behind the others.
+    /// Appends a message.
     pub fn push_message(&mut self, payload: &[u8]) -> Result<(), Refused> {
         if payload.len() > self.longest {
             return Err(Refused::TooLong);
@@ -128,7 +129,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Puts one of the few other frames behind the others; they are small, and there is always room.
+    /// Appends another frame. There are few of them, and they are small, so there is always room.
     pub fn push_control(&mut self, kind: Kind, text: &str) {
         self.push(kind, cut(text, LONGEST_TEXT).as_bytes());
     }
@@ -141,34 +142,34 @@ impl Outbox {
         self.bytes.extend_from_slice(payload);
     }
 
-    /// What is to be sent.
+    /// Returns the bytes that have yet to be sent.
     pub fn unsent(&self) -> &[u8] {
         &self.bytes[self.sent..]
     }
 
-    /// So many bytes of `unsent` have been sent.
+    /// Removes the first `count` bytes of `unsent`, which have been sent.
     pub fn mark_sent(&mut self, count: usize) {
         self.sent = self.bytes.len().min(self.sent + count);
-        // What is moved is less than what has been sent since the last time.
+        // Moves fewer bytes than have been sent since the last move.
         if self.sent > self.bytes.len() / 2 {
             self.bytes.drain(..self.sent);
             self.sent = 0;
         }
     }
 
-    /// Forgets everything: nobody will read it.
+    /// Removes everything, when the other side does not read any more.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.sent = 0;
     }
 
-    /// Whether a message of any length that is allowed finds room.
+    /// Returns whether a message of any allowed length fits.
     pub fn has_room(&self) -> bool {
         self.unsent().len() + HEADER + self.longest <= self.limit
     }
 }
 
-/// Frames that came in, and the part of one that is still coming.
+/// Incoming frames, and the received part of an unfinished one.
 pub struct Inbox {
     frames: VecDeque<Frame>,
     partial: Partial,
@@ -176,7 +177,7 @@ pub struct Inbox {
     phase: Phase,
     longest: usize,
     limit: usize,
-    /// Bytes of the whole frames, with what their places cost.
+    /// The bytes of the whole frames, and of their entries.
     used: usize,
     error: Option<ProtocolError>,
 }
@@ -191,7 +192,8 @@ impl Partial {
 }
 
 impl Inbox {
-    /// For frames of that sender, with messages of up to `longest` bytes. It wants no more once it holds `limit` bytes.
+    /// Creates a queue for frames of this sender, with messages of up to `longest` bytes. It has no room once it holds
+    /// `limit` bytes.
     pub fn new(from: Sender, longest: usize, limit: usize) -> Self {
         Self {
             frames: VecDeque::new(),
@@ -205,10 +207,10 @@ impl Inbox {
         }
     }
 
-    /// Takes in bytes, however they were cut. A header is checked before anything of its frame is kept.
+    /// Appends received bytes, however they were split. A header is checked before any of its payload is stored.
     ///
     /// # Errors
-    /// The first that was wrong, also in all later calls. The frames before it are there.
+    /// Returns the first violation, also in all later calls. The frames before it can be taken.
     pub fn feed(&mut self, mut bytes: &[u8]) -> Result<(), ProtocolError> {
         if let Some(error) = self.error {
             return Err(error);
@@ -236,7 +238,7 @@ impl Inbox {
         Ok(())
     }
 
-    /// The header is whole.
+    /// Handles a complete header.
     fn begin(&mut self, [kind, length @ ..]: [u8; HEADER]) -> Result<(), ProtocolError> {
         let length = u32::from_le_bytes(length);
         let kind = match self.expected(kind) {
@@ -257,7 +259,7 @@ impl Inbox {
         Err(error)
     }
 
-    /// Takes the frame over, if it is whole.
+    /// Queues the frame, if it is complete.
     fn finish(&mut self) {
         let Partial::Payload { kind, length, bytes } = &mut self.partial else { return };
         if bytes.len() < *length {
@@ -274,7 +276,7 @@ impl Inbox {
         self.frames.push_back(frame);
     }
 
-    /// Which frame that byte means, if it may come now.
+    /// Returns the kind for a byte, if such a frame may come now.
     fn expected(&self, kind: u8) -> Option<Kind> {
         use Kind::{Failed, HangUp, Message, Panicked, Ready, Stop};
         let expected: &[Kind] = match (self.from, self.phase) {
@@ -294,32 +296,32 @@ impl Inbox {
         }
     }
 
-    /// The next frame.
+    /// Removes and returns the next frame.
     pub fn pop(&mut self) -> Option<Frame> {
         let frame = self.frames.pop_front()?;
         self.used -= cost(&frame);
         Some(frame)
     }
 
-    /// What the next frame is.
+    /// Returns the kind of the next frame.
     pub fn peek(&self) -> Option<Kind> {
         self.frames.front().map(|frame| frame.kind)
     }
 
-    /// Whether it wants to be fed.
+    /// Returns whether more bytes may be fed.
     pub fn has_room(&self) -> bool {
         let coming =
             if let Partial::Payload { bytes, .. } = &self.partial { bytes.len() } else { 0 };
-        // A frame that has begun must find its end, whatever lies before it.
+        // An unfinished frame must be completed, whatever is queued before it.
         self.error.is_none() && (self.used == 0 || self.used + coming < self.limit)
     }
 
-    /// Whether the beginning of a frame is there, and not its end.
+    /// Returns whether the beginning of a frame has been received, and not its end.
     pub fn is_partial(&self) -> bool {
         !matches!(self.partial, Partial::Header { length: 0, .. })
     }
 
-    /// Forgets the frames that are there.
+    /// Removes the whole frames.
     pub fn clear(&mut self) {
         self.frames.clear();
         self.used = 0;
@@ -330,7 +332,7 @@ fn cost(frame: &Frame) -> usize {
     frame.payload.len() + FRAME_COST
 }
 
-/// The text, or as much of its beginning as fits.
+/// Returns the text, cut to at most `most` bytes between two characters.
 pub fn cut(text: &str, most: usize) -> &str {
     let mut end = most.min(text.len());
     while !text.is_char_boundary(end) {

@@ -1,4 +1,4 @@
-//! Frames against a twin that is slow and obviously right, and against what no task would send.
+//! Compares frames with a slow twin that is obviously right, and feeds what no task would send.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -6,8 +6,8 @@ use proptest::sample::Index;
 
 use super::*;
 
-/// All bytes so far, read from the start each time: the frames, what was wrong with the next one, and whether the
-/// beginning of one is left.
+/// Reads all bytes so far from the start. Returns the frames, the error of the next one, and whether an unfinished
+/// frame is left.
 fn parse(
     mut bytes: &[u8],
     from: Sender,
@@ -42,7 +42,7 @@ fn parse(
     (frames, None, !bytes.is_empty())
 }
 
-/// One frame as bytes, right or wrong.
+/// Encodes a frame, valid or not.
 fn frame(kind: u8, length: u32, payload: &[u8]) -> Vec<u8> {
     [&[kind], &length.to_le_bytes()[..], payload].concat()
 }
@@ -51,7 +51,7 @@ fn whole(kind: Kind, payload: &[u8]) -> Vec<u8> {
     frame(kind as u8, payload.len() as u32, payload)
 }
 
-/// The bytes in pieces that end at those places.
+/// Splits the bytes at the given places.
 fn pieces<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
     let mut ends: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
     ends.sort_unstable();
@@ -64,7 +64,7 @@ fn take_all(inbox: &mut Inbox) -> Vec<Frame> {
     std::iter::from_fn(|| inbox.pop()).collect()
 }
 
-/// What the inbox holds, counted anew: whole frames with what their places cost, and the beginning of one.
+/// Counts what the inbox holds: whole frames with their entries, and the unfinished frame.
 fn held(inbox: &Inbox) -> (usize, usize) {
     let whole = inbox.frames.iter().map(|frame| frame.payload.len() + FRAME_COST).sum();
     let Partial::Payload { bytes, .. } = &inbox.partial else { return (whole, 0) };
@@ -75,13 +75,13 @@ fn senders() -> impl Strategy<Value = Sender> {
     prop_oneof![Just(Sender::Parent), Just(Sender::Child)]
 }
 
-/// Messages with lengths around those that matter, and with those that come in between.
+/// Messages with lengths at and between the limits.
 fn payloads(longest: usize) -> impl Strategy<Value = Vec<u8>> {
     let lengths = prop_oneof![Just(0), Just(1), Just(longest), 0..=longest];
     (lengths, any::<u8>()).prop_map(|(length, byte)| vec![byte; length])
 }
 
-/// Bytes that look enough like frames to get far, and then are none; or any bytes.
+/// Bytes that look like frames for some time, or any bytes.
 fn hostile_bytes() -> impl Strategy<Value = Vec<u8>> {
     let length = prop_oneof![6 => 0..40_u32, 1 => Just(4_096), 1 => Just(4_097), 1 => any::<u32>()];
     let piece =
@@ -140,7 +140,7 @@ proptest! {
             }
             first_error = first_error.or(error);
             prop_assert_eq!(inbox.used, held(&inbox).0);
-            // What has not been fed is not kept, nor what is longer than a frame may be.
+            // Neither bytes that were not fed nor more than one frame may hold are stored.
             let kept: usize = inbox.frames.iter().map(|frame| frame.payload.len()).sum();
             prop_assert!(kept + held(&inbox).1 <= fed);
             prop_assert!(held(&inbox).1 < LONGEST_TEXT.max(30));
@@ -153,8 +153,8 @@ proptest! {
         }
     }
 
-    /// One side takes in as long as it wants more, the other side takes frames as it likes. All arrive, and never is more
-    /// kept than the limit and one read.
+    /// One side feeds while there is room, the other takes frames at any time. All arrive, and never more is stored
+    /// than the limit and one read.
     #[test]
     fn a_frame_that_has_begun_finds_its_end_within_the_bound(
         messages in vec(payloads(300), 0..30),
@@ -185,7 +185,7 @@ proptest! {
     }
 }
 
-/// Every byte that a sender can begin a frame with, at every time.
+/// Tries every first byte of a frame in every phase.
 #[test]
 fn only_what_the_table_says_may_come() {
     use Sender::{Child, Parent};
@@ -219,7 +219,7 @@ fn only_what_the_table_says_may_come() {
     }
 }
 
-/// A length is refused, or nothing is set aside for it before its bytes come.
+/// A length is refused, or no memory is allocated for it before its bytes arrive.
 #[test]
 fn a_length_is_checked_before_anything_is_kept() {
     for longest in [0, 1, 30, 5_000, LARGEST_MESSAGE] {
@@ -307,7 +307,7 @@ proptest! {
             if sent > before && outbox.sent == 0 {
                 moved += twin.len();
             }
-            // Each byte that is moved is paid for by one that has been sent.
+            // At most one byte is moved for each byte sent.
             prop_assert!(moved <= sent);
             let newest = if controls { 4_101 } else { 85 };
             prop_assert!(outbox.bytes.len() <= 2 * (twin.len() + newest));
@@ -323,7 +323,7 @@ proptest! {
     }
 }
 
-/// Sending byte by byte what is refilled again and again does not move the queue each time.
+/// Sending a few bytes at a time from a queue that is refilled does not move the whole queue each time.
 #[test]
 fn a_slow_reader_does_not_make_queueing_dear() {
     let mut outbox = Outbox::new(100, 100_000);

@@ -1,4 +1,4 @@
-//! The parent's end of a task.
+//! The parent's handle of a task.
 
 use std::time::Duration;
 
@@ -10,15 +10,16 @@ use super::peer::{News, Peer};
 use super::peers::SharedPeers;
 use crate::clock;
 
-/// A task, from its parent's side: to send to it, to receive from it, and to end it.
+/// The parent's handle of a task: sends messages to it, receives its events, and ends it.
 ///
-/// With a loop, add a read thread for [`source`](Self::source): it is readable when [`receive`](Self::receive) has
-/// something. Without one, [`wait`](Self::wait) and [`receive_blocking`](Self::receive_blocking) drive all tasks of the spawner
-/// while they wait.
+/// With a loop, add a read thread for [`source`](Self::source), which is readable when [`receive`](Self::receive) has
+/// an event. Without a loop, [`wait`](Self::wait) and [`receive_blocking`](Self::receive_blocking) drive all tasks of the
+/// spawner while they block.
 ///
-/// When the handle is dropped, the task is stopped, with the grace of its configuration, and reaped in the loop's waits.
-/// What it says from then on is lost, and threads that are left on its [`source`](Self::source) are never called.
-/// In a process that other code has forked, dropping it does nothing: the task is that of the process that started it.
+/// Dropping the handle stops the task, with the grace of its configuration; it is reaped in a later wait of the loop.
+/// Its further messages are lost, and threads that are left on its [`source`](Self::source) are never called. In a
+/// process that other code has forked, dropping the handle does nothing: the task belongs to the process that started
+/// it.
 #[must_use = "dropping the handle stops the task"]
 pub struct TaskHandle {
     peers: SharedPeers,
@@ -32,38 +33,39 @@ impl TaskHandle {
         Self { peers, source, id, name }
     }
 
-    /// Readable when there is something to receive, writable when any message finds room. Ends with this handle: cancel
-    /// its threads before. One that is left then is never called, and keeps the loop from being empty.
+    /// Returns the source of the task: readable when there is an event to receive, writable when a message of any
+    /// allowed length fits into the queue. It ends with this handle, so cancel its threads first. A thread that is left
+    /// is never called, and keeps the loop from being empty.
     pub fn source(&self) -> Source {
         self.source
     }
 
-    /// The number of its process. Once it has ended, it may mean another one.
+    /// Returns the number of its process. After the task has ended, the number may refer to another process.
     pub fn id(&self) -> i32 {
         self.id
     }
 
-    /// As of its configuration.
+    /// Returns the name from its configuration.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Queues a message for the task, and sends what the channel takes at once (what goes beyond the size of the
-    /// queue is left to the next wait, so that whoever sends until it is full comes to an end). Never blocks. One call of
-    /// the system.
+    /// Queues a message for the task, and sends what the channel accepts. Never blocks. Costs a system call. At most as
+    /// many bytes as the queue holds are sent between two waits, so that a hook that sends until the queue is full
+    /// comes to an end.
     ///
     /// # Errors
-    /// [`SendError`]: it is not queued.
+    /// Returns a [`SendError`] if the message is not queued.
     pub fn send(&self, message: &[u8]) -> Result<(), SendError> {
         self.with(|peer| peer.send(message)).unwrap_or(Err(SendError::Closed))
     }
 
-    /// The next thing from the task: its messages in the order of sending, then once how it ended. `None` if there is
-    /// nothing yet, and after that end. Never blocks.
+    /// Returns the next event of the task: its messages in the order of sending, and then once how it ended. Returns
+    /// `None` if there is none yet, and after the exit event. Never blocks.
     pub fn receive(&self) -> Option<TaskEvent> {
         match self.with(Peer::receive)?? {
             News::Event(event) => {
-                // Not while the channels are in use: what logs may send to a task.
+                // Logged while the channels are not borrowed: the logger may send to a task.
                 if let TaskEvent::Exit(exit) = &event {
                     self.log(exit);
                 }
@@ -73,15 +75,15 @@ impl TaskHandle {
         }
     }
 
-    /// Blocks until there is something from the task, and returns it: for a program without a loop. Returns `None` after
-    /// the task's end.
+    /// Blocks until there is an event of the task, and returns it. Returns `None` after the exit event. For a program
+    /// without a loop.
     pub fn receive_blocking(&self) -> Option<TaskEvent> {
         self.receive_until(None)
     }
 
-    /// Blocks until there is something from the task, at most for that long, and returns it: for a program without a
-    /// loop. Returns `None` if nothing has come, and after the task's end. With [`Duration::ZERO`] it looks once, and does
-    /// what a wait of a loop does, too.
+    /// Blocks until there is an event of the task, at most for `timeout`, and returns it. Returns `None` if there is none
+    /// by then, and after the exit event. With [`Duration::ZERO`], it does not block, but does the work of one wait of a
+    /// loop. For a program without a loop.
     pub fn receive_timeout(&self, timeout: Duration) -> Option<TaskEvent> {
         self.receive_until(Some(clock::now_or_later() + timeout))
     }
@@ -96,14 +98,14 @@ impl TaskHandle {
                 return None;
             }
             is_late = until.is_some_and(|until| until <= clock::now_or_earlier());
-            // It fails for want of memory only: then it is tried again.
+            // Fails only if there is not enough memory, and is then retried.
             let _ = self.peers.borrow_mut().drive(until);
         }
     }
 
-    /// Has the task end within `grace`, without blocking: it is sent a message now, by which it runs its `pre_stop` and
-    /// leaves; `SIGTERM` and `SIGCONT` after half of the time; and `SIGKILL` at its end. Messages that were sent before are
-    /// received by it before. Said again, the sooner end counts; once it has ended, it does nothing.
+    /// Ends the task within `grace`. Never blocks. The task is sent a stop message now, on which it runs its `pre_stop`
+    /// and exits; `SIGTERM` and `SIGCONT` after half of the time; and `SIGKILL` at its end. It receives the messages
+    /// that were sent before. If called again, the earlier end counts. Does nothing after the task has ended.
     pub fn stop(&self, grace: Duration) {
         self.with(|peer| peer.stop(clock::now_or_later(), grace));
     }
@@ -113,24 +115,24 @@ impl TaskHandle {
         self.with(Peer::kill);
     }
 
-    /// Blocks until the task has ended, and says how; messages that have not been received by then are lost. To be called
-    /// any number of times, before or after the exit event. It ends nothing itself; see [`stop`](Self::stop).
+    /// Blocks until the task has ended, and returns how. Messages that have not been received are lost. May be called
+    /// any number of times, before and after the exit event. Does not end the task; see [`stop`](Self::stop).
     pub fn wait(&self) -> TaskExit {
         loop {
-            // Behind messages that nobody has received, there may be what it said last.
+            // The text of an error or panic may be queued behind messages that were not received.
             self.with(Peer::discard);
             if let Some(exit) = self.exit() {
                 return exit;
             }
-            let _ = self.peers.borrow_mut().drive(None); // Tried again, as above.
+            let _ = self.peers.borrow_mut().drive(None); // Retried, as above.
         }
     }
 
     fn log(&self, exit: &TaskExit) {
         if exit.stopped.is_some() || exit.status == TaskStatus::Code(0) {
-            crate::log::trace!("task {} {}: {}", self.name, self.id, exit);
+            crate::log::trace!("task {} (process {}) has ended: {}", self.name, self.id, exit);
         } else {
-            crate::log::error!("task {} {}: {}", self.name, self.id, exit);
+            crate::log::error!("task {} (process {}) has ended: {}", self.name, self.id, exit);
         }
     }
 

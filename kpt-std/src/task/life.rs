@@ -1,6 +1,6 @@
-//! The life of a task as its parent sees it: what has happened, and what is to be done next to end it.
+//! The life of a task as its parent sees it, and the steps to end it.
 //!
-//! A state machine without a process: it is told what happens and what time it is, and says what to do.
+//! A state machine that does not touch the process: it is told the events and the time, and returns the actions.
 //!
 //! ```text
 //! starting -> running -> asked to stop -> terminated -> killed
@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use kpt_core::Instant;
 
-/// How far it had to go to end a task.
+/// The last step that was taken to end a task. Later steps are greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rung {
-    /// It was asked to, by a message.
+    /// It was sent a stop message.
     Asked,
     /// It was sent `SIGTERM`, and `SIGCONT` in case it had been stopped.
     Terminated,
@@ -22,7 +22,7 @@ pub enum Rung {
     Killed,
 }
 
-/// What to do to the task.
+/// An action on the task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Send it the stop message.
@@ -33,18 +33,18 @@ pub enum Action {
     Kill,
 }
 
-/// How a process ended.
+/// The way in which a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// With that exit code.
+    /// With this exit code.
     Code(i32),
-    /// By that signal.
+    /// By this signal.
     Signal(i32),
-    /// Somebody else has asked the system for it, which tells it only once.
+    /// Unknown: other code has collected the status, which the system returns only once.
     Unknown,
 }
 
-/// What is known of a task.
+/// The state of a task.
 #[derive(Clone, Copy, Debug)]
 pub struct Life {
     has_started: bool,
@@ -55,7 +55,7 @@ pub struct Life {
 }
 
 impl Life {
-    /// It has been forked.
+    /// Creates the state of a task that has just been forked.
     pub const fn new() -> Self {
         Self {
             has_started: false,
@@ -66,18 +66,18 @@ impl Life {
         }
     }
 
-    /// It says that its loop runs.
+    /// Notes that its loop runs.
     pub fn on_ready(&mut self) {
         self.has_started = true;
     }
 
-    /// Whether its loop has run.
+    /// Returns whether its loop has run.
     pub fn has_started(&self) -> bool {
         self.has_started
     }
 
-    /// It shall end before `grace` has passed: it is asked now, terminated after half of that time, and killed at its
-    /// end. Said again, the sooner one counts.
+    /// Starts to end the task within `grace`: it is asked now, terminated after half of that time, and killed at its
+    /// end. If called again, the earlier end counts.
     pub fn stop(&mut self, now: Instant, grace: Duration) -> Option<Action> {
         if self.ended.is_some() {
             return None;
@@ -91,7 +91,7 @@ impl Life {
         Some(Action::Ask)
     }
 
-    /// It shall end now.
+    /// Ends the task at once.
     pub fn kill(&mut self) -> Option<Action> {
         if self.ended.is_some() {
             return None;
@@ -100,7 +100,7 @@ impl Life {
         Some(Action::Kill)
     }
 
-    /// What is to be done at that time. To be asked until it says nothing.
+    /// Returns an action that is due at `now`. Call it until it returns `None`.
     pub fn on_time(&mut self, now: Instant) -> Option<Action> {
         self.deadline().filter(|&deadline| deadline <= now)?;
         if self.rung == Some(Rung::Asked) {
@@ -110,7 +110,7 @@ impl Life {
         self.kill()
     }
 
-    /// When to call `on_time`.
+    /// Returns the time at which to call `on_time`.
     pub fn deadline(&self) -> Option<Instant> {
         if self.ended.is_some() {
             return None;
@@ -122,17 +122,17 @@ impl Life {
         }
     }
 
-    /// It is no more. Only the first call counts.
+    /// Notes that the process has ended. Only the first call counts.
     pub fn on_ended(&mut self, ended: Ended) {
         self.ended.get_or_insert(ended);
     }
 
-    /// How it ended, if it has.
+    /// Returns how it ended, if it has.
     pub fn ended(&self) -> Option<Ended> {
         self.ended
     }
 
-    /// How far it had to go.
+    /// Returns the last step that was taken to end it.
     pub fn rung(&self) -> Option<Rung> {
         self.rung
     }

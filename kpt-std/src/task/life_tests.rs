@@ -1,8 +1,8 @@
-//! Every life there is, of a few steps, under virtual time.
+//! Tries all lives of a few steps, in virtual time.
 
 use super::*;
 
-/// What happens to a task.
+/// An event of a task.
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Ready,
@@ -14,9 +14,9 @@ enum Event {
 /// One step of two lives.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// To the first or the second.
+    /// An event of the first or the second life.
     Event(usize, Event),
-    /// For both.
+    /// Time passes for both.
     Pass(Duration),
 }
 
@@ -34,8 +34,8 @@ const EVENTS: [Event; 9] = [
     Event::Ended(Ended::Unknown),
 ];
 
-/// What has happened to a task, and what it was answered, from its start. It keeps no state, and works everything out
-/// from that each time.
+/// The events of a task since its start, and the answers. It keeps no other state, and derives everything from these
+/// each time.
 #[derive(Default)]
 struct Twin {
     events: Vec<(Instant, Event)>,
@@ -50,7 +50,7 @@ impl Twin {
         })
     }
 
-    /// The first moment at which a stop has used up its grace, or half of it.
+    /// Returns the first moment at which a stop has used up its grace, or half of it.
     fn end_of_grace(&self, part: u32) -> Option<Instant> {
         let ends = self.events.iter().filter_map(|&(time, event)| match event {
             Event::Stop(grace) => Some(time + grace / part),
@@ -63,7 +63,7 @@ impl Twin {
         self.answers.contains(&action)
     }
 
-    /// What must be said to the last event.
+    /// Returns the expected answer to the last event.
     fn expected(&self) -> Option<Action> {
         let &(_, event) = self.events.last()?;
         match event {
@@ -74,7 +74,7 @@ impl Twin {
         }
     }
 
-    /// What is due next, and when.
+    /// Returns the next action, and when it is due.
     fn next(&self) -> Option<(Instant, Action)> {
         if self.ended().is_some() || self.has_said(Action::Kill) {
             return None;
@@ -158,7 +158,7 @@ impl Pair {
     }
 }
 
-/// Two lives on one clock, and every way to go on from there for so many steps.
+/// Tries all ways to continue two lives on one clock for `left` steps. Returns their number.
 fn go_on(steps: &[Step], lives: [Life; 2], pairs: &mut [Pair; 2], now: Instant, left: u32) -> u64 {
     let mut count = 1;
     if left == 0 {
@@ -192,14 +192,14 @@ fn all_lives(events: &[Event], passes: &[u32], length: u32) -> u64 {
     go_on(&steps, [Life::new(); 2], &mut Default::default(), Instant::from_micros(100), length)
 }
 
-/// All that can happen to two tasks in five steps.
+/// All sequences of five steps.
 #[test]
 fn two_short_lives_end_as_they_should() {
     let count = all_lives(&EVENTS, &[0, 1, 2, 5], 5);
     assert_eq!(count, (0..=5).map(|length| 22_u64.pow(length)).sum());
 }
 
-/// The same for seven steps of those that matter for the ladder.
+/// All sequences of seven of the steps that matter for stopping.
 #[test]
 fn two_ladders_do_not_mix() {
     let events = [EVENTS[2], EVENTS[3], Event::Kill, EVENTS[6]];
@@ -207,7 +207,7 @@ fn two_ladders_do_not_mix() {
     assert_eq!(count, (0..=7).map(|length| 10_u64.pow(length)).sum());
 }
 
-/// A grace that no clock can hold is for ever, and a later one that is shorter still counts.
+/// A grace that is too long for the clock means no limit, and a later, shorter one still counts.
 #[test]
 fn no_grace_is_too_long() {
     let mut life = Life::new();

@@ -1,10 +1,9 @@
 //! Tasks: forked processes with a loop of their own, and a channel of messages to their parent.
 //!
-//! From the bottom: [`frame`] (messages as bytes) and [`life`] (how a task is ended) know neither descriptors nor
-//! processes; [`process`] is a task's, [`peer`] one end of a channel, [`peers`] all those of a loop; [`tasks`] is the
-//! poller that drives them;
-//! [`spawner`] and [`handle`] are what the parent has, [`child`] is what runs in the new process. `typed` makes values
-//! of messages.
+//! From the bottom: [`frame`] (messages as bytes) and [`life`] (the steps to end a task) use neither descriptors nor
+//! processes. [`process`] is the process of a task, [`peer`] one end of a channel, [`peers`] all channels of a loop,
+//! and [`tasks`] the poller that drives them. [`spawner`] and [`handle`] are the parent's API; [`child`] runs in the
+//! new process. `typed` encodes values as messages.
 
 mod child;
 mod config;

@@ -1,5 +1,5 @@
-//! One end of a channel, and of the parent's end the process at the other: what is done with them when something is
-//! ready or due. It knows no poller and no other channel.
+//! One end of a channel, and at the parent's end also the process at the other: handles readiness, deadlines and calls
+//! of the application. Uses no poller and no other channel.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -17,50 +17,51 @@ use super::process::Task;
 use crate::ask::{Question, ask};
 use crate::sys::{self, Process};
 
-/// A process that the kernel has no descriptor for, and a channel that the poller can't watch, are looked at this often.
+/// The period of looking at a process for which the kernel has no descriptor, and at a channel that the poller can't
+/// watch.
 const LOOK_PERIOD: Duration = Duration::from_millis(20);
 
 /// One end of a channel.
 pub struct Peer {
-    /// So many bytes may be sent before the next wait.
+    /// The number of bytes that may still be sent before the next wait.
     eager: usize,
     queue: usize,
-    /// `None` when nothing more can come or go.
+    /// `None` when the channel is closed in both directions.
     socket: Option<UnixStream>,
     inbox: Inbox,
     outbox: Outbox,
-    /// Nothing more goes: the other side has closed, or is to end.
+    /// Nothing more is sent: the other side has closed its end, or is being stopped.
     is_closed: bool,
-    /// The other side wants no messages. It is still told to end.
+    /// The other side refuses messages. It can still be stopped.
     has_hung_up: bool,
-    /// Nobody will receive what comes.
+    /// Incoming messages are dropped, since they will not be received.
     is_ignored: bool,
     error: Option<ProtocolError>,
-    /// What threads want of the source.
+    /// The interest of the threads in the source.
     pub interest: Interest,
-    /// What the poller inside was told to watch the socket for.
+    /// The interest in the socket of which the inner poller was told.
     pub told: Interest,
-    /// Whether the poller inside was told to watch the process.
+    /// Whether the inner poller was told to watch the process.
     pub is_process_told: bool,
-    /// Of the parent's end: the child.
+    /// The process at the other end, if this is the parent's end.
     pub task: Option<Task>,
-    /// The poller inside can't watch it: it is looked at now and then.
+    /// The inner poller can't watch it: it is looked at periodically.
     pub is_blind: bool,
     look_at: Instant,
-    /// Descriptors that the poller may still watch; closed when it has been told.
+    /// Descriptors that the poller may still watch. They are closed after it was told.
     pub retired: Vec<OwnedFd>,
 }
 
-/// Where reads put what they bring. Memory is taken at the first use, as many a task never reads, and touched as far as
-/// it is used, as every fork has to do with each page.
+/// The buffer for reads. Allocated at the first use, since many tasks never read, and written only as far as it is
+/// used, since a fork copies each page that was written.
 #[derive(Default)]
 pub struct Scratch(Vec<u8>);
 
 impl Scratch {
-    /// One read brings no more than this.
+    /// The largest number of bytes of one read.
     const SIZE: usize = 64 << 10;
 
-    /// One read.
+    /// Reads once.
     fn receive(&mut self, socket: &UnixStream) -> io::Result<&[u8]> {
         self.0.clear();
         self.0.reserve_exact(Self::SIZE);
@@ -69,17 +70,17 @@ impl Scratch {
     }
 }
 
-/// What the other side of a channel has to say.
+/// An event from the other side of a channel.
 pub enum News {
     Event(TaskEvent),
-    /// To a child: the parent wants it to end.
+    /// To a child: its parent stops it.
     Stop,
-    /// To a child: its parent has gone.
+    /// To a child: its parent has ended.
     Gone,
 }
 
 impl Peer {
-    /// An end of the channel to the other side, which is a task if a process is given.
+    /// Creates an end of a channel. With a process, it is the parent's end, and the other side is a task.
     pub fn new(config: &TaskConfig, socket: UnixStream, process: Option<Process>) -> Self {
         let from = if process.is_some() { Sender::Child } else { Sender::Parent };
         Self {
@@ -102,17 +103,17 @@ impl Peer {
         }
     }
 
-    /// The descriptor of the channel.
+    /// Returns the descriptor of the channel.
     pub fn socket(&self) -> Option<RawFd> {
         self.socket.as_ref().map(AsRawFd::as_raw_fd)
     }
 
-    /// The descriptor of the process, as long as it has not ended.
+    /// Returns the descriptor of the process, until it has ended.
     pub fn process(&self) -> Option<RawFd> {
         self.task.as_ref()?.descriptor()
     }
 
-    /// What to watch the socket for.
+    /// Returns the interest in the socket.
     pub fn wanted(&self) -> Interest {
         if self.socket.is_none() {
             return Interest::NONE;
@@ -123,7 +124,7 @@ impl Peer {
         read | write
     }
 
-    /// What the source is, as a thread would find it.
+    /// Returns the readiness of the source.
     pub fn readiness(&self) -> Readiness {
         let has_message = self.inbox.peek().is_some();
         let is_gone = self.task.is_none() && self.socket.is_none();
@@ -140,10 +141,10 @@ impl Peer {
     }
 }
 
-/// What users do.
+/// Calls of the application.
 impl Peer {
-    /// Queues a message, and sends what goes at once; but no more than fits into the queue between two waits. So who
-    /// sends until it is full has an end, however fast the other side reads.
+    /// Queues a message, and sends what the channel accepts, but no more than fits into the queue between two waits. So
+    /// a hook that sends until the queue is full comes to an end, however fast the other side reads.
     pub fn send(&mut self, message: &[u8]) -> Result<(), SendError> {
         if self.is_closed || self.has_hung_up {
             return Err(SendError::Closed);
@@ -159,14 +160,14 @@ impl Peer {
         Ok(())
     }
 
-    /// Queues one of the other frames. It is sent in the next wait, or with the next message.
+    /// Queues another frame. It is sent in the next wait, or with the next message.
     pub fn queue_control(&mut self, kind: Kind, text: &str) {
         if !self.is_closed {
             self.outbox.push_control(kind, text);
         }
     }
 
-    /// The next thing that the other side says.
+    /// Returns the next event from the other side.
     pub fn receive(&mut self) -> Option<News> {
         self.handle_controls();
         if let Some(Frame { kind, payload }) = self.inbox.pop() {
@@ -190,21 +191,21 @@ impl Peer {
         Some(News::Event(TaskEvent::Exit(exit)))
     }
 
-    /// How the task ended, if it has, whether or not that has been received.
+    /// Returns how the task ended, if it has, whether or not the exit event has been received.
     pub fn exit(&self) -> Option<TaskExit> {
         let task = self.task.as_ref()?;
         let is_over = task.has_ended() && self.socket.is_none();
         is_over.then(|| task.exit(self.inbox.is_partial(), self.error))
     }
 
-    /// Nobody will receive the messages of the task, those that are there and those to come. They are read all the same:
-    /// it may have to send them before it can leave.
+    /// Drops the messages of the task, those that are queued and those to come. They are still read, since the task may
+    /// have to send them before it can exit.
     pub fn discard(&mut self) {
         self.is_ignored = true;
         self.handle_controls();
     }
 
-    /// Ends the task; see [`Life::stop`].
+    /// Ends the task, as [`Life::stop`] describes.
     pub fn stop(&mut self, now: Instant, grace: Duration) {
         if let Some(task) = &mut self.task {
             let action = task.life.stop(now, grace);
@@ -213,7 +214,7 @@ impl Peer {
         }
     }
 
-    /// Ends the task now.
+    /// Kills the task.
     pub fn kill(&mut self) {
         if let Some(task) = &mut self.task {
             let action = task.life.kill();
@@ -222,21 +223,21 @@ impl Peer {
         }
     }
 
-    /// Nothing more shall be sent to this side.
+    /// Tells the other side to send no more messages.
     pub fn hang_up(&mut self) {
         self.queue_control(Kind::HangUp, "");
     }
 }
 
-/// What happens.
+/// Readiness, time, and the end of the process.
 impl Peer {
-    /// The socket is ready: reads once and writes once, so that no channel keeps the others waiting.
+    /// Handles a ready socket: reads once and writes once, so that no channel keeps the others waiting.
     pub fn on_socket(&mut self, scratch: &mut Scratch) {
         self.write();
         self.read(scratch);
     }
 
-    /// The process has ended, or it is time to ask whether it has.
+    /// Asks whether the process has ended, and handles its end.
     pub fn on_process(&mut self, scratch: &mut Scratch) {
         let Some(task) = &mut self.task else { return };
         if task.reap(false) {
@@ -248,15 +249,15 @@ impl Peer {
         }
     }
 
-    /// A wait begins.
+    /// Restores the number of bytes that may be sent before the next wait.
     pub fn refill(&mut self) {
         self.eager = self.queue;
     }
 
-    /// Does what is due.
+    /// Does the work that is due at `now`.
     pub fn on_time(&mut self, now: Instant, scratch: &mut Scratch) {
         if self.deadline().is_some_and(|deadline| deadline <= now) {
-            // It may have ended long ago, and nobody has told.
+            // The process may have ended unnoticed.
             self.on_process(scratch);
         }
         while let Some(action) = self.task.as_mut().and_then(|task| task.life.on_time(now)) {
@@ -270,13 +271,13 @@ impl Peer {
         }
     }
 
-    /// When something is due.
+    /// Returns the time at which work is due.
     pub fn deadline(&self) -> Option<Instant> {
         let ladder = self.task.as_ref().and_then(|task| task.life.deadline());
         [ladder, self.look_at()].into_iter().flatten().min()
     }
 
-    /// When to look at what nobody tells of.
+    /// Returns the time of the next look at descriptors that are not watched.
     fn look_at(&self) -> Option<Instant> {
         let task = self.task.as_ref().filter(|task| !task.has_ended());
         let is_untold = task.is_some_and(|task| task.descriptor().is_none());
@@ -284,7 +285,7 @@ impl Peer {
         (is_untold || is_blind).then_some(self.look_at)
     }
 
-    /// Once the process has ended, reads what it has left, as far as there is room. Whether there was any.
+    /// Reads the remaining bytes of a process that has ended, while there is room. Returns whether it has read.
     pub fn read_rest(&mut self, scratch: &mut Scratch) -> bool {
         let has_ended = self.task.as_ref().is_some_and(Task::has_ended);
         let mut has_read = false;
@@ -295,7 +296,7 @@ impl Peer {
         has_read
     }
 
-    /// A task that says what no task says is ended.
+    /// Stops a task that has broken the protocol.
     pub fn stop_if_broken(&mut self, now: Instant) {
         if self.error.is_some()
             && let Some(task) = &self.task
@@ -305,7 +306,7 @@ impl Peer {
         }
     }
 
-    /// Waits until all that is queued has been sent, or nobody will read it.
+    /// Blocks until all queued bytes have been sent, or the other side has closed.
     pub fn flush(&mut self) {
         while let Some(descriptor) = self.socket()
             && !self.outbox.unsent().is_empty()
@@ -326,7 +327,7 @@ impl Peer {
         match sys::send(socket, self.outbox.unsent()) {
             Ok(count) => self.outbox.mark_sent(count),
             Err(error) if is_not_now(&error) => {}
-            // The other side has gone. What it sent before is still to be read.
+            // The other side has closed. Bytes that it has sent before can still be read.
             Err(_) => {
                 self.outbox.clear();
                 self.is_closed = true;
@@ -346,7 +347,7 @@ impl Peer {
                 }
                 self.handle_controls();
             }
-            // A process that has ended has written all that it ever will, even if somebody else holds its end.
+            // A process that has ended sends nothing more, even if another process holds its end.
             Err(error) if is_not_now(&error) => {
                 let has_ended = self.task.as_ref().is_some_and(Task::has_ended);
                 if has_ended && error.kind() == ErrorKind::WouldBlock {
@@ -357,7 +358,7 @@ impl Peer {
         }
     }
 
-    /// Nothing comes and goes any more.
+    /// Closes the channel in both directions.
     fn close(&mut self) {
         self.is_closed = true;
         self.outbox.clear();
@@ -365,7 +366,8 @@ impl Peer {
         self.retired.extend(socket.map(OwnedFd::from));
     }
 
-    /// Takes what nobody receives from the front of the queue. A child's stop is left there, to be received in its turn.
+    /// Handles control frames, and dropped messages, at the front of the queue. A stop of the parent stays there, to be
+    /// received in its turn.
     fn handle_controls(&mut self) {
         let is_ignored = self.is_ignored;
         let is_received = |kind| matches!(kind, Kind::Message | Kind::Stop) && !is_ignored;
@@ -398,13 +400,13 @@ impl Peer {
         }
     }
 
-    /// Whether the exit event can be received.
+    /// Returns whether the exit event can be received.
     fn has_exit(&self) -> bool {
         let is_reported = self.task.as_ref().is_none_or(Task::is_reported);
         !is_reported && self.inbox.peek().is_none() && self.exit().is_some()
     }
 
-    /// Kills what still runs, and waits for its end.
+    /// Kills the process, and waits for its end.
     pub fn kill_and_wait(&mut self) {
         self.kill();
         if let Some(task) = &mut self.task {
@@ -412,7 +414,7 @@ impl Peer {
         }
     }
 
-    /// In a child of this process: this channel is the parent's, and not to be touched.
+    /// In a forked process: releases the channel, which is the parent's.
     pub fn disown(&mut self) {
         self.socket = None;
         self.is_closed = true;
@@ -425,7 +427,7 @@ impl Peer {
     }
 }
 
-/// Whether the call can be made again: when the socket is ready, at once, or when the system has more memory.
+/// Returns whether the call can be retried: when the socket is ready, at once, or when the system has more memory.
 fn is_not_now(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
         || matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENOMEM))

@@ -1,4 +1,4 @@
-//! All channels of one loop, by the number of their source; and which descriptor belongs to which.
+//! The channels of one loop, by the number of their source, and the descriptors that belong to them.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -15,41 +15,41 @@ use super::peer::{Peer, Scratch};
 use crate::ask::{Question, ask};
 use crate::clock;
 
-/// Sources from here on are channels. Descriptors are far below.
+/// The first source number of channels. Descriptors are far below.
 const FIRST: u32 = 1 << 31;
 
-/// The channels of a loop, shared by its poller, its spawners and the handles. Used by one OS thread, and by nobody while
-/// the application's code runs.
+/// The channels of a loop, shared by its poller, its spawners and the handles. Used by one OS thread, and never
+/// borrowed while code of the application runs.
 pub type SharedPeers = Rc<RefCell<Peers>>;
 
-/// How the poller inside is told what to watch.
+/// Tells the inner poller what to watch.
 type Modify<'a> = dyn FnMut(Source, Interest) -> Result<(), Unwatchable> + 'a;
 
-/// See [`SharedPeers`].
+/// The channels of a loop; see [`SharedPeers`].
 pub struct Peers {
     by_number: BTreeMap<u32, Box<Entry>>,
-    /// The channel's number, by descriptor; 0 for none.
+    /// The number of the channel, by descriptor; 0 for none.
     by_descriptor: Vec<u32>,
     /// The channels to look at before the next wait.
     touched: Vec<u32>,
-    /// The channels that have something to do at a time.
+    /// The channels that have a deadline.
     timed: Vec<u32>,
     next: u32,
     scratch: Scratch,
-    /// The process whose channels they are.
+    /// The process to which the channels belong.
     owner: u32,
 }
 
 struct Entry {
     peer: Peer,
-    /// The poller inside can't watch its socket, its process.
+    /// Whether the inner poller can't watch its socket, and its process.
     is_socket_blind: bool,
     is_process_blind: bool,
     is_touched: bool,
     is_timed: bool,
-    /// Whether somebody has it; if not, it is forgotten as soon as it is over.
+    /// Whether it has an owner. If not, it is removed as soon as it is over.
     is_owned: bool,
-    /// Whether news of it end a wait, even if no thread waits for them.
+    /// Whether its events end a wait, even if no thread waits for them.
     is_awaited: bool,
 }
 
@@ -57,7 +57,7 @@ thread_local! {
     static ALL: RefCell<Vec<Weak<RefCell<Peers>>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// No channels yet.
+/// Creates an empty set of channels.
 pub fn shared() -> SharedPeers {
     let peers = Rc::new(RefCell::new(Peers {
         by_number: BTreeMap::new(),
@@ -75,9 +75,9 @@ pub fn shared() -> SharedPeers {
     peers
 }
 
-/// In a forked process: closes the copies of all channels that this process's loops had. They belong to the parent.
+/// In a forked process: closes the copies of all channels that the parent's loops have.
 pub fn disown_all() {
-    // They stay listed: an inherited spawner may start tasks here, whose channels are not for the tasks after them.
+    // They stay listed: an inherited spawner may start tasks here, which must release its channels, too.
     ALL.with_borrow(|all| {
         for peers in all.iter().filter_map(Weak::upgrade) {
             let Ok(mut peers) = peers.try_borrow_mut() else { continue };
@@ -91,14 +91,14 @@ pub fn disown_all() {
     });
 }
 
-/// Whether the number is that of a channel, or could be.
+/// Returns whether a source number is in the range of channels.
 pub fn is_channel(source: Source) -> bool {
     source.number() >= FIRST
 }
 
-/// For owners of channels.
+/// Operations of the owners of channels.
 impl Peers {
-    /// Takes in a channel. It is kept until it is over and `release` has been said.
+    /// Adds a channel. It is kept until it is over and has been released.
     pub fn insert(&mut self, peer: Peer, is_awaited: bool) -> Source {
         while self.by_number.contains_key(&self.next) {
             self.next = self.next.wrapping_add(1).max(FIRST);
@@ -126,19 +126,19 @@ impl Peers {
         Source::new(number)
     }
 
-    /// Works on a channel. `None` if there is no such.
+    /// Calls `work` with a channel. Returns `None` if there is no such channel.
     pub fn with<R>(&mut self, source: Source, work: impl FnOnce(&mut Peer) -> R) -> Option<R> {
         let result = work(&mut self.by_number.get_mut(&source.number())?.peer);
         self.touch(source.number());
         Some(result)
     }
 
-    /// Whether they are this process's, and not its parent's, in one that was forked by other code than this.
+    /// Returns whether the channels belong to this process, and not to the one from which other code has forked it.
     pub fn are_own(&self) -> bool {
         self.owner == std::process::id()
     }
 
-    /// Nobody has the channel any more.
+    /// Marks a channel as having no owner.
     pub fn release(&mut self, source: Source) {
         if let Some(entry) = self.by_number.get_mut(&source.number()) {
             entry.is_owned = false;
@@ -156,14 +156,14 @@ impl Peers {
     }
 }
 
-/// For the poller around another poller, which is told what to watch by `modify`.
+/// Operations of the poller around another poller. `modify` tells the inner poller what to watch.
 impl Peers {
-    /// Whether there is nothing to do.
+    /// Returns whether there are no channels.
     pub fn is_empty(&self) -> bool {
         self.by_number.is_empty()
     }
 
-    /// Threads want that of a channel.
+    /// Sets the interest of the threads in a channel.
     pub fn set_interest(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable> {
         match self.with(source, |peer| peer.interest = interest) {
             None if !interest.is_none() => Err(Unwatchable),
@@ -171,8 +171,8 @@ impl Peers {
         }
     }
 
-    /// Gets all channels ready for a wait, and says until when it may last: on the monotonic clock, which need not be the
-    /// poller's.
+    /// Prepares all channels for a wait. Returns the moment until which it may last, on the monotonic clock, which need
+    /// not be the poller's.
     pub fn before_wait(&mut self, modify: &mut Modify) -> Option<Instant> {
         let mut has_news = false;
         for number in std::mem::take(&mut self.touched) {
@@ -184,7 +184,7 @@ impl Peers {
         self.timed.iter().filter_map(|number| self.by_number.get(number)?.peer.deadline()).min()
     }
 
-    /// Brings everything in line with what has happened to a channel. Whether it has something to report.
+    /// Updates the poller and the tables after a change of a channel. Returns whether the channel has an event.
     fn settle(&mut self, number: u32, modify: &mut Modify) -> bool {
         let Some(entry) = self.by_number.get_mut(&number) else { return false };
         entry.is_touched = false;
@@ -220,7 +220,7 @@ impl Peers {
         has_news
     }
 
-    /// The poller inside has found something. Whether it belongs to a channel.
+    /// Handles readiness that the inner poller has found. Returns whether it belongs to a channel.
     pub fn found(&mut self, source: Source, readiness: Readiness) -> bool {
         let descriptor = source.number() as usize;
         let number = self.by_descriptor.get(descriptor).copied().unwrap_or(0);
@@ -228,21 +228,22 @@ impl Peers {
         let descriptor = RawFd::try_from(descriptor).ok();
         if entry.peer.socket() == descriptor {
             if readiness.is_error() {
-                // The poller may have let go of it.
+                // The poller may have stopped watching it.
                 entry.peer.told = Interest::NONE;
             }
             entry.peer.on_socket(&mut self.scratch);
         } else if entry.peer.process() == descriptor {
             entry.peer.on_process(&mut self.scratch);
         } else {
-            // The channel has closed it, and it is another file by now.
+            // The channel has closed the descriptor, and its number is another file by now.
             return false;
         }
         self.touch(number);
         true
     }
 
-    /// Does what is due, and pushes what threads wait for. Whether there is something that somebody waits for.
+    /// Does the work that is due, and pushes the readiness that threads wait for. Returns whether there is an event
+    /// that ends the wait.
     pub fn after_wait(&mut self, ready: &mut Ready<'_>, modify: &mut Modify) -> bool {
         let now = clock::now_or_earlier();
         self.on_time(now);
@@ -272,7 +273,7 @@ impl Peers {
         }
     }
 
-    /// The poller inside is no more.
+    /// Notes that the inner poller has been dropped.
     pub fn forget_poller(&mut self) {
         for entry in self.by_number.values_mut() {
             entry.peer.retired.clear();
@@ -284,14 +285,14 @@ impl Peers {
 }
 
 impl Entry {
-    /// Whether it has something to do at a time, and had not before.
+    /// Returns whether it has got a deadline since the last call.
     fn becomes_timed(&mut self) -> bool {
         let was_timed = std::mem::replace(&mut self.is_timed, self.peer.deadline().is_some());
         self.is_timed |= was_timed;
         self.is_timed && !was_timed
     }
 
-    /// Whether nobody needs it any more.
+    /// Returns whether it can be removed.
     fn is_over(&self) -> bool {
         !self.is_owned && (self.peer.task.is_none() || self.peer.exit().is_some())
     }
@@ -306,9 +307,9 @@ impl Entry {
     }
 }
 
-/// Without a loop.
+/// Operations without a loop.
 impl Peers {
-    /// Drives all channels until something has happened, at the latest until then. Blocks.
+    /// Drives all channels until there is an event, at the latest until `until`. Blocks.
     pub fn drive(&mut self, until: Option<Instant>) -> io::Result<()> {
         let mut questions = Vec::new();
         let mut next = until;
@@ -321,7 +322,7 @@ impl Peers {
             let peer = &mut entry.peer;
             peer.refill();
             let has_read = peer.read_rest(&mut self.scratch);
-            // One that has no room is not asked about: that it has hung up would end each wait at once.
+            // A channel without room is not polled: if its other side has closed, each wait would end at once.
             let socket = peer.socket().map(|socket| (socket, peer.wanted()));
             let socket = socket.filter(|(_, wanted)| !wanted.is_none());
             let process = peer.process().map(|process| (process, Interest::READABLE));
@@ -346,7 +347,7 @@ impl Peers {
     }
 }
 
-/// The poller has to know before the number is free.
+/// Tells the poller first, since closing a descriptor frees its number.
 fn close_retired(peer: &mut Peer, modify: &mut Modify) {
     for descriptor in peer.retired.drain(..) {
         let _ = modify(source_of(descriptor.as_raw_fd()), Interest::NONE);
@@ -354,11 +355,11 @@ fn close_retired(peer: &mut Peer, modify: &mut Modify) {
 }
 
 fn source_of(descriptor: RawFd) -> Source {
-    // A descriptor that is open is not negative.
+    // An open descriptor is not negative.
     Source::new(descriptor as u32)
 }
 
-/// The last owner has gone: what is left is killed, and waited for.
+/// Kills the remaining tasks, and waits for them, when the last owner is dropped.
 impl Drop for Peers {
     fn drop(&mut self) {
         if !self.are_own() {

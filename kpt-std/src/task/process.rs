@@ -1,4 +1,4 @@
-//! What a parent knows of a task beside its channel: the process, how it is ended, and how it ended.
+//! The process of a task, without the channel: how it is ended, and how it ended.
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
@@ -8,18 +8,18 @@ use super::frame::ProtocolError;
 use super::life::{Action, Ended, Life};
 use crate::sys::Process;
 
-/// The parent's side of a task, without the channel.
+/// The process of a task, as its parent sees it.
 pub struct Task {
     pub grace: Duration,
     pub life: Life,
     process: Process,
-    /// Why it ends, as it says itself.
+    /// The reason for its end that the task has sent.
     words: Option<TaskStatus>,
     is_reported: bool,
 }
 
 impl Task {
-    /// Of a process that has just been forked.
+    /// Takes a process that has just been forked.
     pub fn new(process: Process, grace: Duration) -> Self {
         Self { grace, life: Life::new(), process, words: None, is_reported: false }
     }
@@ -28,18 +28,19 @@ impl Task {
         self.life.ended().is_some()
     }
 
-    /// Readable when the process has ended. `None` if that is known, or the kernel has no such descriptors.
+    /// Returns the descriptor that is readable when the process has ended. `None` if its end is known, or if the kernel
+    /// has no such descriptors.
     pub fn descriptor(&self) -> Option<RawFd> {
         let descriptor = self.process.descriptor().filter(|_| !self.has_ended())?;
         Some(descriptor.as_raw_fd())
     }
 
-    /// Gives up the descriptor.
+    /// Takes the descriptor out.
     pub fn take_descriptor(&mut self) -> Option<OwnedFd> {
         self.process.take_descriptor()
     }
 
-    /// Asks whether the process has ended, or waits until it has. Whether that is new.
+    /// Asks whether the process has ended, or waits until it has. Returns whether its end is new.
     pub fn reap(&mut self, is_blocking: bool) -> bool {
         if self.has_ended() {
             return false;
@@ -51,7 +52,7 @@ impl Task {
         ended.is_some()
     }
 
-    /// Sends the signals of that action.
+    /// Sends the signals of an action.
     pub fn signal(&self, action: Action) {
         match action {
             Action::Ask => {}
@@ -63,15 +64,16 @@ impl Task {
         }
     }
 
-    /// It says why it ends. The first reason counts: what is dropped after a panic may panic, too.
+    /// Notes the reason for its end that the task has sent. The first reason counts: a drop after a panic may panic,
+    /// too.
     pub fn on_words(&mut self, words: TaskStatus) {
         self.words.get_or_insert(words);
     }
 
-    /// How it ended, with what is known from the channel.
+    /// Returns the exit event, with what is known from the channel.
     pub fn exit(&self, is_truncated: bool, protocol_error: Option<ProtocolError>) -> TaskExit {
         let status = match (self.life.ended(), &self.words) {
-            // A panic ends with SIGABRT where it does not unwind.
+            // A panic that aborts ends with SIGABRT.
             (Some(Ended::Signal(signal)), words) if words.is_none() || signal != libc::SIGABRT => {
                 TaskStatus::Signal(signal)
             }
@@ -88,17 +90,17 @@ impl Task {
         }
     }
 
-    /// Whether the exit event has been received.
+    /// Returns whether the exit event has been received.
     pub fn is_reported(&self) -> bool {
         self.is_reported
     }
 
-    /// The exit event is received now.
+    /// Notes that the exit event has been received.
     pub fn mark_reported(&mut self) {
         self.is_reported = true;
     }
 
-    /// In a child of this process: it is the parent's task, and nothing is to be said of it here.
+    /// In a forked process: forgets the task, which is the parent's, and never reports its end.
     pub fn disown(&mut self) {
         self.take_descriptor();
         self.life.on_ended(Ended::Unknown);

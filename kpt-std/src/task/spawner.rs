@@ -13,18 +13,18 @@ use crate::sys::{self, Forked, Process, SignalsBlocked};
 
 /// Starts tasks: forked processes with a loop of their own and a channel to this one.
 ///
-/// From [`Tasks::spawner`](crate::Tasks::spawner), for tasks that a loop drives; or from [`new`](Self::new), for a program
-/// that has no loop and drives them with [`TaskHandle::wait`] and [`TaskHandle::receive_blocking`].
+/// [`EventLoop::spawner`](crate::EventLoop::spawner) and [`Tasks::spawner`](crate::Tasks::spawner) return one for tasks
+/// that a loop drives. [`new`](Self::new) creates one for a program without a loop, which drives its tasks with
+/// [`TaskHandle::wait`] and [`TaskHandle::receive_blocking`].
 ///
-/// When the last of a loop, its spawners and its handles is dropped, tasks that are still there are killed, and waited
-/// for.
+/// When the last of a loop, its spawners and its handles is dropped, the remaining tasks are killed and waited for.
 #[derive(Clone)]
 pub struct Spawner {
     peers: SharedPeers,
 }
 
 impl Spawner {
-    /// For tasks that no loop drives.
+    /// Creates a spawner of tasks that no loop drives.
     pub fn new() -> Self {
         Self::of(peers::shared())
     }
@@ -33,19 +33,21 @@ impl Spawner {
         Self { peers }
     }
 
-    /// Forks a task. In the new process, `build` makes the child's state, whose loop then runs until it ends; nothing of
-    /// the parent's is dropped there, nor its loop touched. May be called from inside a hook. Does not wait for the child.
+    /// Forks a task. In the new process, `build` creates the task's state, and a loop runs with it until the task ends.
+    /// Nothing of the parent is dropped there, and its loop is not touched. May be called in a hook. Does not wait for
+    /// the task.
     ///
-    /// The child has a copy of the parent's memory, and of its descriptors but those of other tasks; see
-    /// [`TaskConfig::keep_only`]. It is in the parent's process group: a Ctrl-C reaches it, too. Handlers of signals are
-    /// reset, and none is blocked. What was printed and not written yet is written before the fork, once.
+    /// The task has a copy of the parent's memory, and of its descriptors except those of other tasks; see
+    /// [`TaskConfig::keep_only`]. It is in the parent's process group, so Ctrl-C reaches it, too. Signal handlers are
+    /// removed, and all signals unblocked. Buffered standard output is flushed before the fork, so that it is written
+    /// once.
     ///
-    /// The child closes its copies of the other tasks' descriptors, one by one, as the application's may lie between them:
-    /// a start takes about 0.6 µs longer for each task that lives already, 0.6 ms with 1,000 of them. In a program without
-    /// a loop, each wait asks the system about all of them, which takes about twice as long.
+    /// The task closes its copies of other tasks' descriptors one by one, since descriptors of the application may lie
+    /// between them: a start takes about 0.6 µs longer for each task that is alive, 0.6 ms with 1,000 tasks. In a
+    /// program without a loop, each wait asks the system about all tasks, which takes about twice as long.
     ///
     /// # Errors
-    /// [`StartError`]. Nothing is left of the task then.
+    /// Returns a [`StartError`]. No process is left then.
     pub fn start<C: Child>(
         &self,
         config: TaskConfig,
@@ -64,7 +66,7 @@ impl Spawner {
                 drop(theirs);
                 let peer = Peer::new(&config, ours, Some(Process::new(child)));
                 let source = self.peers.borrow_mut().insert(peer, false);
-                crate::log::trace!("task {} {}: started", config.name, child);
+                crate::log::trace!("task {} (process {}) has started", config.name, child);
                 Ok(TaskHandle::new(self.peers.clone(), source, child, config.name))
             }
             Forked::Child => child::run_and_exit(parent, config, theirs, ours, build),
@@ -84,7 +86,7 @@ impl Default for Spawner {
     }
 }
 
-/// Whatever has been printed and not written would be in both processes. Standard error has no buffer.
+/// Flushes standard output: text in its buffer would be written by both processes. Standard error has no buffer.
 pub(super) fn flush_output() {
     let _ = std::io::stdout().flush();
 }

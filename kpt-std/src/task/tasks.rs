@@ -9,31 +9,31 @@ use super::peers::{self, SharedPeers};
 use super::spawner::Spawner;
 use crate::clock;
 
-/// A poller that does what `P` does, and drives tasks: inside its `wait`, queued messages go out, others come in, tasks
-/// that shall end are ended, and those that have are reaped.
+/// A poller that behaves as `P`, and drives tasks: its `wait` sends queued messages, receives others, carries out the
+/// steps to end tasks, and reaps tasks that have ended.
 ///
-/// Each task is one source, [`TaskHandle::source`](super::TaskHandle::source), and so is the
-/// [`Parent`](super::Parent) in a task. Such a source is readable when there is something to receive, and writable when a
-/// message of any allowed length finds room. Tasks don't keep a loop alive; only threads do.
+/// Each task is a source, [`TaskHandle::source`](super::TaskHandle::source), and so is the [`Parent`](super::Parent) in
+/// a task. It is readable when there is an event to receive, and writable when a message of any allowed length fits
+/// into the queue. Tasks don't keep a loop running; only threads do.
 ///
-/// `P` keeps a set of what [`modify`](Poller::modify) has told it, as `SelectPoller` does. One that asks which threads wait
-/// for what would not hear of the tasks' descriptors.
+/// `P` must keep a set of the sources passed to [`modify`](Poller::modify), as `SelectPoller` does. A poller that asks
+/// which threads wait does not learn of the tasks' descriptors.
 ///
-/// While there is no task, a wait costs what it costs `P`. Each task that has something to read, to write, or has ended
-/// takes one call for it, and what is written is at most what the socket takes, what is read at most 64 KiB: no task keeps
-/// the others waiting.
+/// Without tasks, a wait costs as much as that of `P`. Each task that has ended, or has bytes to read or to write, adds
+/// a system call. A wait writes at most what the socket accepts and reads at most 64 KiB for each task, so that no task
+/// keeps the others waiting.
 pub struct Tasks<P> {
     inner: P,
     peers: SharedPeers,
 }
 
 impl<P> Tasks<P> {
-    /// Around `inner`, with no tasks.
+    /// Creates a poller around `inner`, without tasks.
     pub fn new(inner: P) -> Self {
         Self { inner, peers: peers::shared() }
     }
 
-    /// Starts tasks that this poller drives. May be cloned, and given to the application's state.
+    /// Returns a spawner of tasks that this poller drives. It may be cloned, and kept in the application's state.
     pub fn spawner(&self) -> Spawner {
         Spawner::of(self.peers.clone())
     }
@@ -61,7 +61,7 @@ impl<P: Default> Default for Tasks<P> {
 }
 
 impl<P: Poller> Tasks<P> {
-    /// Sends what is queued, and has the inner poller told what to watch. Returns the moment at which a channel has to be
+    /// Sends what is queued, and tells the inner poller what to watch. Returns the moment at which a channel has to be
     /// looked at again, on the inner poller's clock.
     fn before_wait(&mut self) -> Option<Instant> {
         let Self { inner, peers } = self;
@@ -96,7 +96,7 @@ impl<P: Poller> Tasks<P> {
             let has_news =
                 peers.after_wait(ready, &mut |source, interest| inner.modify(source, interest));
             let is_late = until <= now;
-            // What only moved bytes, or a task further, is nobody's business.
+            // Events that have only moved bytes, or taken a step to end a task, don't end the wait.
             if is_theirs || has_news || is_late || !(is_ours || is_due) {
                 return Ok(now);
             }
@@ -142,7 +142,7 @@ impl<P: Poller> Poller for Tasks<P> {
     }
 }
 
-/// A time of the monotonic clock on the poller's own, which may begin at any time.
+/// Converts a time of the monotonic clock to the poller's own, which may start at any time.
 fn here(poller: &mut impl Poller, time: Instant) -> Instant {
     poller.now() + clock::remaining(time)
 }

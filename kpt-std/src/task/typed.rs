@@ -1,4 +1,4 @@
-//! Values as messages, of any type that serde knows, in postcard's format.
+//! Sends and receives values of serde types as messages, in postcard's format.
 
 use std::any::type_name;
 use std::error::Error;
@@ -13,7 +13,7 @@ use super::exit::TaskEvent;
 use super::handle::TaskHandle;
 
 impl TaskHandle {
-    /// Sends a value: [`send`](Self::send), with the bytes that [`decode`] makes the value of again.
+    /// Sends a value, encoded in postcard's format, as [`send`](Self::send) does. [`decode`] decodes it.
     ///
     /// ```no_run
     /// # use kpt_std::{Child, Spawner, TaskConfig, Threads, decode};
@@ -32,7 +32,7 @@ impl TaskHandle {
     ///         match decode(&message) {
     ///             Ok(Command::Move { x, y }) => println!("to {x}, {y}"),
     ///             Ok(Command::Home) => println!("home"),
-    ///             Err(error) => eprintln!("{error}"), // The next message is read all the same.
+    ///             Err(error) => eprintln!("{error}"), // Later messages are not affected.
     ///         }
     ///     }
     /// }
@@ -43,24 +43,24 @@ impl TaskHandle {
     /// ```
     ///
     /// # Errors
-    /// [`SendValueError`]: it is not queued.
+    /// Returns a [`SendValueError`] if the value is not queued.
     pub fn send_value<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), SendValueError> {
         Ok(self.send(&encode(value)?)?)
     }
 }
 
 impl Parent {
-    /// Sends a value: [`send`](Self::send), with the bytes that [`TaskEvent::decode`] makes the value of again.
+    /// Sends a value, encoded in postcard's format, as [`send`](Self::send) does. [`TaskEvent::decode`] decodes it.
     ///
     /// # Errors
-    /// [`SendValueError`]: it is not queued.
+    /// Returns a [`SendValueError`] if the value is not queued.
     pub fn send_value<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), SendValueError> {
         Ok(self.send(&encode(value)?)?)
     }
 }
 
 impl TaskEvent {
-    /// The event with the value that a task has sent by [`Parent::send_value`]; an exit stays what it is.
+    /// Decodes the value of a message that was sent with [`Parent::send_value`]. An exit event is returned unchanged.
     ///
     /// ```
     /// # use kpt_std::{Malformed, TaskEvent};
@@ -81,7 +81,8 @@ impl TaskEvent {
     /// ```
     ///
     /// # Errors
-    /// [`Malformed`]: that message is lost, and nothing else. Its task can be received from, and sent to, as before.
+    /// Returns [`Malformed`] if the message is not such a value. The message is lost; the task and its channel are not
+    /// affected.
     pub fn decode<T: DeserializeOwned>(self) -> Result<TaskEvent<T>, Malformed> {
         Ok(match self {
             Self::Message(message) => TaskEvent::Message(decode(&message)?),
@@ -90,24 +91,24 @@ impl TaskEvent {
     }
 }
 
-/// The value in a message that was sent by `send_value`: for [`Child::on_message`](super::Child::on_message), see
-/// [`TaskHandle::send_value`].
+/// Decodes a message that was sent with `send_value`. [`TaskHandle::send_value`] shows its use in
+/// [`Child::on_message`](super::Child::on_message).
 ///
-/// A message does not say of which type it is: both sides have to mean the same one. Bytes that happen to be right for
-/// another type are a value of it.
+/// A message does not contain its type: both sides must use the same one. Bytes that happen to be valid for another
+/// type are decoded as a value of it.
 ///
-/// Of a type that contains itself, a message that is made for it can nest as deep as it is long, which the stack may
-/// not bear; and of a type without bytes, as in `Vec<()>`, it can hold any number. Such types are for tasks that
-/// are trusted.
+/// Don't decode messages of untrusted tasks as a type that contains itself, since a message can nest so deep that the
+/// stack overflows; nor as a type with elements of no bytes, such as `Vec<()>`, since a short message can hold any
+/// number of them.
 ///
 /// ```
 /// assert_eq!(kpt_std::decode::<(bool, &str)>(&[1, 2, b'h', b'i']), Ok((true, "hi")));
 /// assert!(kpt_std::decode::<bool>(&[7]).is_err());
-/// assert!(kpt_std::decode::<bool>(&[1, 0]).is_err()); // Something is left.
+/// assert!(kpt_std::decode::<bool>(&[1, 0]).is_err()); // A byte is left over.
 /// ```
 ///
 /// # Errors
-/// [`Malformed`].
+/// Returns [`Malformed`] if the message is not a value of this type, or if bytes are left over.
 pub fn decode<'m, T: Deserialize<'m>>(message: &'m [u8]) -> Result<T, Malformed> {
     let malformed = |reason| Malformed { wanted: type_name::<T>(), length: message.len(), reason };
     match postcard::take_from_bytes(message) {
@@ -118,11 +119,11 @@ pub fn decode<'m, T: Deserialize<'m>>(message: &'m [u8]) -> Result<T, Malformed>
 }
 
 fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, SendValueError> {
-    // With memory as needed, only the value itself can be the reason.
+    // Memory grows as needed, so only the value itself can be the reason.
     postcard::to_allocvec(value).map_err(|_| SendValueError::Unencodable)
 }
 
-/// A message is no value of the type that was wanted.
+/// A message is not a value of the requested type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed {
     wanted: &'static str,
@@ -133,42 +134,42 @@ pub struct Malformed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Reason {
     Postcard(postcard::Error),
-    /// There is a value, and so many bytes behind it.
+    /// A value is followed by this number of bytes.
     Rest(usize),
 }
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { wanted, length, reason } = self;
-        write!(f, "a message of {length} bytes is no {wanted}: ")?;
+        write!(f, "can't decode a message of {length} bytes as {wanted}: ")?;
         match reason {
             Reason::Postcard(error) => error.fmt(f),
-            Reason::Rest(rest) => write!(f, "{rest} bytes too many"),
+            Reason::Rest(rest) => write!(f, "{rest} bytes are left over"),
         }
     }
 }
 
 impl Error for Malformed {}
 
-/// A value was not sent. Nothing has changed.
+/// A value was not queued. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendValueError {
-    /// It can't be a message: its `Serialize` refuses, or does not say how long a sequence is.
+    /// The value can't be encoded: its `Serialize` fails, or does not know the length of a sequence.
     Unencodable,
-    /// It could, but was not sent.
+    /// The encoded value was not queued.
     Send(SendError),
 }
 
 impl fmt::Display for SendValueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unencodable => f.write_str("the value can't be written as a message"),
+            Self::Unencodable => f.write_str("the value can't be encoded as a message"),
             Self::Send(error) => error.fmt(f),
         }
     }
 }
 
-// What `Send` says is said by Display already: there is no further source.
+// `Display` already prints the error in `Send`: there is no further source.
 impl Error for SendValueError {}
 
 impl From<SendError> for SendValueError {

@@ -23,7 +23,7 @@ use crate::sys;
 /// The number of messages that are delivered before the threads run.
 const MESSAGES_PER_TURN: usize = 64;
 
-/// The exit code of a task that panicked, as of any Rust program.
+/// The exit code of a task that panicked: that of any Rust program.
 const PANICKED: i32 = 101;
 
 /// The exit code of a task that could not start, or whose loop failed.

@@ -99,7 +99,7 @@ impl<S, A, P: Poller> EventLoop<S, A, P> {
     /// # use std::time::Duration;
     /// # use kpt_std::{EventLoop, Exit, Next, Thread, source};
     /// let mut guest = EventLoop::<u32>::with_capacity(8)?;
-    /// guest.threads().add_timer("one", Duration::from_millis(2), |count, _| *count += 1, ())?;
+    /// guest.threads().add_timer("one", Duration::from_millis(100), |count, _| *count += 1, ())?;
     ///
     /// let mut host = EventLoop::<EventLoop<u32>>::with_capacity(8)?;
     /// let on_guest = |guest: &mut EventLoop<u32>, thread: Thread<EventLoop<u32>>| {

@@ -1,4 +1,4 @@
-//! The large loop: its owner, and what a turn is.
+//! The large loop: its public type, and the steps of a turn.
 
 use core::marker::PhantomData;
 use core::time::Duration;
@@ -19,14 +19,14 @@ use crate::thread::Thread;
 use crate::threads::Threads;
 use crate::time::{Instant, micros};
 
-/// The bodies of so many timers are looked at before they are called.
+/// The number of timers whose bodies are read before they are called.
 const AHEAD: u32 = 32;
 
 /// A loop that runs pseudo threads one at a time.
 ///
-/// `P` waits for sources and tells the time, `S` is the application's state, which every hook gets, `A` the type of the
-/// threads' arguments, `T` the memory of the tables. Hooks know only `S` and `A`, so the same hooks run on any poller
-/// with any capacity.
+/// `P` is the poller, which waits for sources and reads the clock. `S` is the application's state, which every hook
+/// receives, `A` the type of the threads' arguments, and `T` the memory of the tables. Hooks depend only on `S` and
+/// `A`, so the same hooks run on any poller with any capacity.
 pub struct EventLoop<P, S, A, T: Storage<S, A>> {
     pub(crate) tables: TablesOf<P, S, A, T>,
     bodies: T::Bodies,
@@ -41,7 +41,7 @@ pub type LargeLoop<P, S, const N: usize, A = (), W = Wheel<16, 8>> =
     EventLoop<P, S, A, FixedStorage<S, A, N, W>>;
 
 impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
-    /// Returns a loop with this memory.
+    /// Creates a loop with this memory.
     pub fn with_storage(poller: P, storage: T) -> Self {
         let Parts { links, bodies, timers } = storage.into_parts();
         let queues = Queues::with_timers(timers);
@@ -52,15 +52,15 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
 }
 
 impl<P, S, A, const N: usize> EventLoop<P, S, A, FixedStorage<S, A, N>> {
-    /// Returns a loop for `N` threads, with its memory in itself and a wheel of 4-bit digits; all zero bytes, if the poller
-    /// is.
+    /// Creates a loop for `N` threads, with its memory in itself and a wheel of 4-bit digits. All zero bytes if the
+    /// poller is.
     pub const fn new(poller: P) -> Self {
         Self::with_timers(poller, Wheel::new())
     }
 }
 
 impl<P, S, A, const N: usize, W: Timers> EventLoop<P, S, A, FixedStorage<S, A, N, W>> {
-    /// Returns the same with another wheel: `LargeLoop::with_timers(poller, Wheel::<64, 6>::new())`.
+    /// Creates such a loop with another wheel: `LargeLoop::with_timers(poller, Wheel::<64, 6>::new())`.
     pub const fn with_timers(poller: P, timers: W) -> Self {
         const { assert!(N <= MAX_CAPACITY, "no tables are that large") };
         let queues = Queues::with_timers(timers);
@@ -73,7 +73,7 @@ impl<P, S, A, const N: usize, W: Timers> EventLoop<P, S, A, FixedStorage<S, A, N
 impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
     /// Returns the threads, for adding and cancelling, as [`FixedLoop::threads`](crate::FixedLoop::threads) does.
     pub fn threads(&mut self) -> Threads<'_, S, A> {
-        // A thread is running here only if its hook has panicked: it has ended.
+        // A thread is marked as running here only if its hook has panicked. The thread has ended.
         self.tables.settle();
         if self.tables.is_new() {
             // The loop's time begins. Nothing is watched yet, so that nothing can be found or go wrong.
@@ -113,14 +113,15 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
     /// Returns the error of [`Poller::wait`]. No thread is lost; `turn` may be called again.
     ///
     /// # Panics
-    /// Not by itself. A panic of a hook passes through; its thread has ended, unless it was re-armed before.
+    /// Does not panic by itself. A panic of a hook propagates to the caller. Its thread has ended, unless it was
+    /// re-armed before, and the loop can be used again.
     pub fn turn(&mut self, state: &mut S) -> Result<Option<Exit>, P::Error> {
         self.begin_turn(state);
         let can_skip = self.run_pending(state);
         self.end_turn(state, can_skip)
     }
 
-    /// Begins a turn with the hooks that the last one has left, if a hook of it has panicked or called `stop`.
+    /// Begins a turn with the hooks that the last one has left because a hook has panicked or called `stop`.
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn begin_turn(&mut self, state: &mut S) {
         self.tables.settle();
@@ -152,8 +153,8 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
         }
     }
 
-    /// Looks at the bodies of the timers that are called next, so that they come from memory at the same time, and not one
-    /// after the other: a twentieth less for 100,000 timers that are added and fire.
+    /// Reads the bodies of the timers that are called next, so that they are fetched from memory at the same time and
+    /// not one after the other: a twentieth less time for 100,000 timers that are added and fire.
     fn look_ahead(&self) {
         let bodies = self.bodies.as_ref();
         for index in self.tables.queues.due(self.tables.links.as_ref()).take(AHEAD as usize) {
@@ -195,8 +196,8 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
         }
     }
 
-    /// Calls the hooks of the execute threads that were there when the turn began, until their budget is used up. Returns
-    /// whether the turn can end without asking the poller: it is not, and more are pending.
+    /// Calls the hooks of the execute threads that were there when the turn began, until their budget is used up.
+    /// Returns whether the turn can end without asking the poller: if the budget is not used up, and more are pending.
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn run_pending(&mut self, state: &mut S) -> bool {
         while let Some(index) = self.tables.next_pending() {
@@ -225,11 +226,11 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
         self.tables.settle();
     }
 
-    /// Lets the loop wake up to `slack` later than a deadline, rounded up to whole microseconds, and never earlier: one
-    /// wake-up then serves all timers that are due by that time. Zero in the beginning. From the next wait on.
+    /// Lets the loop wake up to `slack` later than a deadline, rounded up to whole microseconds, and never earlier, so
+    /// that one wake-up serves all timers that are due by then. The default is zero. Takes effect with the next wait.
     ///
-    /// A timer whose period is shorter than the slack skips the periods that it misses by it. A timer whose deadline has
-    /// passed when a source ends the wait runs when its slack is over, or in a wait that does not sleep.
+    /// A timer whose period is shorter than the slack skips periods. A timer whose deadline has passed when a source
+    /// ends the wait runs when the slack is over, or in a wait that does not sleep.
     ///
     /// A slack of 1 ms saves a program with a thousand timers of some milliseconds most of its wake-ups. In a small loop,
     /// that is for its board to decide.
@@ -237,7 +238,7 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
         self.tables.head.slack = micros(slack);
     }
 
-    /// Has the loop's logs show arguments, behind a thread's id, as `show` writes them.
+    /// Makes the loop's logs show arguments after the thread's id, as `show` writes them.
     #[cfg(feature = "log")]
     pub fn show_args(&mut self, show: fn(&A, &mut core::fmt::Formatter<'_>) -> core::fmt::Result) {
         self.show = ShowArgs::with(show);
@@ -261,7 +262,7 @@ impl<P: Poller, L, W> Drop for AfterHook<'_, P, L, W> {
 
 #[cfg(test)]
 impl<P, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
-    /// Each slot is spent after `left` more threads.
+    /// Makes each slot spent after `left` more threads.
     pub(crate) fn age_to(&mut self, left: u32) {
         for link in self.tables.links.as_mut() {
             link.age_to(left);

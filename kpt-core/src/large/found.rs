@@ -29,7 +29,7 @@ impl<W: Timers> Found<'_, W> {
         }
     }
 
-    /// The same for a thread that the poller has not been told of, or could not be.
+    /// Does the same for a thread of which the poller has not been told, or that it can't watch.
     #[inline(never)]
     fn make_untold_ready(&mut self, thread: Index, to: Place) {
         self.queues.move_to(self.links, thread, to);

@@ -1,4 +1,4 @@
-//! The fixed part of a loop: who runs, how many threads there are, and a few numbers.
+//! The fixed part of a loop: the running thread, and counters.
 
 use crate::error::Exit;
 use crate::id::Index;
@@ -7,24 +7,24 @@ use crate::time::Instant;
 
 /// The fixed part of a loop. All zero bytes when new.
 pub(crate) struct Head {
-    /// How many slots have a thread.
+    /// The number of slots with a thread.
     pub(crate) used: u32,
-    /// The largest that `used` has been.
+    /// The largest value of `used` so far.
     pub(crate) most_used: u32,
-    /// How many slots are retired.
+    /// The number of retired slots.
     pub(crate) retired: u32,
-    /// Counts up: which execute threads were there when the turn began.
+    /// The number of this turn. Execute threads with an earlier one were there when the turn began.
     pub(crate) turn: u32,
-    /// Hooks that were called since the poller was last asked.
+    /// The number of hooks that were called since the poller was last asked.
     pub(crate) hooks_since_wait: u32,
-    /// How many times something was found on a source without threads.
+    /// The number of events that were found on sources without threads.
     pub(crate) strays: u32,
-    /// The latest that the clock said, rounded up: where a delay begins.
+    /// The latest result of `Poller::now`, which rounds up: the moment from which a delay counts.
     pub(crate) read_at: Instant,
     /// The thread whose hook runs, or ran when it panicked.
     pub(crate) running: Option<Index>,
     pub(crate) is_stopping: bool,
-    /// By how many microseconds the loop may be woken later than a deadline.
+    /// The time in microseconds by which the loop may be woken later than a deadline.
     pub(crate) slack: u64,
 }
 
@@ -42,14 +42,14 @@ impl Head {
         slack: 0,
     };
 
-    /// A slot has been given out.
+    /// Counts a slot that has been given out.
     #[inline]
     pub(crate) fn count_added(&mut self) {
         self.used = self.used.wrapping_add(1);
         self.most_used = self.most_used.max(self.used);
     }
 
-    /// The thread has ended, and its slot has been given back.
+    /// Counts a thread that has ended, and whose slot has been given back.
     #[inline]
     pub(crate) fn count_ended(&mut self, index: Index) {
         self.used = self.used.wrapping_sub(1);
@@ -58,17 +58,17 @@ impl Head {
         }
     }
 
-    /// How many threads there can be.
+    /// Returns the number of threads that the loop can hold.
     pub(crate) fn capacity(&self, links: &[Link]) -> usize {
         links.len().saturating_sub(self.retired as usize)
     }
 
-    /// Whether the loop should return.
+    /// Returns whether the loop should return.
     pub(crate) fn is_over(&self) -> bool {
         self.is_stopping || self.used == 0
     }
 
-    /// Why the loop should return, if it should; `stop` is forgotten by that.
+    /// Returns the reason why the loop should return, if there is one. A `stop` is cleared by this.
     pub(crate) fn exit(&mut self) -> Option<Exit> {
         if core::mem::take(&mut self.is_stopping) {
             return Some(Exit::Stopped);
@@ -76,12 +76,12 @@ impl Head {
         (self.used == 0).then_some(Exit::Empty)
     }
 
-    /// From here on, execute threads that are added belong to the next turn.
+    /// Begins a turn: execute threads that are added from here on belong to the next one.
     pub(crate) fn begin_turn(&mut self) {
         self.turn = self.turn.wrapping_add(1);
     }
 
-    /// The thread runs now.
+    /// Notes that the hook of a thread is called.
     #[inline]
     pub(crate) fn begin_hook(&mut self, index: Index) {
         self.running = Some(index);

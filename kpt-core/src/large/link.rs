@@ -1,22 +1,23 @@
-//! What the tables know of a thread that does not depend on the application's types: where it is, what it waits for,
-//! and its neighbours in the lists. Lists, timers and the source table work on these alone, so their code exists once.
+//! The part of a thread that does not depend on the application's types: its place, the event it waits for, and its
+//! neighbours in the lists. Lists, timers and the source table use only this part, so their code exists once.
 
 use crate::id::{Generation, GenerationHigh, Index, ThreadId};
 use crate::source::{Kind, Readiness, Source};
 use crate::time::{Instant, Wide};
 
-/// Where a slot is, and with it its thread. The thread whose hook runs stays where it was found until it is re-armed or
+/// The place of a slot and of its thread. A thread whose hook runs stays where it was found until it is re-armed or
 /// released.
 ///
-/// In this order: places from `Due` to `ReadyToRead` have a list, and threads in places from `Untold` on a source.
+/// The order of the places matters: from `Due` to `ReadyToRead`, a place has a list; from `Untold` on, the thread has a
+/// source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 #[repr(u8)]
 pub(crate) enum Place {
     /// The slot has no thread.
     Vacant,
-    /// The slot has no thread, and will never have one again: its generation is spent.
+    /// The slot has no thread, and never gets one again: its generations are used up.
     Retired,
-    /// The thread that runs, when it has given up its source. It has its slot until its hook returns.
+    /// A running thread that has given up its source. It keeps its slot until its hook returns.
     GivenUp,
     /// A timer that is not due.
     Timers,
@@ -24,7 +25,7 @@ pub(crate) enum Place {
     Due,
     /// An execute thread.
     Pending,
-    /// A reader or writer that the poller has to be told of.
+    /// A reader or writer of which the poller has yet to be told.
     Untold,
     /// A writer found ready.
     ReadyToWrite,
@@ -35,46 +36,46 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    /// Those that have a list.
+    /// The places that have a list.
     pub(crate) const LISTED: [Self; 5] =
         [Self::Due, Self::Pending, Self::Untold, Self::ReadyToWrite, Self::ReadyToRead];
 
-    /// The number of the first of them.
+    /// The number of the first place with a list.
     pub(crate) const FIRST_LISTED: usize = Self::Due as usize;
 
-    /// Whether its threads were found ready by the poller.
+    /// Returns whether the poller has found the threads of this place ready.
     #[inline]
     pub(crate) fn is_ready(self) -> bool {
         matches!(self, Self::ReadyToWrite | Self::ReadyToRead)
     }
 
-    /// Whether it is one of readers and writers, who have their source.
+    /// Returns whether the threads of this place have a source.
     #[inline]
     pub(crate) fn has_source(self) -> bool {
         self >= Self::Untold
     }
 }
 
-/// As wide as an index.
+/// A word of the record of vacant slots, as wide as an index.
 #[cfg(target_pointer_width = "64")]
 pub(crate) type VacantWord = u32;
 #[cfg(not(target_pointer_width = "64"))]
 pub(crate) type VacantWord = u16;
 
-/// The links of one slot. All zero bytes when vacant, as a static lands in .bss.
+/// The links of one slot. All zero bytes when vacant, so that a static is in .bss.
 ///
-/// 32 bytes on 64-bit targets, two to a cache line and none across two; 24 elsewhere.
+/// 32 bytes on 64-bit targets, so that two share a cache line and none crosses one; 24 bytes on others.
 #[derive(Clone, Copy)]
 #[cfg_attr(target_pointer_width = "64", repr(align(32)))]
 pub struct Link {
-    /// What the thread waits for: a timer's deadline; a reader's or writer's source (low word) and the next thread in
-    /// its bucket (high word); an execute thread's turn of adding.
+    /// The event that the thread waits for: the deadline of a timer; the source of a reader or writer (low word) and
+    /// the next thread in its bucket (high word); the turn in which an execute thread was added.
     key: Wide,
     pub(crate) next: Option<Index>,
     pub(crate) previous: Option<Index>,
-    /// The head of one bucket of the source table. It is lodged here, and has nothing to do with this slot's thread.
+    /// The head of one bucket of the source table. It is stored here, and is independent of this slot's thread.
     pub(crate) bucket: Option<Index>,
-    /// One word of the record of vacant slots. It is lodged here as well.
+    /// One word of the record of vacant slots. It is stored here as well.
     pub(crate) vacant: VacantWord,
     /// The lowest 32 bits of the generation.
     generation_low: u32,
@@ -85,7 +86,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// No thread: all zero bytes.
+    /// The links of a slot without a thread: all zero bytes.
     pub const VACANT: Self = Self {
         key: Wide::ZERO,
         next: None,
@@ -99,13 +100,13 @@ impl Link {
         readiness: Readiness::NONE,
     };
 
-    /// When the timer is due.
+    /// Returns the deadline of a timer.
     #[inline]
     pub(crate) fn deadline(&self) -> Instant {
         Instant::from_micros(self.key.get())
     }
 
-    /// Makes the timer due at `deadline`. Only while it is in no timer structure.
+    /// Sets the deadline of a timer. MUST be called only while it is in no timer structure.
     #[inline]
     pub(crate) fn set_deadline(&mut self, deadline: Instant) {
         self.key = Wide::new(deadline.as_micros());
@@ -121,7 +122,7 @@ impl Link {
         Index::from_word((self.key.get() >> 32) as u32)
     }
 
-    /// The thread waits for something else from now on: a source's number, a deadline, or the turn after this one.
+    /// Sets the event that the thread waits for. `key` is a source's number, a deadline, or a turn.
     #[inline]
     pub(crate) fn wait_for(&mut self, kind: Kind, key: u64) {
         self.kind = kind;
@@ -147,7 +148,7 @@ impl Link {
         self.key.get() as u32
     }
 
-    /// The execute thread was added in that turn.
+    /// Sets the turn in which an execute thread was added.
     #[inline]
     pub(crate) fn set_turn(&mut self, turn: u32) {
         self.key = Wide::new(u64::from(turn));
@@ -163,13 +164,13 @@ impl Link {
         (self.generation_low, self.generation_high) = generation.to_parts();
     }
 
-    /// The slot is given out once more. Only if it is not spent.
+    /// Begins the next generation, when the slot is given out. MUST be called only if the slot is not spent.
     #[inline]
     pub(crate) fn count_tenant(&mut self) {
         self.set_generation(self.generation().next());
     }
 
-    /// Whether the slot has had the last of its threads.
+    /// Returns whether the slot has had its last thread.
     #[inline]
     pub(crate) fn is_spent(&self) -> bool {
         self.generation().number() == Generation::LAST.number()
@@ -180,15 +181,15 @@ impl Link {
         ThreadId::new(index, self.generation())
     }
 
-    /// Whether `id` means the thread that has this slot now, or had it last.
+    /// Returns whether `id` refers to the current thread of this slot, or to its last one.
     #[inline]
     pub(crate) fn is_tenant(&self, id: ThreadId) -> bool {
         self.generation().number() == id.generation()
     }
 }
 
-/// The one way to a link. No index that is stored can be out of range; should a bug make one so, a debug build says
-/// it and a release build reads a vacant link and writes nothing.
+/// Access to links by index. Stored indices are always in range. If a bug breaks this, debug builds panic; release
+/// builds read a vacant link, and write nothing.
 pub(crate) trait Links {
     fn at(&self, index: Index) -> &Link;
     fn edit(&mut self, index: Index, change: impl FnOnce(&mut Link));
@@ -196,7 +197,7 @@ pub(crate) trait Links {
 
 static VACANT: Link = Link::VACANT;
 
-// On a small machine, a call is smaller than what these do, and they are in many places.
+// On 32-bit targets, a call takes less code than these functions, which are used in many places.
 impl Links for [Link] {
     #[cfg_attr(target_pointer_width = "64", inline)]
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
@@ -214,7 +215,7 @@ impl Links for [Link] {
     }
 }
 
-/// For what changes several things of one link, or reads and changes it: it is fetched once.
+/// Returns one link for several reads and changes, so that it is fetched once.
 #[cfg_attr(target_pointer_width = "64", inline)]
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(crate) fn at_mut(links: &mut [Link], index: Index) -> Option<&mut Link> {
@@ -225,7 +226,7 @@ pub(crate) fn at_mut(links: &mut [Link], index: Index) -> Option<&mut Link> {
 
 #[cfg(test)]
 impl Link {
-    /// The slot is spent after `left` more threads.
+    /// Makes the slot spent after `left` more threads.
     pub(crate) fn age_to(&mut self, left: u32) {
         self.set_generation(Generation::before_last(left));
     }

@@ -1,9 +1,9 @@
-//! A first-in-first-out list of threads, threaded through their links: one word, no memory of its own.
+//! A first-in-first-out list of threads that is linked through their `Link`s. It takes one word, and allocates nothing.
 
 use crate::id::Index;
 use crate::large::link::{Link, Links};
 
-/// Circular: the first one's `previous` is the last one. All operations but `iter` are O(1).
+/// A circular list: `previous` of the first thread is the last one. All operations except `iter` are O(1).
 #[derive(Clone, Copy)]
 pub(crate) struct List {
     first: Option<Index>,
@@ -75,7 +75,7 @@ impl List {
         }
     }
 
-    /// Moves the first one behind all others. `next` is the one after it, or itself if there is no other.
+    /// Moves the first thread to the end. `next` is the one after it, or itself if it is alone.
     #[inline]
     pub(crate) fn rotate(&mut self, next: Option<Index>) {
         self.first = next;

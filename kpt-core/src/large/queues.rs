@@ -1,8 +1,8 @@
-//! Which threads wait for what, and in which order: lists through their links, a hash table of sources, and a timer
+//! The threads by the event they wait for, in order: lists through their links, a hash table of sources, and a timer
 //! structure.
 //!
-//! Every slot is in one [`Place`]. The threads of a place stand in the order in which they came there, those in
-//! [`Place::Timers`] by deadline, equal ones in the order in which they came.
+//! Every slot is in one [`Place`]. The threads of a place are in the order in which they came there; those in
+//! [`Place::Timers`] are ordered by deadline, and equal deadlines by arrival.
 
 use crate::id::Index;
 use crate::large::link::{Link, Links, Place};
@@ -13,7 +13,7 @@ use crate::large::vacant::Vacant;
 use crate::source::Source;
 use crate::time::Instant;
 
-/// Queues with timers in `W`. All operations are O(1) on average, and those on timers cost what `W` says.
+/// Queues with the timer structure `W`. All operations are O(1) on average; those on timers cost what `W` costs.
 pub(crate) struct Queues<W> {
     pub(super) vacant: Vacant,
     lists: [List; Place::LISTED.len()],
@@ -21,13 +21,12 @@ pub(crate) struct Queues<W> {
 }
 
 impl<W> Queues<W> {
-    /// Lists without threads, around `timers`.
+    /// Creates empty queues around `timers`.
     pub(crate) const fn with_timers(timers: W) -> Self {
         Self { vacant: Vacant::ALL, lists: [List::EMPTY; Place::LISTED.len()], timers }
     }
 
-    /// The list of a place that has one: a first-in-first-out list of threads. A place is a number, so that nothing
-    /// branches on which one it is.
+    /// Returns the list of a place. Indexed by the place's number, so that it does not branch on the place.
     #[inline]
     pub(super) fn list_mut(&mut self, place: Place) -> Option<&mut List> {
         self.lists.get_mut((place as usize).wrapping_sub(Place::FIRST_LISTED))
@@ -39,8 +38,8 @@ impl<W> Queues<W> {
         list.copied().unwrap_or(List::EMPTY)
     }
 
-    /// How many slots, from the first, have had a thread at any time. Those beyond are not looked at, so that their memory
-    /// need not be there.
+    /// Returns how many slots, counted from the first, have ever had a thread. The memory of later slots is not
+    /// touched.
     pub(crate) fn slots_used(&self) -> usize {
         self.vacant.slots_used()
     }
@@ -75,8 +74,8 @@ impl<W: Timers> Queues<W> {
 }
 
 impl<W: Timers> Queues<W> {
-    /// Moves a thread behind all others in that place, or among the timers as its deadline says. A deadline or source
-    /// does not change while a thread is in a place where it matters.
+    /// Moves a thread to the end of a place, or to its position among the timers. Its deadline or source MUST NOT
+    /// change while the thread is in a place that uses it.
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(crate) fn move_to(&mut self, links: &mut [Link], thread: Index, to: Place) {
         let link = links.at(thread);
@@ -92,8 +91,8 @@ impl<W: Timers> Queues<W> {
         }
     }
 
-    /// The first thread in `place`, which is a place to take from: not `Retired`, `GivenUp` or `Watched`. Vacant slots
-    /// come in any order.
+    /// Returns the first thread in `place`, which MUST NOT be `Retired`, `GivenUp` or `Watched`. Vacant slots are in
+    /// any order.
     #[inline]
     pub(crate) fn first(&self, links: &[Link], place: Place) -> Option<Index> {
         match place {
@@ -102,13 +101,13 @@ impl<W: Timers> Queues<W> {
         }
     }
 
-    /// The timers that were found due, in order.
+    /// Returns the timers that were found due, in order.
     pub(crate) fn due(&self, links: &[Link]) -> impl Iterator<Item = Index> {
         self.list(Place::Due).iter(links)
     }
 
-    /// The threads of a source, its reader and its writer, one after the other in any order; first the one after
-    /// `None`.
+    /// Returns the thread of a source that follows `after`, or the first one if `after` is `None`. The order is not
+    /// defined.
     pub(crate) fn next_of(
         &self,
         links: &[Link],
@@ -118,19 +117,19 @@ impl<W: Timers> Queues<W> {
         sources::next_of(links, source, after)
     }
 
-    /// The latest moment that `advance` was told, 0 in the beginning.
+    /// Returns the latest moment that was passed to `advance`, 0 at the start.
     pub(crate) fn position(&self) -> Instant {
         self.timers.position()
     }
 
-    /// When `advance` should be called next: the nearest deadline, or a moment before it at which the structure has
-    /// work to do; [`Instant::NEVER`] if no deadline can be reached.
+    /// Returns the time at which to call `advance` next: the nearest deadline, or an earlier moment at which the
+    /// structure has work to do; [`Instant::NEVER`] if no deadline can be reached.
     pub(crate) fn next_deadline(&self, links: &[Link]) -> Instant {
         self.timers.next_deadline(links)
     }
 
-    /// Moves the position to `now`, if that is after it, and all timers that are due then to [`Place::Due`], in order.
-    /// A timer at [`Instant::NEVER`] is never due.
+    /// Moves the position to `now`, if that is later, and all timers that are due then to [`Place::Due`], in order. A
+    /// timer at [`Instant::NEVER`] is never due.
     pub(crate) fn advance(&mut self, links: &mut [Link], now: Instant) {
         self.timers.advance(links, now);
         let first = self.timers.take_due(links);
@@ -143,7 +142,7 @@ impl<W: Timers> Queues<W> {
         }
     }
 
-    /// Walks everything, and returns which invariant does not hold. Without debug assertions it looks at nothing.
+    /// Checks all queues, and returns the condition that does not hold. Without debug assertions, nothing is checked.
     pub(crate) fn verify(&self, links: &[Link]) -> Result<(), &'static str> {
         if !cfg!(debug_assertions) {
             return Ok(());

@@ -80,7 +80,7 @@ pub(crate) trait Registry {
         Err(RescheduleError::Stale)
     }
 
-    /// Ends a thread, in whatever place it is, and calls the poller at once if the thread had a source.
+    /// Ends a thread in any place. If it has a source, tells the poller at once.
     fn release(&mut self, _index: Index) {}
 
     /// Ends the thread of the slot as `release` does, if `id` refers to it. Returns whether it has.

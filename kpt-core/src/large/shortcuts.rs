@@ -1,7 +1,7 @@
-//! The moves that programs make all the time, each with its link fetched once.
+//! Faster versions of the most frequent moves. Each fetches its link once.
 //!
-//! Every one means what [`Queues::move_to`] to the same place means, and takes fewer instructions because more is known:
-//! from which place, and to which. What is not known for certain takes the long way.
+//! Each has the effect of [`Queues::move_to`] with the same place, and takes fewer instructions since the old and the
+//! new place are known. Callers use the general version where they are not.
 
 use crate::id::{Index, ThreadId};
 use crate::large::link::{Link, Links, Place, at_mut};
@@ -11,8 +11,8 @@ use crate::source::{Kind, Readiness};
 use crate::time::Instant;
 
 impl<W: Timers> Queues<W> {
-    /// Gives `slot`, the first vacant one, to a timer. It skips the table of sources and all lists: a vacant slot is in none
-    /// of them, and a timer only joins the timers. `None` only if there is no such slot.
+    /// Gives `slot`, the first vacant one, to a timer. Skips the table of sources and all lists: a vacant slot is in
+    /// none of them, and a timer joins only the timers. Returns `None` if there is no such slot.
     #[inline]
     pub(crate) fn add_timer(
         &mut self,
@@ -30,7 +30,7 @@ impl<W: Timers> Queues<W> {
         Some(id)
     }
 
-    /// Moves a timer that was found due to those that wait, with another deadline. It skips the table of sources.
+    /// Makes a timer that was found due wait again, with another deadline. Skips the table of sources.
     #[inline]
     pub(crate) fn rearm_timer(&mut self, links: &mut [Link], timer: Index, deadline: Instant) {
         if let Some(due) = self.list_mut(Place::Due) {
@@ -43,7 +43,7 @@ impl<W: Timers> Queues<W> {
         self.timers.insert(links, timer);
     }
 
-    /// Gives a timer that is not due another deadline. It skips the table of sources, and the place stays the same.
+    /// Sets another deadline for a timer that is not due. Skips the table of sources, and keeps the place.
     #[inline]
     pub(crate) fn reschedule_timer(&mut self, links: &mut [Link], timer: Index, deadline: Instant) {
         self.timers.remove(links, timer);
@@ -51,7 +51,7 @@ impl<W: Timers> Queues<W> {
         self.timers.insert(links, timer);
     }
 
-    /// Vacates the slot of a timer that is not due. It skips the table of sources, in which a timer is not.
+    /// Vacates the slot of a timer that is not due. Skips the table of sources, which has no timers.
     #[inline]
     pub(crate) fn remove_timer(&mut self, links: &mut [Link], timer: Index) {
         links.edit(timer, |link| link.place = Place::Vacant);
@@ -59,9 +59,9 @@ impl<W: Timers> Queues<W> {
         self.timers.remove(links, timer);
     }
 
-    /// Moves an execute thread behind all others that are pending, if it is the first of them, and sets its turn. Returns
-    /// whether it was the first. It skips everything but the turn: kind and place stay as they are, and a circle turns without
-    /// a change to the links in it.
+    /// Moves an execute thread to the end of the pending ones, if it is the first of them, and sets its turn. Returns
+    /// whether it was the first. Skips everything else: kind and place stay the same, and a circle turns without a
+    /// change to its links.
     #[inline]
     pub(crate) fn rotate_pending(&mut self, links: &mut [Link], thread: Index, turn: u32) -> bool {
         let Some(pending) = self.list_mut(Place::Pending) else { return false };
@@ -73,7 +73,7 @@ impl<W: Timers> Queues<W> {
         is_first
     }
 
-    /// Vacates the slot of a thread that was found due, or is pending. It skips the table of sources, in which neither is.
+    /// Vacates the slot of a thread that was found due, or is pending. Skips the table of sources, which has neither.
     #[inline]
     pub(crate) fn remove_called(&mut self, links: &mut [Link], thread: Index, from: Place) {
         if let Some(list) = self.list_mut(from) {
@@ -83,8 +83,8 @@ impl<W: Timers> Queues<W> {
         self.vacant.give_back(links, thread);
     }
 
-    /// Moves a reader or writer that the poller watches to those found ready. It skips the table of sources, which has
-    /// the thread in both places, and the list that it leaves, as those watched have none.
+    /// Moves a watched reader or writer to the ready ones. Skips the table of sources, which has the thread in both
+    /// places, and has no list to remove it from, since watched threads have none.
     #[inline]
     pub(crate) fn find_ready(&mut self, links: &mut [Link], thread: Index, to: Place) {
         links.edit(thread, |link| link.place = to);
@@ -93,7 +93,7 @@ impl<W: Timers> Queues<W> {
         }
     }
 
-    /// Moves a reader or writer that was found ready to those that the poller watches. It skips the same.
+    /// Moves a ready reader or writer back to the watched ones. Skips the table of sources in the same way.
     #[inline]
     pub(crate) fn watch_again(&mut self, links: &mut [Link], thread: Index, from: Place) {
         if let Some(list) = self.list_mut(from) {

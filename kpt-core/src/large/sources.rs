@@ -1,14 +1,15 @@
-//! Which threads wait for a source: a hash table with chains whose heads are lodged in the links.
+//! The threads by source: a hash table with chains whose heads are stored in the links.
 //!
-//! As many buckets as slots, so that a chain has one thread on average. Descriptors and interrupt lines count up from 0: a
-//! number that is also a slot's is its own bucket, so that theirs are next to each other and hold them alone. Larger numbers
-//! are spread by a hash; those that are chosen to collide make each operation on them O(their number).
+//! There are as many buckets as slots, so that a chain has one thread on average. Descriptors and interrupt lines count
+//! up from 0: a number below the number of slots is its own bucket, so that small numbers are next to each other and
+//! share no chain among themselves. Larger numbers are hashed. If they are chosen to collide, each operation on them is
+//! linear in their number.
 
 use crate::id::{Index, MAX_CAPACITY};
 use crate::large::link::{Link, Links};
 use crate::source::Source;
 
-/// The link in which the head of the source's chain is lodged. `None` only if there are no links.
+/// Returns the position of the link that stores the head of the source's chain. `None` only if there are no links.
 fn bucket(links: &[Link], source: Source) -> Option<Index> {
     let buckets = links.len().min(MAX_CAPACITY);
     if (source.number() as usize) < buckets {
@@ -20,10 +21,10 @@ fn bucket(links: &[Link], source: Source) -> Option<Index> {
     Index::new(position as usize).filter(|_| !links.is_empty())
 }
 
-/// The first thread of the chain in which the source's threads are; others may be in there as well.
+/// Returns the first thread of the source's chain, which may also contain threads of other sources.
 #[inline]
 pub(crate) fn first_in_chain(links: &[Link], source: Source) -> Option<Index> {
-    // Most are a bucket's number, and the link is fetched with one look at the length.
+    // Most numbers are their own bucket, and one comparison with the length is enough.
     if (source.number() as usize) < MAX_CAPACITY
         && let Some(link) = links.get(source.number() as usize)
     {
@@ -32,7 +33,7 @@ pub(crate) fn first_in_chain(links: &[Link], source: Source) -> Option<Index> {
     links.at(bucket(links, source)?).bucket
 }
 
-/// The source's threads, one after the other.
+/// Returns the thread of a source that follows `after` in its chain, or the first one if `after` is `None`.
 pub(crate) fn next_of(links: &[Link], source: Source, after: Option<Index>) -> Option<Index> {
     let mut at = match after {
         Some(after) => links.at(after).chain(),
@@ -48,7 +49,7 @@ pub(crate) fn next_of(links: &[Link], source: Source, after: Option<Index>) -> O
     at
 }
 
-/// Takes in a reader or writer of `source`.
+/// Adds a reader or writer of `source`.
 pub(crate) fn insert(links: &mut [Link], source: Source, index: Index) {
     let Some(bucket) = bucket(links, source) else { return };
     let first = links.at(bucket).bucket;
@@ -56,7 +57,7 @@ pub(crate) fn insert(links: &mut [Link], source: Source, index: Index) {
     links.edit(bucket, |link| link.bucket = Some(index));
 }
 
-/// Gives up a reader or writer of `source`.
+/// Removes a reader or writer of `source`.
 pub(crate) fn remove(links: &mut [Link], source: Source, index: Index) {
     let Some(bucket) = bucket(links, source) else { return };
     let after = links.at(index).chain();

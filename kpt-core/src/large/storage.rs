@@ -50,7 +50,7 @@ impl<S, A> Body<S, A> {
 /// Memory for `N` threads in the value itself, for a `static` or the stack. It does not allocate, and is all zero bytes
 /// when new.
 ///
-/// `W` is the timer structure.
+/// `W` is the timer structure, a [`Wheel`].
 pub struct FixedStorage<S, A, const N: usize, W = Wheel<16, 8>> {
     links: [Link; N],
     bodies: [Body<S, A>; N],

@@ -1,4 +1,4 @@
-//! The large loop without the application's types: every operation on threads but calling them.
+//! The large loop without the application's types: all operations on threads except calling their hooks.
 
 use crate::budget;
 use crate::error::RescheduleError;
@@ -14,8 +14,7 @@ use crate::source::{Interest, Kind, Readiness, Source};
 use crate::time::{Instant, Period, after, before, later};
 use crate::when::Request;
 
-/// A loop without its hooks and their arguments. All operations on threads are here, and compiled once for a poller,
-/// whatever the application.
+/// A loop without its hooks and arguments. Its operations are compiled once for each poller, whatever the application.
 pub(crate) struct Tables<P, L, W> {
     pub(crate) head: Head,
     pub(crate) queues: Queues<W>,
@@ -41,7 +40,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Registry for Tables
     }
 
     fn now(&mut self) -> Instant {
-        // Not before what a wait has returned either: were the clock to go back, timers would begin in the past.
+        // Not earlier than the end of the last wait: if the clock went back, timers would start in the past.
         let now = later(later(self.head.read_at, self.queues.position()), self.poller.now());
         self.head.read_at = now;
         now
@@ -116,7 +115,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Registry for Tables
         if link.place != Place::Timers || link.is_spent() {
             return self.release_any_tenant(index);
         }
-        // Before the timer is removed, which may be a call: what is done after it would have to be kept meanwhile.
+        // Before the removal, which may be a call: a later use would need to save values across it.
         self.head.used = self.head.used.wrapping_sub(1);
         self.queues.remove_timer(self.links.as_mut(), index);
         true
@@ -124,7 +123,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Registry for Tables
 
     fn release_source(&mut self, source: Source) -> [Option<Index>; 2] {
         let reader = self.find(source, Interest::READABLE, None);
-        // One that waits for both counts as a reader.
+        // A thread that waits for both counts as a reader.
         let found = [self.find(source, Interest::WRITABLE, reader), reader];
         for index in found.into_iter().flatten() {
             if self.head.is_running(index) {
@@ -144,7 +143,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Registry for Tables
     }
 }
 
-/// What these consist of.
+/// The building blocks of these operations.
 impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
     #[inline]
     fn at(&self, index: Index) -> &Link {
@@ -191,7 +190,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
     #[inline]
     fn key(&mut self, request: Request, value: u64) -> u64 {
         match request {
-            // No delay is one that is over.
+            // A delay of zero has passed already.
             Request::After if value == 0 => self.queues.position().as_micros(),
             Request::After => after(self.now(), value).as_micros(),
             Request::Now => u64::from(self.head.turn),
@@ -224,7 +223,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
             Some(index) => index,
             None => self.first(Place::Vacant).ok_or(Refusal::Full)?,
         };
-        // Asked for before anything changes, since a poller may panic.
+        // Computed before anything changes, since a poller may panic.
         let key = self.key(request, value);
         if thread.is_none() {
             self.head.count_added();
@@ -239,7 +238,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
             self.tell(left);
         }
         if self.head.is_running(index) {
-            // Not before: should the poller panic, the thread has ended, as it has no hook.
+            // Not earlier: if the poller panics, the thread, which has no hook, has ended.
             self.head.running = None;
         }
         Ok(self.at(index).id(index))
@@ -252,7 +251,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         is_same && self.head.is_running(index)
     }
 
-    /// Has a thread wait for `kind` and `key`. It is in a place where its source and its deadline don't matter.
+    /// Makes a thread wait for `kind` and `key`. Its place MUST be one that uses neither its source nor its deadline.
     #[inline]
     fn arm(&mut self, index: Index, kind: Kind, key: u64) {
         self.edit(index, |link| link.wait_for(kind, key));
@@ -286,7 +285,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
             return Again::Ended;
         }
         if kind.has_source() {
-            // An error was found: the poller may have let go of the source.
+            // After an error, the poller may have stopped watching the source.
             self.edit(index, |link| link.readiness = Readiness::NONE);
             self.move_to(index, Place::Untold);
         } else if kind == Kind::Execute {
@@ -322,7 +321,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         }
     }
 
-    /// Gives the thread's slot back.
+    /// Vacates the slot of a thread, or retires it.
     #[inline]
     fn vacate(&mut self, index: Index) {
         if self.at(index).is_spent() {
@@ -334,14 +333,14 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         self.head.count_ended(index);
     }
 
-    /// Asks the poller to watch a source for all that its threads want. Returns whether it refuses; the next wait then
-    /// begins with telling it again.
+    /// Tells the poller all interest in a source. Returns whether it refuses; the next wait then begins with telling it
+    /// again.
     fn tell(&mut self, source: Source) -> bool {
         let (mut interest, mut at) = (Interest::NONE, None);
         while let Some(index) = self.next_of(source, at) {
             at = Some(index);
             interest = interest | self.at(index).kind.interest();
-            // Until the answer is there: should the poller panic, it is asked again.
+            // Until the poller answers, so that it is asked again if it panics.
             if self.at(index).place == Place::Watched {
                 self.move_to(index, Place::Untold);
             }
@@ -353,7 +352,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
             if !self.at(index).place.is_ready() {
                 self.move_to(index, if is_refused { Place::Untold } else { Place::Watched });
             } else if is_refused {
-                // So that it is told again if it is re-armed.
+                // So that the poller is told again when the thread is re-armed.
                 self.edit(index, |link| link.readiness = link.readiness | Readiness::ERROR);
             }
         }
@@ -361,9 +360,10 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
     }
 }
 
-/// What the loop does with them.
+/// Operations of the loop.
 impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
-    /// Slots from this position on have no body. Only of new tables; where each slot has a body, it touches none.
+    /// Retires the slots from `position` on, which have no body. MUST be called only on new tables. Touches no memory
+    /// if each slot has a body.
     pub(crate) fn retire_from(&mut self, position: usize) {
         for link in self.links.as_mut().get_mut(position..).unwrap_or_default() {
             link.place = Place::Retired;
@@ -391,7 +391,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         is_next.then_some(first)
     }
 
-    /// Ends the thread whose hook was called last, if it has not re-armed it.
+    /// Ends the thread whose hook was called last, unless the hook has re-armed it.
     #[inline]
     pub(crate) fn settle(&mut self) {
         if let Some(index) = self.head.running {
@@ -448,7 +448,8 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         }
     }
 
-    /// Tells the poller what is new, waits unless it may not sleep, and notes what is ready or due.
+    /// Tells the poller of changed interest, waits, without sleeping unless it may, and notes which threads are ready
+    /// or due.
     ///
     /// Never inlined, so that it needs no stack while hooks run.
     #[inline(never)]
@@ -466,8 +467,9 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         let mut found = Found { head, queues, links: links.as_mut() };
         let mut now = poller.wait(until, &mut Ready::new(&mut found))?;
         if found.head.slack > 0 && now < until {
-            // The slack is not over. The poller has looked at some moment of the sleep, perhaps before a deadline that has
-            // passed by now: that timer waits for the next look, so that what came before it is served first.
+            // The slack is not used up, and a source has ended the sleep. The poller may have looked before a deadline
+            // that has passed since. That timer waits for the next look, so that events from before its deadline are
+            // served first.
             now = now.min(before(found.queues.next_deadline(found.links)));
         }
         found.queues.advance(found.links, now);

@@ -1,31 +1,31 @@
-//! Which slots are vacant: the one that was freed last, blocks of neighbours, and those that were never used.
+//! The vacant slots: the one that was freed last, blocks of neighbours, and those that were never used.
 //!
-//! Slots are freed in any order. On a stack, the next threads would get them in the reverse of that order, each from memory
-//! that is in no cache. Here the slot that was freed last, whose links are in the cache, is given out first, and then block
-//! by block all that are vacant in a block: neighbours.
+//! Slots are freed in any order. A stack would return them in the reverse order, scattered over memory that is not in a
+//! cache. Here the slot that was freed last, whose links are in the cache, is given out first. After that, blocks of
+//! neighbouring slots are given out one by one.
 //!
-//! The record has no memory of its own. Each link lodges one word of it: the first ones the blocks, a bit for each slot, and
-//! those behind them a stack of the blocks with vacant slots. There are two words for each block, and two links at least,
-//! unless the block has a single slot: that is then the one that was freed last.
+//! The record has no memory of its own. Each link stores one word of it: the first links one word per block, with a bit
+//! for each slot, and the links behind them a stack of the blocks with vacant slots. That takes two words per block,
+//! and a block has at least two links, unless it has a single slot, which is then the one that was freed last.
 
 use crate::id::Index;
 use crate::large::link::{Link, Place, VacantWord};
 
-/// The slots of a block.
+/// The number of slots in a block.
 const BLOCK: usize = VacantWord::BITS as usize;
 
-/// All zero bytes when new. All operations but `verify` are O(1).
+/// The record of vacant slots. All zero bytes when new. All operations except `verify` are O(1).
 pub(super) struct Vacant {
     /// The slot that was freed last, unless it has been given out.
     last_freed: Option<Index>,
-    /// How high the stack of blocks is.
+    /// The height of the stack of blocks.
     blocks: u32,
-    /// Slots from this position on never had a thread, and nothing has been written to them.
+    /// The position of the first slot that has never had a thread. Nothing has been written to it and those behind it.
     unused: u32,
 }
 
 impl Vacant {
-    /// All slots are vacant, and unused.
+    /// A record in which all slots are vacant and unused.
     pub(super) const ALL: Self = Self { last_freed: None, blocks: 0, unused: 0 };
 
     /// Returns how many slots, from the first, have had a thread at any time.
@@ -59,7 +59,7 @@ impl Vacant {
         }
     }
 
-    /// Takes in a slot that was given out. It is the first one then.
+    /// Takes back a slot that was given out. It is the next one to be given out.
     #[inline]
     pub(super) fn give_back(&mut self, links: &mut [Link], slot: Index) {
         if let Some(before) = self.last_freed.replace(slot) {

@@ -1,4 +1,5 @@
-//! The large loop as hooks see it: tables that are independent of the application's types, and the bodies that are not.
+//! The large loop as hooks see it: the tables, which do not depend on the application's types, and the bodies, which
+//! do.
 
 use core::cell::Cell;
 

@@ -9,7 +9,7 @@
 //! One rule keeps equal deadlines first-in-first-out: a slot is emptied when the position enters it, and not later.
 //! Timers added before lie in that slot in their order, and go down in it; timers added after go behind them.
 //!
-//! What differs from the position above the highest level waits in one far list, so there is no horizon.
+//! Timers that differ from the position above the highest level wait in one far list, so there is no horizon.
 //!
 //! The scheme is that of G. Varghese and T. Lauck, "Hashed and Hierarchical Timing Wheels" (SOSP 1987), scheme 7;
 //! bitmaps of occupied slots in place of ticking come from W. Ahern's timeout.c.
@@ -35,33 +35,33 @@ const SEARCHED: usize = 64;
 
 /// A wheel of `LEVELS` levels with `SLOTS` slots each; `SLOTS` is a power of two from 2 to 1,024.
 ///
-/// It spans `SLOTS` to the power of `LEVELS` microseconds; timers beyond that are in a list that is gone through once
-/// in each span in which one of them is due.
+/// It spans `SLOTS` to the power of `LEVELS` microseconds. Later timers are in a list that is scanned once in each span
+/// in which one of them is due.
 ///
-/// `insert` and `remove` are O(1). `advance` moves each timer down at most `LEVELS` times in its life. `take_due` hands
-/// all over at once. `next_deadline` looks at up to 64 timers, and is exact while the next slot holds no more; with more,
-/// it may say the start of that slot, which is earlier. The timers have then moved down a level, so this happens at most
-/// once for each level, and far timers add one such wake-up when the nearest of them has been removed.
+/// `insert` and `remove` are O(1). `advance` moves each timer down at most `LEVELS` times. `take_due` returns all due
+/// timers at once. `next_deadline` looks at up to 64 timers. It is exact unless the next slot holds more; then it may
+/// return the start of that slot, which is earlier. After that wake-up the timers have moved down a level, so this
+/// happens at most once for each level. Far timers add one such wake-up when the nearest of them has been removed.
 ///
-/// Its size is 8 bytes for each slot (4 on 16- and 32-bit targets), for each level 8 and as many more as it has slots
-/// beyond 64 in eights, and 40 (32) more.
+/// Its size is 8 bytes for each slot (4 on 16- and 32-bit targets); for each level 8 bytes, and another 8 for each 64
+/// slots if it has more than 64; and 40 (32) bytes.
 pub struct Wheel<const SLOTS: usize, const LEVELS: usize>
 where
     Slots<SLOTS>: Level,
 {
     position: u64,
-    /// Of each level, the slots that are not empty.
+    /// The non-empty slots of each level.
     occupied: [<Slots<SLOTS> as Level>::Bitmap; LEVELS],
-    /// The levels that are not empty.
+    /// The non-empty levels.
     levels: u64,
     slots: [[OpenList; SLOTS]; LEVELS],
     far: OpenList,
-    /// No far timer is due before this. Means nothing while there is none.
+    /// No far timer is due before this. Has no meaning while there is none.
     far_from: u64,
     due: OpenList,
 }
 
-/// Where a deadline belongs, as seen from a position.
+/// The list to which a deadline belongs, as seen from a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Home {
     Due,
@@ -76,7 +76,7 @@ struct Cell {
     digit: u32,
 }
 
-/// What the position meets next.
+/// The next list that the position meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stop {
     at: u64,
@@ -87,7 +87,7 @@ impl<const SLOTS: usize, const LEVELS: usize> Wheel<SLOTS, LEVELS>
 where
     Slots<SLOTS>: Level,
 {
-    /// Bits of a digit.
+    /// The number of bits of a digit.
     const BITS: u32 = {
         assert!(LEVELS >= 1 && LEVELS <= 64, "1 to 64 levels");
         SLOTS.trailing_zeros()
@@ -190,7 +190,7 @@ where
         }
     }
 
-    /// Moves the position to where it meets timers, and spreads them.
+    /// Moves the position to a stop, and spreads its timers over the levels below.
     fn enter(&mut self, links: &mut [Link], stop: Stop) {
         self.position = stop.at;
         let list = core::mem::replace(self.list_mut(stop.home), OpenList::EMPTY);
@@ -211,7 +211,7 @@ where
             at = links.at(timer).next;
             self.insert(links, timer);
         }
-        // Those that are due at this moment.
+        // The timers that are due at this moment.
         if self.due.last() != last {
             mark_due(links, last.map_or(self.due.first(), |last| links.at(last).next));
         }
@@ -221,7 +221,7 @@ where
     #[inline(never)]
     fn nearest_deadline(&self, links: &[Link]) -> Instant {
         if !self.due.is_empty() {
-            // Not the position: if the clock has gone back, no wait should last until it gets there again.
+            // Not the position: if the clock has gone back, a wait must not last until it gets there again.
             return Instant::ZERO;
         }
         let Some(stop) = self.next_stop() else { return Instant::NEVER };
@@ -297,7 +297,7 @@ where
         let home = self.home(links.at(timer).deadline().as_micros());
         let Home::Slot(cell) = home else { return self.insert_in_no_slot(links, timer, home) };
         let is_first = self.list_mut(home).push_back(links, timer);
-        // At the end, so that nothing is kept for after the call.
+        // Last, so that no value needs to be saved across the call.
         if is_first {
             self.mark_occupied(cell);
         }
@@ -309,7 +309,7 @@ where
         let (Some(next), Some(previous)) = (link.next, link.previous) else {
             return self.remove_end(links, timer);
         };
-        // In the middle of whatever list: its slot does not matter, and has others, so that it stays occupied.
+        // In the middle of a list. The slot is not needed: it has other timers, so it stays occupied.
         links.edit(next, |link| link.previous = Some(previous));
         links.edit(previous, |link| link.next = Some(next));
     }
@@ -331,7 +331,7 @@ where
     fn advance(&mut self, links: &mut [Link], now: Instant) {
         let now = now.min(LAST).as_micros();
         mark_due(links, self.due.first());
-        // Of a wheel that is empty, most of a wait's instructions would be those that prepare this.
+        // For an empty wheel, preparing this call would be most of the instructions of a wait.
         if !self.is_empty() {
             self.enter_until(links, now);
         }
@@ -378,8 +378,8 @@ where
     }
 }
 
-/// Notes in these timers, and in all behind them in their list, that they are due. Their links are in the cache now, and
-/// would no longer be if that were done for all at the end: a sixth less for a million timers that are added and fire.
+/// Marks these timers, and all behind them in their list, as due. Their links are in the cache now, and would not be if
+/// this were done for all at the end: a sixth less time for a million timers that are added and fire.
 #[inline]
 fn mark_due(links: &mut [Link], first: Option<Index>) {
     let mut at = first;

@@ -1,41 +1,41 @@
-//! Which slots of a level have timers: a bitmap, no larger than the level needs.
+//! The occupied slots of a level: a bitmap, no larger than the level needs.
 
-/// A level of that many slots.
+/// A level with `SLOTS` slots.
 #[derive(Debug)]
 pub struct Slots<const SLOTS: usize>;
 
-/// How many slots a level may have, and the bitmap for them. A small wheel does not pay for what a large one needs.
+/// The allowed numbers of slots, and the bitmap for each. A small wheel does not pay for what a large one needs.
 #[diagnostic::on_unimplemented(
     message = "a level of a wheel has 2 to 1,024 slots, a power of two",
     label = "no such wheel"
 )]
 pub trait Level {
-    /// A bit for each slot.
+    /// The bitmap, with a bit for each slot.
     type Bitmap: Bitmap;
 }
 
-/// A set of numbers from 0. All zero bytes when empty; every operation takes a few instructions, however large it is.
+/// A set of small numbers. All zero bytes when empty. Every operation takes a few instructions, whatever the size.
 pub trait Bitmap: Copy {
-    /// No number.
+    /// The empty set.
     const EMPTY: Self;
 
-    /// Whether no number is in the set.
+    /// Returns whether the set is empty.
     fn is_empty(&self) -> bool;
 
-    /// Whether this number is.
+    /// Returns whether the set contains this number.
     fn contains(&self, number: u32) -> bool;
 
-    /// Takes in a number.
+    /// Adds a number.
     fn insert(&mut self, number: u32);
 
-    /// Gives up a number.
+    /// Removes a number.
     fn remove(&mut self, number: u32);
 
-    /// The lowest number; beyond the word if there is none.
+    /// Returns the lowest number; for an empty set, a number out of range.
     fn first(&self) -> u32;
 }
 
-/// Numbers below 64.
+/// A set of numbers below 64.
 impl Bitmap for u64 {
     const EMPTY: Self = 0;
 
@@ -65,11 +65,11 @@ impl Bitmap for u64 {
     }
 }
 
-/// Numbers below 64 `WORDS`, of which there are up to 64.
+/// A set of numbers below 64 times `WORDS`, which is at most 64.
 #[derive(Clone, Copy, Debug)]
 pub struct Words<const WORDS: usize> {
     words: [u64; WORDS],
-    /// The words that are not zero, so that they need not be looked through.
+    /// The words that are not zero, so that `first` need not scan them.
     occupied: u64,
 }
 
@@ -133,7 +133,7 @@ levels! {
     Words<16>: 1024;
 }
 
-/// Of a number below 64.
+/// Returns the bit of a number below 64.
 #[inline]
 fn bit(number: u32) -> u64 {
     1_u64.wrapping_shl(number)

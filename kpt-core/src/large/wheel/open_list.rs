@@ -1,13 +1,13 @@
-//! A first-in-first-out list of timers, threaded through their links, with two ends.
+//! A first-in-first-out list of timers that is linked through their `Link`s, with two ends.
 //!
-//! Unlike a circular [`List`](crate::large::list::List) it tells who stands at an end: the first one has no `previous`, the
-//! last one no `next`. So one in the middle leaves, whichever list it is in, and one that is added
+//! Unlike in a circular [`List`](crate::large::list::List), the ends are visible in the links: the first timer has no
+//! `previous`, and the last one no `next`. So a timer in the middle is removed without knowing its list, and adding one
 //! touches a single neighbour, the one that was added before it. The price is a second word for each list.
 
 use crate::id::Index;
 use crate::large::link::{Link, Links};
 
-/// All operations but `iter` are O(1).
+/// A list with two ends. All operations except `iter` are O(1).
 #[derive(Clone, Copy)]
 pub(super) struct OpenList {
     first: Option<Index>,
@@ -32,7 +32,7 @@ impl OpenList {
         self.last
     }
 
-    /// Makes `index` the last one. Returns whether it is the first one as well.
+    /// Appends `index`. Returns whether the list was empty.
     #[inline]
     pub(super) fn push_back(&mut self, links: &mut [Link], index: Index) -> bool {
         let previous = self.last.replace(index);
@@ -82,8 +82,8 @@ impl OpenList {
         Some(first)
     }
 
-    /// Looks at the links of all timers from both ends, so that two at a time come from memory, where a walk
-    /// waits for each before the next is known: a quarter less for 100,000 timers that are due within 100 ms.
+    /// Reads the links of all timers from both ends, so that two at a time are fetched from memory, where a walk waits
+    /// for each before it knows the next: a quarter less time for 100,000 timers that are due within 100 ms.
     #[inline]
     pub(super) fn look_ahead(self, links: &[Link]) {
         let (mut front, mut back) = (self.first, self.last);

@@ -88,8 +88,8 @@ impl<S, A, P: Poller> EventLoop<S, A, P> {
         self.inner.turn(state)
     }
 
-    /// Runs one turn that does not sleep, for a program whose own loop sleeps: that of another library, or another loop of
-    /// kpt. Returns what that loop should do next.
+    /// Runs one turn that does not sleep, for a program whose own loop sleeps: that of another library, or another loop
+    /// of kpt. Returns what that loop should do next.
     ///
     /// If the poller has a descriptor, as [`EpollPoller`] has, the host waits for it, level-triggered, after
     /// [`Next::Wait`]. It becomes readable when a source is ready or a deadline has passed, so the host needs no timer.

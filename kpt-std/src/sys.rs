@@ -108,8 +108,8 @@ pub fn fork() -> io::Result<Option<Forked>> {
     if !is_single_threaded()? {
         return Ok(None);
     }
-    // SAFETY: the child is a copy of a process with one thread, this one, as was just asked: no lock is held by a thread
-    // that the child lacks, so all code may run in it.
+    // SAFETY: the child is a copy of a process with one thread, this one, as was just asked: no lock is held by a
+    // thread that the child lacks, so all code may run in it.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(Some(Forked::Child)),

@@ -106,8 +106,8 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
     }
 
     /// Runs one turn, for a program that has a loop of its own. Returns `None` unless no thread is left or
-    /// [`stop`](Threads::stop) was called. The steps are those of [`FixedLoop::turn`](crate::FixedLoop::turn), in the same
-    /// order; the order of arming is exact without a bound.
+    /// [`stop`](Threads::stop) was called. The steps are those of [`FixedLoop::turn`](crate::FixedLoop::turn), in the
+    /// same order; the order of arming is exact without a bound.
     ///
     /// # Errors
     /// Returns the error of [`Poller::wait`]. No thread is lost; `turn` may be called again.
@@ -164,8 +164,8 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
         }
     }
 
-    /// Runs one turn that does not sleep, for a program whose own loop sleeps. Returns what that loop should do next, as
-    /// [`FixedLoop::poll`](crate::FixedLoop::poll) does. Between calls the poller stays told of the sources.
+    /// Runs one turn that does not sleep, for a program whose own loop sleeps. Returns what that loop should do next,
+    /// as [`FixedLoop::poll`](crate::FixedLoop::poll) does. Between calls the poller stays told of the sources.
     ///
     /// # Errors
     /// Returns the error of [`Poller::wait`]. No thread is lost; `poll` may be called again.
@@ -232,8 +232,8 @@ impl<P: Poller, S, A, T: Storage<S, A>> EventLoop<P, S, A, T> {
     /// A timer whose period is shorter than the slack skips periods. A timer whose deadline has passed when a source
     /// ends the wait runs when the slack is over, or in a wait that does not sleep.
     ///
-    /// A slack of 1 ms saves a program with a thousand timers of some milliseconds most of its wake-ups. In a small loop,
-    /// that is for its board to decide.
+    /// A slack of 1 ms saves a program with a thousand timers of some milliseconds most of its wake-ups. In a small
+    /// loop, that is for its board to decide.
     pub fn set_slack(&mut self, slack: Duration) {
         self.tables.head.slack = micros(slack);
     }

@@ -263,7 +263,8 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         self.move_to(index, place);
     }
 
-    /// Does `again` for threads that are not pending. Most are readers or writers that were found ready, without an error.
+    /// Does `again` for threads that are not pending. Most are readers or writers that were found ready, without an
+    /// error.
     #[inline(never)]
     fn again_waiting(&mut self, index: Index, period: Period) -> Again {
         let link = self.at(index);
@@ -405,8 +406,8 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         self.head.hooks_since_wait < P::LOOK_AFTER_HOOKS && self.first(Place::Pending).is_some()
     }
 
-    /// Starts the budget of execute threads, after the hooks of all that the wait has found: the clock is read after the
-    /// first execute thread from here on.
+    /// Starts the budget of execute threads, after the hooks of all that the wait has found: the clock is read after
+    /// the first execute thread from here on.
     #[inline]
     pub(crate) fn start_budget(&mut self) {
         self.head.hooks_since_wait = 0;

@@ -113,8 +113,8 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
     /// Returns the error of [`Poller::wait`]. No thread is lost; `turn` may be called again.
     ///
     /// # Panics
-    /// Does not panic by itself. A panic of a hook propagates to the caller. Its thread has ended, unless it was re-armed
-    /// before, and the loop can be used again.
+    /// Does not panic by itself. A panic of a hook propagates to the caller. Its thread has ended, unless it was
+    /// re-armed before, and the loop can be used again.
     pub fn turn(&mut self, state: &mut S) -> Result<Option<Exit>, P::Error> {
         let is_spent = self.run_first(state);
         if !self.is_over() && (is_spent || !self.can_skip_wait()) {
@@ -227,8 +227,8 @@ impl<P: Poller, S, const N: usize, A> FixedLoop<P, S, N, A> {
         self.table.is_stopping || self.table().is_empty()
     }
 
-    /// Starts the budget of execute threads, after the hooks of all that the wait has found: the clock is read after the
-    /// first execute thread from here on.
+    /// Starts the budget of execute threads, after the hooks of all that the wait has found: the clock is read after
+    /// the first execute thread from here on.
     #[inline(always)]
     fn start_budget(&mut self) {
         if P::LOOK_AFTER_HOOKS > 1 {

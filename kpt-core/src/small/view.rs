@@ -98,7 +98,7 @@ impl<S, A> View<'_, S, A> {
             }
             slot.vacate()
         };
-        // One that waits for both counts as a reader.
+        // A thread that waits for both counts as a reader.
         CancelledSource { reader: end(Interest::READABLE), writer: end(Interest::WRITABLE) }
     }
 

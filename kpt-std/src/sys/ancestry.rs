@@ -46,8 +46,8 @@ fn wiped_on_fork() -> Option<&'static AtomicU32> {
     if page == libc::MAP_FAILED {
         return None;
     }
-    // SAFETY: the mapping was just made and is only known here. If it is kept, it stays for ever; it is aligned as a page
-    // is, and its zero bytes are a valid number. The kernel changes it in new processes only, before they run.
+    // SAFETY: the mapping was just made and is only known here. If it is kept, it stays for ever; it is aligned as a
+    // page is, and its zero bytes are a valid number. The kernel changes it in new processes only, before they run.
     unsafe {
         if libc::madvise(page, PAGE, libc::MADV_WIPEONFORK) == 0 {
             return Some(&*page.cast::<AtomicU32>());

@@ -47,8 +47,8 @@ pub fn set_default(signal: c_int, had: &libc::sigaction) {
         handler.store(had.sa_sigaction, Ordering::Relaxed);
         flags.store(had.sa_flags, Ordering::Relaxed);
     }
-    // SAFETY: all zero bytes are a valid sigaction: no flags, an empty mask, the default action. It is borrowed until the
-    // call returns; the old action is not asked for.
+    // SAFETY: all zero bytes are a valid sigaction: no flags, an empty mask, the default action. It is borrowed until
+    // the call returns; the old action is not asked for.
     unsafe {
         let default: libc::sigaction = std::mem::zeroed();
         libc::sigaction(signal, &default, std::ptr::null_mut());
@@ -64,8 +64,8 @@ pub fn give_back(signal: c_int) -> bool {
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = handler.load(Ordering::Relaxed);
     action.sa_flags = flags.load(Ordering::Relaxed);
-    // SAFETY: `action` is valid and borrowed until the call returns. Its handler and flags are those that the signal had,
-    // or its default.
+    // SAFETY: `action` is valid and borrowed until the call returns. Its handler and flags are those that the signal
+    // had, or its default.
     let result = unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) };
     result == 0 && action.sa_sigaction != libc::SIG_DFL
 }

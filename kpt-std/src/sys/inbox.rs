@@ -103,7 +103,7 @@ impl Handler {
         let known = usize::try_from(signal).ok().and_then(|number| KNOWN.get(number));
         let (Some(known), Some(before), false) = (known, action(signal), is_refused) else {
             let text = format!(
-                "signal {signal} can't be handled: it is no signal, the system forbids it, or tasks use it"
+                "signal {signal} can't be handled: it is not a signal, the system forbids it, or tasks use it"
             );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         };

@@ -91,7 +91,8 @@ impl<T> Deref for Pages<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: `count` valid values lie there, aligned as a page is, or they have no size; they are borrowed with `self`.
+        // SAFETY: `count` valid values lie there, aligned as a page is, or they have no size; they are borrowed with
+        // `self`.
         unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.count) }
     }
 }

@@ -13,8 +13,8 @@ use crate::clock;
 /// The parent's handle of a task: sends messages to it, receives its events, and ends it.
 ///
 /// With a loop, add a read thread for [`source`](Self::source), which is readable when [`receive`](Self::receive) has
-/// an event. Without a loop, [`wait`](Self::wait) and [`receive_blocking`](Self::receive_blocking) drive all tasks of the
-/// spawner while they block.
+/// an event. Without a loop, [`wait`](Self::wait) and [`receive_blocking`](Self::receive_blocking) drive all tasks of
+/// the spawner while they block.
 ///
 /// Dropping the handle stops the task, with the grace of its configuration; it is reaped in a later wait of the loop.
 /// Its further messages are lost, and threads that are left on its [`source`](Self::source) are never called. In a
@@ -81,9 +81,9 @@ impl TaskHandle {
         self.receive_until(None)
     }
 
-    /// Blocks until there is an event of the task, at most for `timeout`, and returns it. Returns `None` if there is none
-    /// by then, and after the exit event. With [`Duration::ZERO`], it does not block, but does the work of one wait of a
-    /// loop. For a program without a loop.
+    /// Blocks until there is an event of the task, at most for `timeout`, and returns it. Returns `None` if there is
+    /// none by then, and after the exit event. With [`Duration::ZERO`], it does not block, but does the work of one
+    /// wait of a loop. For a program without a loop.
     pub fn receive_timeout(&self, timeout: Duration) -> Option<TaskEvent> {
         self.receive_until(Some(clock::now_or_later() + timeout))
     }

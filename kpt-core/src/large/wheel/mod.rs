@@ -162,8 +162,8 @@ where
         }
     }
 
-    /// Returns where the next timers are, and the first moment that belongs there. For the far list, that is the span of its
-    /// nearest timer.
+    /// Returns where the next timers are, and the first moment that belongs there. For the far list, that is the span
+    /// of its nearest timer.
     fn next_stop(&self) -> Option<Stop> {
         if self.levels != 0 {
             let level = self.levels.trailing_zeros();

@@ -28,7 +28,7 @@ pub use handlers::reset_signals;
 #[cfg(feature = "signals")]
 pub use inbox::{Handler, Inbox};
 pub use memory::Pages;
-pub use net::{connect_tcp, connect_unix, is_of_connection, listen};
+pub use net::{connect_tcp, connect_unix, is_of_connection, listen, send_parts};
 
 /// One word of a `select` bitmap: the kernel reads and writes whole `unsigned long`s.
 pub type Word = c_ulong;

@@ -1,16 +1,17 @@
 //! Faults of descriptors whose other side does something, by their numbers.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
-use std::net::Shutdown;
+use std::io::{ErrorKind, IoSlice, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 
 use kpt_core::sim::World;
-use kpt_std::{Exit, Readiness, Source, Thread, source};
+use kpt_std::{Exit, Readiness, Source, Stream, Thread, source};
 use kpt_tests::loops::{Ran, Shape, Trace, real_loop, record, sim_loop};
-use kpt_tests::process::all_in_own_process;
+use kpt_tests::process::{all_in_own_process, in_own_process};
 use kpt_tests::rigs::{drain, fill, pair};
+use kpt_tests::sys;
 
 /// Somebody else was faster, or the datagram was none: the hook takes "would block" as nothing and waits on.
 #[test]
@@ -165,5 +166,26 @@ fn f12_write_to_a_closed_pipe() {
         let mut state = (File::from(OwnedFd::from(writer)), false);
         assert_eq!(kpt.run_verified(&mut state).unwrap(), Exit::Empty);
         assert!(state.1);
+    });
+}
+
+/// A program may have `SIGPIPE` do what it does by default, as one whose `main` is in C. The output is in two parts, as
+/// what was sent has left room before what is queued.
+#[test]
+fn f20_a_stream_whose_other_side_has_gone_does_not_end_the_process() {
+    in_own_process("f20_a_stream_whose_other_side_has_gone_does_not_end_the_process", || {
+        sys::reset(libc::SIGPIPE);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let their_tcp = listener.accept().unwrap().0;
+        let (unix, their_unix) = UnixStream::pair().unwrap();
+        let streams = [Stream::try_from(tcp).unwrap(), Stream::try_from(unix).unwrap()];
+        drop((their_tcp, their_unix));
+        for mut stream in streams {
+            while stream.write(b"x").is_ok() {}
+            let parts = [IoSlice::new(b"x"), IoSlice::new(b"y")];
+            let error = stream.write_vectored(&parts).map_err(|error| error.kind());
+            assert_eq!(error, Err(ErrorKind::BrokenPipe));
+        }
     });
 }

@@ -206,7 +206,7 @@ impl Write for &Stream {
     }
 
     fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        of_either!(self, socket => { let mut socket = socket; socket.write_vectored(parts) })
+        sys::send_parts(self, parts)
     }
 
     fn flush(&mut self) -> io::Result<()> {

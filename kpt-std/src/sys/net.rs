@@ -1,6 +1,6 @@
 //! What the standard library lacks for sockets: a choice of backlog, and connecting without waiting.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -16,6 +16,23 @@ pub fn listen(socket: &impl AsFd, backlog: u32) -> io::Result<()> {
     let backlog = c_int::try_from(backlog).unwrap_or(c_int::MAX);
     // SAFETY: the call takes numbers and no pointer.
     check(unsafe { libc::listen(socket.as_fd().as_raw_fd(), backlog) }).map(drop)
+}
+
+/// The kernel takes no more parts at once.
+const MOST_PARTS: usize = 1_024;
+
+/// Sends what the socket takes now of these parts, one after the other. Never raises `SIGPIPE`, as `writev` does where a
+/// program has it do what it does by default.
+pub fn send_parts(socket: &impl AsFd, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    let socket = socket.as_fd().as_raw_fd();
+    // SAFETY: all zero bytes are a valid msghdr: no address, no parts, no control data.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = parts.as_ptr().cast_mut().cast();
+    message.msg_iovlen = parts.len().min(MOST_PARTS) as _;
+    // SAFETY: an `IoSlice` is laid out as an iovec. There are as many as `message` says, which the kernel only reads, and
+    // the bytes that they name; all of them are borrowed until the call returns.
+    let sent = unsafe { libc::sendmsg(socket, &message, libc::MSG_NOSIGNAL) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
 /// Returns whether an error of `accept` concerns a connection, which has left the queue with it, and not this process.

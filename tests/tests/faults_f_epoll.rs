@@ -44,6 +44,33 @@ fn f04_a_closed_fd_that_has_a_duplicate() {
     });
 }
 
+/// No descriptor is left for a set in its place, so that the kernel goes on telling of it.
+#[test]
+fn f04_a_closed_fd_that_has_a_duplicate_while_there_is_no_room_for_a_set() {
+    const NAME: &str = "f04_a_closed_fd_that_has_a_duplicate_while_there_is_no_room_for_a_set";
+    all_in_own_process(NAME, |real| {
+        let (old, mut to_old) = pair();
+        let _duplicate = old.try_clone().unwrap();
+        let mut kpt = real_loop::<Trace, ()>(4, real);
+        kpt.threads().add_read("old", source(&old), |trace, _| trace.push("old"), ()).unwrap();
+        kpt.threads().add_timer("turn", Duration::ZERO, |_, _| {}, ()).unwrap();
+        let mut trace = Trace::new();
+        kpt.turn(&mut trace).unwrap();
+        let number = source(&old);
+        drop(old);
+        kpt.threads().cancel_source(number);
+        to_old.write_all(b"x").unwrap();
+        sys::set_descriptor_limit(3).unwrap();
+        let delay = millis(200);
+        kpt.threads().add_timer("timer", delay, |trace, _| trace.push("timer"), ()).unwrap();
+        let before = sys::thread_cpu_time();
+        assert_eq!(kpt.run_verified(&mut trace).unwrap(), Exit::Empty);
+        let busy = sys::thread_cpu_time() - before;
+        assert!(busy < delay / 8, "spins for {busy:?} of {delay:?}");
+        assert_eq!(trace, ["timer"]);
+    });
+}
+
 /// Select sees the new file at once. Epoll has the old one until it looks for those that were closed.
 #[test]
 fn f05_another_file_is_put_in_the_place_of_a_watched_one() {

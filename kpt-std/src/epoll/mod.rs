@@ -33,6 +33,9 @@ const EVENTS: usize = 1_024;
 /// A wake-up that takes longer than this is taken for a time in which the process did not run.
 const LATE: Duration = Duration::from_millis(1);
 
+/// The pause between two looks at stale events where there is no room for another set.
+const PAUSE: Duration = Duration::from_millis(1);
+
 /// Waits with epoll, level-triggered. The cost of a wait depends on the number of ready descriptors, not on the number
 /// of watched ones. It watches descriptors below the soft `RLIMIT_NOFILE` at the time of [`new`](Self::new), at most
 /// 1,048,576.
@@ -148,8 +151,9 @@ impl EpollPoller {
             looked.is_any_ready = true;
             ready.push(Source::new(descriptor), readiness(bits));
         }
-        if is_stale {
-            registry.rebuild();
+        if is_stale && !registry.rebuild() && may_sleep && !looked.is_any_ready {
+            // The next look would find the same at once.
+            let _ = sys::poll(&mut [], Some(PAUSE));
         }
         Ok(looked)
     }
@@ -227,6 +231,7 @@ impl Poller for EpollPoller {
 
     fn prepare(&mut self, until: Instant) -> io::Result<Instant> {
         self.adopt()?;
+        self.sweep.note_idle();
         let is_ready = self.registry.has_odd_ones();
         let soonest = if is_ready { Instant::ZERO } else { until.min(self.sweep.due()) };
         self.registry.set.nest()?;

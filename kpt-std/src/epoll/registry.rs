@@ -72,13 +72,15 @@ impl Registry {
         self.fill();
     }
 
-    /// Rebuilds the set, without the descriptors that can't be removed from it. If no descriptor is available for a new
-    /// one, the next stale event tries again.
+    /// Rebuilds the set, without the descriptors that can't be removed from it. Returns whether it has: if no descriptor
+    /// is available for a new set, the next stale event tries again.
     #[cold]
-    pub fn rebuild(&mut self) {
-        if self.set.clear().is_ok() {
+    pub fn rebuild(&mut self) -> bool {
+        let is_clear = self.set.clear().is_ok();
+        if is_clear {
             self.fill();
         }
+        is_clear
     }
 
     /// Returns whether an event belongs to a descriptor that was closed.

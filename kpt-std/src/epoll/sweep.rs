@@ -21,11 +21,13 @@ pub struct Sweep {
     next: u32,
     /// Whether the loop has been active since the pass began.
     is_active: bool,
+    /// Whether hooks may have run since the last wait began.
+    is_noted: bool,
 }
 
 impl Sweep {
     pub fn new() -> Self {
-        Self { due: Instant::NEVER, next: 0, is_active: false }
+        Self { due: Instant::NEVER, next: 0, is_active: false, is_noted: false }
     }
 
     #[inline]
@@ -33,11 +35,17 @@ impl Sweep {
         self.due
     }
 
-    /// Notes that the loop is active. Returns whether a step has to be planned.
+    /// Notes that a wait begins, after which hooks run. Returns whether a step has to be planned.
     #[inline]
     pub fn note(&mut self) -> bool {
-        self.is_active = true;
+        self.is_active |= self.is_noted;
+        self.is_noted = true;
         self.due == Instant::NEVER
+    }
+
+    /// Notes that no hook has run after the last wait: a host that was woken for a step has called it.
+    pub fn note_idle(&mut self) {
+        self.is_noted = false;
     }
 
     /// Plans the next step for descriptors below `end`.
@@ -94,6 +102,23 @@ mod tests {
             assert_eq!(sweep.step(at(step + 1), end), begin..begin + STEP);
         }
         assert_eq!(sweep.due(), Instant::NEVER, "and then no more");
+    }
+
+    #[test]
+    fn an_idle_guest_is_not_woken_again_and_again() {
+        let end = 2 * STEP;
+        let mut sweep = Sweep::new();
+        assert!(sweep.note());
+        sweep.plan(at(0), end);
+        let mut steps = 0;
+        while sweep.due() != Instant::NEVER {
+            let now = sweep.due();
+            assert!(!sweep.note(), "the host polls as a step is due");
+            sweep.step(now, end);
+            sweep.note_idle();
+            steps += 1;
+            assert!(steps <= 4, "there is no end");
+        }
     }
 
     #[test]

@@ -73,6 +73,109 @@ use crate::Interest;
 /// While more than half of the output is taken (the other side does not read), [`wants`](Self::wants) has no
 /// "readable", and `fill` reads nothing: so one who sends and does not receive is held up, and not others.
 ///
+/// The system has buffers of its own for each socket. For TCP, these grow to some megabytes when the other side does not
+/// read (`/proc/sys/net/ipv4/tcp_wmem` and `tcp_rmem` have the limits), and only then does the output begin to fill up.
+///
+/// # Writing from the hooks of others
+/// A hook reaches only the argument of its own thread. Where one client writes to another, as in a chat or a relay, the
+/// application's state owns the streams, and the argument is a key. Whoever has queued something flushes, and
+/// reschedules the thread of that client if it waits for something else now. Each such call costs a system call, also
+/// for the same event.
+///
+/// ```
+/// use kpt_std::{BufferedStream, EventLoop, Interest, Stream, Thread, ThreadId, Threads, When, source};
+/// use std::collections::BTreeMap;
+///
+/// struct Client {
+///     stream: BufferedStream,
+///     thread: ThreadId,
+///     waits_for: Interest,
+/// }
+///
+/// #[derive(Default)]
+/// struct Relay {
+///     clients: BTreeMap<u32, Client>,
+/// }
+///
+/// impl Relay {
+///     fn add(&mut self, key: u32, stream: Stream, mut threads: Threads<Relay, u32>) {
+///         let stream = BufferedStream::new(stream, 1024, 8192);
+///         let waits_for = stream.wants();
+///         let when = When::Ready(source(&stream), waits_for);
+///         if let Ok(thread) = threads.add("client", when, Relay::on_client, key) {
+///             self.clients.insert(key, Client { stream, thread, waits_for });
+///         }
+///     }
+///
+///     fn on_client(&mut self, mut thread: Thread<Relay, u32>) {
+///         let key = thread.arg;
+///         let Some(client) = self.clients.get_mut(&key) else { return };
+///         let is_broken = client.stream.fill().is_err();
+///         let data = client.stream.input().to_vec();
+///         client.stream.consume(data.len());
+///         let others: Vec<u32> = self.clients.keys().copied().filter(|other| *other != key).collect();
+///         for other in others {
+///             self.send(other, &data, thread.threads());
+///         }
+///         let Some(client) = self.clients.get_mut(&key) else { return };
+///         if is_broken || client.stream.flush().is_err() || client.stream.wants().is_none() {
+///             return self.close(key, thread.threads());
+///         }
+///         client.waits_for = client.stream.wants();
+///         let when = When::Ready(source(&client.stream), client.waits_for);
+///         let _ = thread.again_when(when);
+///     }
+///
+///     fn send(&mut self, key: u32, data: &[u8], mut threads: Threads<Relay, u32>) {
+///         let Some(client) = self.clients.get_mut(&key) else { return };
+///         if client.stream.queue(data).is_err() || client.stream.flush().is_err() {
+///             return self.close(key, threads); // It does not read, or has gone.
+///         }
+///         let wants = client.stream.wants();
+///         if wants != client.waits_for {
+///             client.waits_for = wants;
+///             let _ = threads.reschedule(client.thread, When::Ready(source(&client.stream), wants));
+///         }
+///     }
+///
+///     /// Works in any hook, also in that of the client itself.
+///     fn close(&mut self, key: u32, mut threads: Threads<Relay, u32>) {
+///         if let Some(client) = self.clients.remove(&key) {
+///             threads.cancel_source(source(&client.stream)); // Before the stream is dropped.
+///         }
+///     }
+/// }
+/// # use std::io::{Read, Write};
+/// # let (mut one, end_of_one) = std::os::unix::net::UnixStream::pair()?;
+/// # let (mut two, end_of_two) = std::os::unix::net::UnixStream::pair()?;
+/// # let (mut relay, mut kpt) = (Relay::default(), EventLoop::new()?);
+/// # relay.add(1, end_of_one.try_into()?, kpt.threads());
+/// # relay.add(2, end_of_two.try_into()?, kpt.threads());
+/// # one.write_all(b"hello")?;
+/// # one.shutdown(std::net::Shutdown::Write)?;
+/// # let mut text = [0; 5];
+/// # while !relay.clients.is_empty() {
+/// #     kpt.turn(&mut relay)?;
+/// #     if relay.clients.len() == 1 && text[0] == 0 {
+/// #         two.read_exact(&mut text)?;
+/// #         two.shutdown(std::net::Shutdown::Write)?;
+/// #     }
+/// # }
+/// # assert_eq!(&text, b"hello");
+/// # assert_eq!(kpt.run(&mut relay)?, kpt_std::Exit::Empty);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Saying goodbye
+/// Where a TCP socket is closed while it has input that was not read, or gets more, the system resets the connection,
+/// and the other side may lose what was sent last: "too many clients", "the line is too long". For that to arrive, queue
+/// it and end the connection in steps:
+///
+/// 1. [`flush`](Self::flush), until it returns `true`.
+/// 2. [`shutdown`](Stream::shutdown) of [`get_ref`](Self::get_ref), for `Write`.
+/// 3. [`fill`](Self::fill) and [`consume`](Self::consume) all, until [`is_ended`](Self::is_ended).
+/// 4. Drop it; also at the end of a timer of some seconds, for those that do not close.
+///
 /// # Other streams
 /// `S` is anything that reads and writes without blocking: a [`Stream`], a terminal, a pipe. A read that gets less than
 /// it asked for counts as all that is there: should more be hidden in `S`, as in a TLS connection, call `fill` until it

@@ -206,8 +206,8 @@ impl<'t, S, A> Threads<'t, S, A> {
     ///   the event that they waited for.
     /// - If the thread leaves a source, the poller no longer watches that source for it when this returns.
     ///
-    /// The cost is less than that of cancelling a thread and adding another. For a reader or writer, the poller is
-    /// told each time, also for the event that the thread waits for already: on epoll, this is a system call.
+    /// The cost is less than that of cancelling a thread and adding another. For a reader or writer of a large loop, the
+    /// poller is told only if the event is another one than before: on epoll, this is a system call.
     ///
     /// # Errors
     /// Returns [`RescheduleError::Stale`] if the thread has ended or is the running thread, which has

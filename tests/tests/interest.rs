@@ -471,3 +471,22 @@ fn a_thread_that_waits_for_the_same_once_more_costs_no_call() {
     }
     assert_eq!((state.runs, script.take_changes()), (5, vec![(7, BOTH), (7, READ)]));
 }
+
+/// From outside, as by another client's hook.
+#[test]
+fn rescheduling_for_the_same_costs_no_call() {
+    let script = Script::default();
+    let mut kpt = large(&script);
+    let mut state = State::default();
+    let id = kpt.threads().add("client", When::Ready(SOURCE, BOTH), again, ()).unwrap();
+    for _ in 0..3 {
+        kpt.threads().reschedule(id, When::Ready(SOURCE, BOTH)).unwrap();
+        kpt.turn(&mut state).unwrap();
+    }
+    ready(&script, Readiness::READABLE);
+    kpt.turn(&mut state).unwrap();
+    kpt.threads().reschedule(id, When::Ready(SOURCE, READ)).unwrap();
+    kpt.threads().reschedule(id, When::Ready(SOURCE, READ)).unwrap();
+    kpt.turn(&mut state).unwrap();
+    assert_eq!((state.runs, script.take_changes()), (1, vec![(7, BOTH), (7, READ)]));
+}

@@ -212,10 +212,7 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
             if self.find(source, kind.claim(), thread).is_some() {
                 return Err(Refusal::Taken);
             }
-            if let Some(index) =
-                thread.filter(|&index| self.waits_for_the_same(index, kind, source))
-            {
-                self.again(index, Period::NONE);
+            if let Some(index) = thread.filter(|&index| self.rearm_for_same(index, kind, source)) {
                 return Ok(self.at(index).id(index));
             }
         }
@@ -244,11 +241,21 @@ impl<P: Poller, L: AsRef<[Link]> + AsMut<[Link]>, W: Timers> Tables<P, L, W> {
         Ok(self.at(index).id(index))
     }
 
-    /// Returns whether the running thread was found ready for what it is to wait for.
-    fn waits_for_the_same(&self, index: Index, kind: Kind, source: Source) -> bool {
+    /// Makes a thread wait for what it waited for, or was found ready for, and returns `true`. Returns `false`, and changes
+    /// nothing, if that is something else, or the poller has to be told once more because an error was found.
+    fn rearm_for_same(&mut self, index: Index, kind: Kind, source: Source) -> bool {
         let link = self.at(index);
-        let is_same = link.kind == kind && link.source() == source && link.place.is_ready();
-        is_same && self.head.is_running(index)
+        let (place, is_same) = (link.place, link.kind == kind && link.source() == source);
+        if !place.has_source() || !is_same || link.readiness.is_error() {
+            return false;
+        }
+        if place.is_ready() {
+            self.queues.watch_again(self.links.as_mut(), index, place);
+        }
+        if self.head.is_running(index) {
+            self.head.running = None;
+        }
+        true
     }
 
     /// Makes a thread wait for `kind` and `key`. Its place MUST be one that uses neither its source nor its deadline.

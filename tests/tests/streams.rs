@@ -403,3 +403,52 @@ fn folder(name: &str) -> std::path::PathBuf {
     std::fs::create_dir_all(&folder).unwrap();
     folder
 }
+
+/// A server that refuses a client, which has sent what is never read, and takes the last words late.
+struct Farewell {
+    ended: Vec<bool>,
+}
+
+impl Farewell {
+    fn on_client(&mut self, mut thread: Thread<Self, Option<BufferedStream>>) {
+        let client = thread.arg.as_mut().unwrap();
+        match client.finish() {
+            Ok(false) => {
+                let when = when(client);
+                thread.again_when(when).unwrap();
+            }
+            Ok(true) => self.ended.push(true),
+            Err(_) => self.ended.push(false),
+        }
+    }
+}
+
+#[test]
+fn last_words_arrive_although_input_was_not_read() {
+    const WORDS: &[u8] = b"too many clients\n";
+    for real in Real::all() {
+        let mut listener = Listener::bind(([127, 0, 0, 1], 0)).unwrap();
+        let mut there = std::net::TcpStream::connect(listener.local().ip().unwrap()).unwrap();
+        there.write_all(&[b'x'; 100_000]).unwrap();
+        let stream = loop {
+            if let Some(stream) = listener.accept().unwrap() {
+                break stream;
+            }
+        };
+        let mut client = BufferedStream::new(stream, 1_000, 1_000);
+        client.queue(WORDS).unwrap();
+        let mut kpt: BoxedLoop<'_, Farewell, Option<BufferedStream>, Error> = real_loop(4, real);
+        kpt.threads().add("client", when(&client), Farewell::on_client, Some(client)).unwrap();
+        let reader = std::thread::spawn(move || {
+            std::thread::sleep(millis(20));
+            there.write_all(b"more").unwrap();
+            let mut words = Vec::new();
+            there.read_to_end(&mut words).unwrap();
+            words
+        });
+        let mut state = Farewell { ended: Vec::new() };
+        assert_eq!(kpt.run(&mut state).unwrap(), Exit::Empty);
+        assert_eq!(state.ended, [true]);
+        assert_eq!(reader.join().unwrap(), WORDS);
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::input::Input;
@@ -169,12 +170,8 @@ use crate::Interest;
 /// # Saying goodbye
 /// Where a TCP socket is closed while it has input that was not read, or gets more, the system resets the connection,
 /// and the other side may lose what was sent last: "too many clients", "the line is too long". For that to arrive, queue
-/// it and end the connection in steps:
-///
-/// 1. [`flush`](Self::flush), until it returns `true`.
-/// 2. [`shutdown`](Stream::shutdown) of [`get_ref`](Self::get_ref), for `Write`.
-/// 3. [`fill`](Self::fill) and [`consume`](Self::consume) all, until [`is_ended`](Self::is_ended).
-/// 4. Drop it; also at the end of a timer of some seconds, for those that do not close.
+/// it, and have the hook call [`finish`](Self::finish) from then on. Drop the stream also at the end of a timer of some
+/// seconds, for clients that do not close.
 ///
 /// # Other streams
 /// `S` is anything that reads and writes without blocking: a [`Stream`], a terminal, a pipe. A read that gets less than
@@ -307,6 +304,26 @@ impl<S: Write> BufferedStream<S> {
     /// Returns the error of a write, other than "would block".
     pub fn flush(&mut self) -> io::Result<bool> {
         self.output.send(&mut self.stream)
+    }
+}
+
+impl BufferedStream {
+    /// Sends what is left, says that no more will come, and discards what is received. Returns whether the connection is
+    /// over: all has been sent, and the other side has ended, too, so that the last words arrive. Until then, wait for what
+    /// the stream [`wants`](Self::wants), and call this once more.
+    ///
+    /// # Errors
+    /// Returns the error of a write or read, other than "would block": the connection is over then, too.
+    pub fn finish(&mut self) -> io::Result<bool> {
+        let is_sent = self.flush()?;
+        if is_sent {
+            // It may have been said before, and both sides may have ended since.
+            let _ = self.stream.shutdown(Shutdown::Write);
+        }
+        self.consume(self.input().len());
+        self.fill()?;
+        self.consume(self.input().len());
+        Ok(is_sent && self.is_ended)
     }
 }
 

@@ -181,10 +181,12 @@ struct Own<'t, S, A> {
 impl<'t, S, A> Own<'t, S, A> {
     /// Keeps the thread if it has been re-armed. Otherwise drops `self`, and the thread ends.
     #[inline]
-    #[allow(clippy::forget_non_drop)] // `Self` has a destructor only with the feature `large`.
+    #[allow(clippy::forget_non_drop, clippy::drop_non_drop)] // `Self` has a destructor only with the feature `large`.
     fn settle(self, again: Result<(), AgainError<A>>) -> Result<(), AgainError<A>> {
-        if again.is_ok() {
-            core::mem::forget(self);
+        match again {
+            Ok(()) => core::mem::forget(self),
+            // Not at the end: should the poller panic, the argument in the error would not be dropped.
+            Err(_) => drop(self),
         }
         again
     }

@@ -69,6 +69,9 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// The descriptor of [`as_fd`](AsFd::as_fd) is readable when the loop has something to do. Another loop can wait for
 /// it, level-triggered, and then call this loop's `poll`, as [`EventLoop::poll`](crate::EventLoop::poll) shows. After a
 /// fork, `as_fd` returns another descriptor.
+///
+/// The host may be a guest as well, of poll(2) or of a loop with one epoll set, such as tokio's: each loop has two sets,
+/// and Linux nests no more than five.
 pub struct EpollPoller {
     registry: Registry,
     events: Box<[Event]>,

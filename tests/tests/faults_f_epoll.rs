@@ -183,7 +183,8 @@ fn a_host_is_told_that_its_guest_has_something_to_do() {
     let mut guest = EventLoop::<u32>::with_capacity(4).unwrap();
     guest.threads().add_read("end", source(&end), |count, _| *count += 1, ()).unwrap();
     let mut count = 0;
-    assert_eq!(guest.poll(&mut count).unwrap(), Next::Wait(kpt_std::Instant::NEVER));
+    // The moment is that of the search for closed descriptors.
+    assert!(matches!(guest.poll(&mut count).unwrap(), Next::Wait(_)));
     let mut host = EventLoop::<u32>::with_capacity(4).unwrap();
     for (wakes, period) in [(0, millis(20)), (1, Duration::from_secs(10))] {
         let mut woken = 0;

@@ -311,9 +311,9 @@ fn poll_returns_and_says_when<E: core::fmt::Debug>(
     polled.poll_until_ran("timer");
     assert!(polled.poll_until_wait() > soonest);
 
-    // Only a source is left, and then nothing.
+    // Only a source is left, for which a poller may have work of its own now and then; and then nothing.
     polled.kpt.threads().cancel(later).unwrap();
-    assert_eq!(polled.poll_until_wait(), Instant::NEVER);
+    assert!(polled.poll_until_wait() > soonest + Duration::from_secs(1));
     polled.kpt.threads().stop();
     assert_eq!(polled.poll(), Next::Exit(Exit::Stopped));
     polled.kpt.threads().cancel_source(source);

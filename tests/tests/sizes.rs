@@ -56,14 +56,18 @@ fn the_tables_are_as_small_as_the_readme_says() {
     assert!(large <= 1_280, "large loop, 4-bit wheel: {large}");
     assert!(host <= 34_000, "loop of kpt-std: {host}");
     let readme = include_str!("../../README.md");
-    for cell in [
-        format!("thread of a small loop | {slot} bytes and its argument"),
-        "thread of a large loop | 64 bytes and its argument".to_string(),
-        format!("a small loop (`FixedLoop`) | {small} bytes"),
-        format!("a large loop, 4-bit timer wheel (`LargeLoop`) | {large} bytes"),
-        format!("a loop of `kpt-std` (10-bit timer wheel) | {host} bytes"),
+    // With the feature `log`, which another package of the workspace may have turned on, a loop has a function that shows
+    // arguments.
+    let show = size_of::<fn()>();
+    for (name, bytes, is_loop) in [
+        ("thread of a small loop", slot, false),
+        ("thread of a large loop", 64, false),
+        ("a small loop (`FixedLoop`)", small, true),
+        ("a large loop, 4-bit timer wheel (`LargeLoop`)", large, true),
+        ("a loop of `kpt-std` (10-bit timer wheel)", host, true),
     ] {
-        assert!(readme.contains(&cell), "the README does not say {cell}");
+        let says = |bytes| readme.contains(&format!("{name} | {bytes} bytes"));
+        assert!(says(bytes) || is_loop && says(bytes - show), "not in the README: {name} {bytes}");
     }
 }
 

@@ -182,8 +182,8 @@ impl EpollPoller {
 impl Poller for EpollPoller {
     type Error = io::Error;
 
-    /// A wait that finds nothing costs about as much as this number of hooks.
-    const LOOK_AFTER_HOOKS: u32 = 32;
+    /// A wait that finds nothing costs about as much as 25 hooks. Looking after 32 made execute threads take twice as long.
+    const LOOK_AFTER_HOOKS: u32 = 1_024;
 
     fn now(&mut self) -> Instant {
         clock::now_or_later()

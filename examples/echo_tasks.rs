@@ -223,7 +223,7 @@ impl Server {
     }
 }
 
-/// Receives if there is room, and sends back what there is.
+/// Receives while there is room, and sends it back.
 fn echo(client: &mut BufferedStream, echoed: &mut u64) -> io::Result<()> {
     client.fill()?;
     let (input, output) = client.input_and_output();

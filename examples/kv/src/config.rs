@@ -15,7 +15,7 @@ Usage: kv [options]
     --bind ADDRESS       where to listen (127.0.0.1)
     --port N             the port; 0 takes a free one (6379)
     --maxclients N       how many clients may be connected (10000)
-    --timeout SECONDS    clients that say nothing for so long leave; 0: never (0)
+    --timeout SECONDS    disconnects clients that are idle for this long; 0: never (0)
     --maxmemory BYTES    commands that need more are refused; 0: no limit (0)
     --client-output-buffer-limit BYTES
                          a client that lets so many bytes of replies lie is

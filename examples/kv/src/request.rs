@@ -13,7 +13,7 @@ const LONGEST_LINE: usize = 64 * 1024;
 /// The longest line that holds a number: a sign and 19 digits, with room for zeros in front.
 const LONGEST_NUMBER: usize = 32;
 
-/// Why a client can't be understood. It gets to know, and the connection ends, as nobody knows where the next request
+/// Why a request is no valid one. The client is told, and the connection ends, as it is not known where the next request
 /// begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Garbled {

@@ -103,7 +103,7 @@ impl Saver<'_> {
     }
 
     fn report(&self, report: &Report) {
-        // There are few of them: they find room. If the parent has gone, nobody wants to know.
+        // There are few of them: they find room. If the parent has gone, they are not needed.
         let _ = self.parent.send_value(report);
     }
 }

@@ -99,7 +99,7 @@ pub enum Refused {
         at: u64,
         expected: &'static str,
     },
-    /// The file ends within something that is said to be so long. It is torn, or the length has been changed.
+    /// The file ends before the length that it states. It is torn, or the length has been changed.
     TooShort {
         at: u64,
         expected: &'static str,

@@ -12,7 +12,7 @@ use crate::store::{Item, Store};
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// The same moment on both clocks: deadlines are those of the loop's, which nobody can set, and in a file those of the
+/// The same moment on both clocks: deadlines are those of the loop's, which can't be set, and in a file those of the
 /// wall's.
 #[derive(Clone, Copy, Debug)]
 pub struct Clocks {

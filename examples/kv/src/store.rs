@@ -20,7 +20,7 @@ const KEY_OVERHEAD: usize = size_of::<Slot>() + 2 * size_of::<Position>() + 2 * 
 #[derive(Debug, Default)]
 pub struct Store {
     table: HashTable<Position>,
-    /// SipHash with a random seed: nobody can choose keys that all fall into one bucket. foldhash needs 5 to 8 % less CPU for
+    /// SipHash with a random seed: a client can't choose keys that all fall into one bucket. foldhash needs 5 to 8 % less CPU for
     /// pipelined GET and SET, and does not promise that.
     hasher: RandomState,
     slots: Vec<Slot>,

@@ -46,7 +46,7 @@ fn a_large_value_comes_back_as_it_was() {
 }
 
 #[test]
-fn what_is_not_the_protocol_ends_the_connection_and_harms_nobody_else() {
+fn what_is_not_the_protocol_ends_the_connection_and_harms_no_other_client() {
     let dir = Dir::new();
     let server = Server::start(&dir, &[]);
     let mut other = server.connect();
@@ -186,9 +186,9 @@ fn a_key_is_gone_for_a_reader_at_its_deadline_and_not_before() {
     assert_eq!(client.info("expired_keys"), "4");
 }
 
-/// The timers of keys hold up nobody: neither when keys end one after the other, nor when all end at the same moment.
+/// The timers of keys delay no client: neither when keys end one after the other, nor when all end at the same moment.
 #[test]
-fn a_hundred_thousand_keys_that_end_within_a_second_hold_up_nobody() {
+fn a_hundred_thousand_keys_that_end_within_a_second_delay_no_client() {
     for ends_within in [1000, 1] {
         // Other programs may take the machine for longer than that; the server itself would be late each time.
         let mut longest = Duration::MAX;

@@ -63,7 +63,7 @@ impl Datagram {
         Self::try_from(UdpSocket::bind(address.into())?)
     }
 
-    /// Opens a Unix socket at a path, which must not exist, and is there until somebody removes it.
+    /// Opens a Unix socket at a path, which must not exist, and stays until it is removed.
     ///
     /// # Errors
     /// Returns the system's error: the path exists or is too long, for example.

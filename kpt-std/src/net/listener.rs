@@ -94,8 +94,8 @@ impl Listener {
         Ok(listener)
     }
 
-    /// Listens at a path, which must not exist, and is there until somebody removes it: a daemon removes what its
-    /// predecessor has left. Up to 1,024 connections wait to be accepted.
+    /// Listens at a path, which must not exist, and is stays there until it is removed: a daemon removes the
+    /// one that its predecessor has left. Up to 1,024 connections wait to be accepted.
     ///
     /// # Errors
     /// Returns the system's error: the path exists or is too long, for example.

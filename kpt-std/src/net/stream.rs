@@ -102,7 +102,7 @@ impl Stream {
     ///
     /// # Errors
     /// The error is of the kind [`WouldBlock`](ErrorKind::WouldBlock) if too many connections wait to be accepted; try
-    /// again later. The others are those of the system: no such socket, or nobody listens.
+    /// again later. The others are those of the system: no such socket, or one that does not listen.
     pub fn connect_unix(path: impl AsRef<Path>) -> io::Result<Self> {
         Ok(Self { socket: Socket::Unix(sys::connect_unix(path.as_ref())?), peer: None })
     }

@@ -16,7 +16,7 @@ use crate::clock;
 /// a task. It is readable when there is an event to receive, and writable when a message of any allowed length fits
 /// into the queue. Tasks don't keep a loop running; only threads do.
 ///
-/// `P` must keep a set of the sources passed to [`modify`](Poller::modify), as `SelectPoller` does. A poller that asks
+/// `P` must keep a set of the sources passed to [`modify`](Poller::modify), as `EpollPoller` does. A poller that asks
 /// which threads wait does not learn of the tasks' descriptors.
 ///
 /// Without tasks, a wait costs as much as that of `P`. Each task that has ended, or has bytes to read or to write, adds

@@ -66,26 +66,29 @@ fn guest() -> EventLoop<Guest, Option<UnixStream>> {
     kpt
 }
 
-/// Waits as a program does whose own loop is poll(2): for as long as nothing is there.
-fn wait(kpt: &impl AsFd) {
-    poll(&mut [PollFd::new(kpt, PollFlags::IN)], None).unwrap();
+/// Runs the guest to its end in a program whose own loop is poll(2). Returns how often it waited, and called `poll`.
+fn run_in_poll(kpt: &mut EventLoop<Guest, Option<UnixStream>>, state: &mut Guest) -> (u32, u32) {
+    let (mut waits, mut polls) = (0, 0);
+    loop {
+        polls += 1;
+        match kpt.poll(state).unwrap() {
+            Next::Again => {}
+            Next::Wait(_) => {
+                waits += 1;
+                poll(&mut [PollFd::new(kpt, PollFlags::IN)], None).unwrap();
+            }
+            Next::Exit(exit) => {
+                assert_eq!(exit, Exit::Empty);
+                return (waits, polls);
+            }
+        }
+    }
 }
 
 #[test]
 fn a_loop_is_a_guest_of_poll() {
     let (mut kpt, mut state) = (guest(), Guest::default());
-    let (mut waits, mut polls) = (0, 0);
-    loop {
-        polls += 1;
-        match kpt.poll(&mut state).unwrap() {
-            Next::Again => {}
-            Next::Wait(_) => {
-                waits += 1;
-                wait(&kpt);
-            }
-            Next::Exit(exit) => break assert_eq!(exit, Exit::Empty),
-        }
-    }
+    let (waits, polls) = run_in_poll(&mut kpt, &mut state);
     assert_eq!((state.ticks, state.messages), (TICKS, MESSAGES));
     println!("NOTE {waits} waits, {polls} polls, at most {:?} late", state.latest);
     let events = TICKS + MESSAGES + 1;
@@ -148,17 +151,7 @@ fn a_guest_whose_set_is_rebuilt_still_wakes_its_host() {
     drop(closed);
     kpt.threads().cancel(id).unwrap();
     other.write_all(b"x").unwrap();
-    let mut waits = 0;
-    loop {
-        match kpt.poll(&mut state).unwrap() {
-            Next::Again => {}
-            Next::Wait(_) => {
-                waits += 1;
-                wait(&kpt);
-            }
-            Next::Exit(exit) => break assert_eq!(exit, Exit::Empty),
-        }
-    }
+    let (waits, _) = run_in_poll(&mut kpt, &mut state);
     assert_eq!((state.ticks, state.messages), (TICKS, MESSAGES));
     assert!(waits <= TICKS + MESSAGES + 2, "{waits} waits: the host spins");
     drop(copy);

@@ -440,10 +440,10 @@ fn last_words_arrive_although_input_was_not_read() {
         let mut kpt: BoxedLoop<'_, Farewell, Option<BufferedStream>, Error> = real_loop(4, real);
         kpt.threads().add("client", when(&client), Farewell::on_client, Some(client)).unwrap();
         let reader = std::thread::spawn(move || {
-            std::thread::sleep(millis(20));
+            let mut words = vec![0; WORDS.len()];
+            there.read_exact(&mut words).unwrap();
             there.write_all(b"more").unwrap();
-            let mut words = Vec::new();
-            there.read_to_end(&mut words).unwrap();
+            assert_eq!(there.read(&mut [0]).unwrap(), 0, "the server has ended, and not reset");
             words
         });
         let mut state = Farewell { ended: Vec::new() };

@@ -47,6 +47,26 @@ fn wake_ups_merge_within_the_slack_and_no_timer_is_early() {
     }
 }
 
+/// A deadline soon after another waits a little for more: each wake-up costs as much as many timers.
+#[test]
+fn a_burst_of_deadlines_wakes_epoll_every_60_microseconds() {
+    let mut kpt = kpt_std::EventLoop::<u32>::with_capacity(4_000).unwrap();
+    for at in 0..4_000 {
+        let hook = |runs: &mut u32, _: Thread<u32>| *runs += 1;
+        kpt.threads().add_timer("timer", micros(10_000 + at), hook, ()).unwrap();
+    }
+    let (mut runs, mut turns, mut first, mut last) = (0, 0, None, None);
+    while runs < 4_000 {
+        kpt.turn(&mut runs).unwrap();
+        turns += 1;
+        last = Some(kpt.threads().turn_time());
+        first = first.or(last);
+    }
+    let micros = last.zip(first).map(|(last, first)| (last - first).as_micros()).unwrap();
+    let most = micros / 60 + 5;
+    assert!(turns <= most, "{turns} turns in {micros} µs");
+}
+
 /// What is due already, and what has no delay, does not wait for the slack.
 #[test]
 fn what_is_due_has_no_slack() {

@@ -33,6 +33,13 @@ const EVENTS: usize = 1_024;
 /// A wake-up that takes longer than this is taken for a time in which the process did not run.
 const LATE: Duration = Duration::from_millis(1);
 
+/// A deadline that comes sooner than this after one that has woken the loop up waits for others: a wake-up costs as much
+/// as many timers.
+const BURST: Duration = Duration::from_micros(20);
+
+/// The time between two wake-ups in a burst of deadlines.
+const BETWEEN_WAKES: Duration = Duration::from_micros(60);
+
 /// The pause between two looks at stale events where there is no room for another set.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -41,7 +48,8 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// 1,048,576.
 ///
 /// A change of interest costs a system call; a thread that continues with `again` costs none. A wait costs one.
-/// Deadlines are those of a timer in the set, and some 30 µs late. The clock is read, and the timer set, only if a
+/// Deadlines are those of a timer in the set, and some 30 µs late; where one follows another within 20 µs, they wake the
+/// loop up every 60 µs, and are as late. The clock is read, and the timer set, only if a
 /// deadline is earlier than the one for which the timer is set. A wait that is ended by a descriptor returns a time
 /// that was read earlier.
 ///
@@ -78,6 +86,8 @@ pub struct EpollPoller {
     sweep: Sweep,
     /// The latest known time.
     time: Instant,
+    /// When a deadline last woke the loop up, or kept it awake.
+    woken: Instant,
     /// The `generation` of the process to which the set belongs.
     process: u32,
 }
@@ -104,6 +114,7 @@ impl EpollPoller {
             events: vec![Event { events: 0, u64: 0 }; EVENTS].into(),
             sweep: Sweep::new(),
             time: clock::now_or_earlier(),
+            woken: Instant::ZERO,
             process: sys::generation(),
         })
     }
@@ -122,12 +133,21 @@ impl EpollPoller {
 
     /// Returns whether the kernel may sleep until that moment. If it may, the timer is set for it.
     fn can_sleep(&mut self, until: Instant) -> io::Result<bool> {
-        let soonest = until.min(self.sweep.due());
-        if soonest > self.time && self.registry.set.is_armed_for(soonest) {
-            return Ok(true);
+        let mut soonest = until.min(self.sweep.due());
+        let is_ahead = soonest > self.time;
+        if is_ahead {
+            if soonest < self.woken + BURST {
+                soonest = self.woken + BETWEEN_WAKES;
+            }
+            if self.registry.set.is_armed_for(soonest) {
+                return Ok(true);
+            }
         }
         self.time = self.time.max(clock::now_or_earlier());
         if soonest <= self.time {
+            if is_ahead {
+                self.woken = self.time;
+            }
             return Ok(false);
         }
         self.registry.set.arm(soonest)?;
@@ -217,7 +237,7 @@ impl Poller for EpollPoller {
                 }
             }
             let looked = self.look(may_sleep, ready)?;
-            if has_found || looked.is_any_ready || until <= self.time {
+            if has_found || looked.is_any_ready || !may_sleep && until <= self.time {
                 return Ok(self.time);
             }
             if let Some(moment) = looked.fired {
@@ -226,6 +246,7 @@ impl Poller for EpollPoller {
                 let now = clock::now_or_earlier();
                 if until <= now && now - moment <= LATE {
                     self.time = self.time.max(now);
+                    self.woken = self.time;
                     return Ok(self.time);
                 }
             }

@@ -73,3 +73,31 @@ pub fn give_back(signal: c_int) -> bool {
 fn taken(signal: c_int) -> Option<&'static (AtomicUsize, AtomicI32)> {
     TAKEN.get(usize::try_from(signal).ok()?)
 }
+
+/// Blocks all signals of this OS thread until it is dropped.
+pub struct SignalsBlocked {
+    before: libc::sigset_t,
+}
+
+impl SignalsBlocked {
+    pub fn new() -> Self {
+        // SAFETY: all zero bytes are a valid set, and sigfillset makes it that of all signals.
+        let (mut all, mut before): (libc::sigset_t, libc::sigset_t) =
+            unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+        // SAFETY: both sets are valid, and borrowed until the calls return, which can't fail with these arguments.
+        unsafe {
+            libc::sigfillset(&mut all);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+        }
+        Self { before }
+    }
+}
+
+impl Drop for SignalsBlocked {
+    fn drop(&mut self) {
+        // SAFETY: `before` was filled in by the same call; the old mask is not asked for.
+        unsafe {
+            libc::pthread_sigmask(libc::SIG_SETMASK, &self.before, std::ptr::null_mut());
+        }
+    }
+}

@@ -8,7 +8,8 @@ use libc::c_int;
 use signal_hook_registry::SigId;
 
 use super::handlers::{MOST, action, give_back, set_default};
-use super::{EventFd, death_signal, generation};
+use super::orphan::death_signal;
+use super::{EventFd, generation};
 
 /// The signals that have arrived, and a descriptor that is readable when there are any.
 ///

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use kpt_core::Instant;
 
+use crate::sys::Ended;
+
 /// The last step that was taken to end a task. Later steps are greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rung {
@@ -31,17 +33,6 @@ pub enum Action {
     Terminate,
     /// Send it `SIGKILL`.
     Kill,
-}
-
-/// The way in which a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// With this exit code.
-    Code(i32),
-    /// By this signal.
-    Signal(i32),
-    /// Unknown: other code has collected the status, which the system returns only once.
-    Unknown,
 }
 
 /// The state of a task.

@@ -31,5 +31,3 @@ pub use spawner::Spawner;
 pub use tasks::Tasks;
 #[cfg(feature = "postcard")]
 pub use typed::{Malformed, SendValueError, decode};
-
-pub(crate) use life::Ended;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::exit::{TaskExit, TaskStatus};
 use super::frame::ProtocolError;
-use super::life::{Action, Ended, Life};
-use crate::sys::Process;
+use super::life::{Action, Life};
+use crate::sys::{Ended, Process};
 
 /// The process of a task, as its parent sees it.
 pub struct Task {

@@ -151,10 +151,6 @@ impl<S, A, P: Poller> EventLoop<S, A, P> {
     pub fn show_args(&mut self, show: fn(&A, &mut std::fmt::Formatter<'_>) -> std::fmt::Result) {
         self.inner.show_args(show);
     }
-
-    pub(crate) fn tasks(&self) -> &Tasks<P> {
-        self.inner.poller()
-    }
 }
 
 impl<S, A, P: Poller> fmt::Debug for EventLoop<S, A, P> {

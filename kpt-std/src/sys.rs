@@ -31,7 +31,7 @@ pub use inbox::{Handler, Inbox};
 pub use memory::Pages;
 pub use net::{connect_tcp, connect_unix, is_of_connection, listen, send_parts};
 pub use orphan::die_after;
-pub use process::{Ended, Forked, Process, at_exit, exit_now, fork, process_id};
+pub use process::{Ended, Forked, at_exit, exit_now, fork, process_id, reap, signal};
 pub use waiting::{Bitmaps, Word, descriptor_limit, is_open, poll, select};
 
 /// Returns the time of the monotonic clock.

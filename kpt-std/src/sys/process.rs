@@ -1,12 +1,12 @@
 //! Processes: forking, ending this one, and child processes.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 
 use libc::{c_int, pid_t};
 
-use super::{check, open_process};
+use super::check;
 
 /// The way in which a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,78 +68,57 @@ pub fn at_exit(handler: extern "C" fn()) {
     unsafe { libc::atexit(handler) };
 }
 
-/// A child process, and a descriptor that refers to it alone, if the kernel has such descriptors.
-pub struct Process {
+/// Returns how a child process has ended, or `None` if it has not. `descriptor` refers to it, if there is one. After
+/// this has been returned once, the number may refer to another process.
+///
+/// Fails with `ECHILD` if other code has already waited for the process.
+pub fn reap(
     pid: pid_t,
-    descriptor: Option<OwnedFd>,
+    descriptor: Option<BorrowedFd<'_>>,
+    is_blocking: bool,
+) -> io::Result<Option<Ended>> {
+    let (mut what, mut number) = match descriptor {
+        Some(descriptor) => (libc::P_PIDFD, descriptor.as_raw_fd()),
+        None => (libc::P_PID, pid),
+    };
+    let options = libc::WEXITED | if is_blocking { 0 } else { libc::WNOHANG };
+    // SAFETY: all zero bytes are a valid siginfo, and the answer "nothing has ended".
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    loop {
+        // SAFETY: `info` is a valid place for a siginfo, borrowed until the call returns.
+        let result = check(unsafe { libc::waitid(what, number as libc::id_t, &mut info, options) });
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Linux 5.3 has descriptors for processes, but can't wait for them.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) && what == libc::P_PIDFD => {
+                (what, number) = (libc::P_PID, pid);
+            }
+            Err(error) => return Err(error),
+            Ok(_) => break,
+        }
+    }
+    // SAFETY: waitid has filled in these two, or they are the zeros from above.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    let is_code = info.si_code == libc::CLD_EXITED;
+    Ok((pid != 0).then_some(if is_code { Ended::Code(status) } else { Ended::Signal(status) }))
 }
 
-impl Process {
-    /// Takes the number of a child process that has not been waited for.
-    pub fn new(pid: pid_t) -> Self {
-        Self { pid, descriptor: open_process(pid).ok() }
-    }
-
-    /// Returns the descriptor, which is readable when the process has ended.
-    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.descriptor.as_ref().map(AsFd::as_fd)
-    }
-
-    /// Takes the descriptor out.
-    pub fn take_descriptor(&mut self) -> Option<OwnedFd> {
-        self.descriptor.take()
-    }
-
-    /// Returns how the process has ended, or `None` if it has not. After it has been returned once, the number may
-    /// refer to another process.
-    ///
-    /// Fails with `ECHILD` if other code has already waited for the process.
-    pub fn reap(&self, is_blocking: bool) -> io::Result<Option<Ended>> {
-        let (mut what, mut number) = match &self.descriptor {
-            Some(descriptor) => (libc::P_PIDFD, descriptor.as_raw_fd()),
-            None => (libc::P_PID, self.pid),
-        };
-        let options = libc::WEXITED | if is_blocking { 0 } else { libc::WNOHANG };
-        // SAFETY: all zero bytes are a valid siginfo, and the answer "nothing has ended".
-        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-        loop {
-            // SAFETY: `info` is a valid place for a siginfo, borrowed until the call returns.
-            let result =
-                check(unsafe { libc::waitid(what, number as libc::id_t, &mut info, options) });
-            match result {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Linux 5.3 has descriptors for processes, but can't wait for them.
-                Err(error)
-                    if error.raw_os_error() == Some(libc::EINVAL) && what == libc::P_PIDFD =>
-                {
-                    (what, number) = (libc::P_PID, self.pid);
-                }
-                Err(error) => return Err(error),
-                Ok(_) => break,
+/// Sends a signal to a child process. Has no effect if the process has ended. MUST NOT be called after the process has
+/// been reaped, unless there is a descriptor.
+pub fn signal(pid: pid_t, descriptor: Option<BorrowedFd<'_>>, signal: c_int) {
+    match descriptor {
+        Some(descriptor) => {
+            let no_info = std::ptr::null::<libc::siginfo_t>();
+            let descriptor = descriptor.as_raw_fd();
+            // SAFETY: the descriptor is open, as it is borrowed; a null pointer means a signal as `kill` sends it.
+            unsafe {
+                libc::syscall(libc::SYS_pidfd_send_signal, descriptor, signal, no_info, 0);
             }
         }
-        // SAFETY: waitid has filled in these two, or they are the zeros from above.
-        let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
-        let is_code = info.si_code == libc::CLD_EXITED;
-        Ok((pid != 0).then_some(if is_code { Ended::Code(status) } else { Ended::Signal(status) }))
-    }
-
-    /// Sends a signal. Has no effect if the process has ended. MUST NOT be called after the process has been reaped.
-    pub fn signal(&self, signal: c_int) {
-        match &self.descriptor {
-            Some(descriptor) => {
-                let no_info = std::ptr::null::<libc::siginfo_t>();
-                let descriptor = descriptor.as_raw_fd();
-                // SAFETY: the descriptor is open, as it is owned; a null pointer means a signal as `kill` sends it.
-                unsafe {
-                    libc::syscall(libc::SYS_pidfd_send_signal, descriptor, signal, no_info, 0);
-                }
-            }
-            // SAFETY: kill touches no memory of this process. The number is that of a child that has not been reaped,
-            // so it is not 0, -1 or that of a group.
-            None => unsafe {
-                libc::kill(self.pid, signal);
-            },
-        }
+        // SAFETY: kill touches no memory of this process. The number is that of a child that has not been reaped, so it
+        // is not 0, -1 or that of a group.
+        None => unsafe {
+            libc::kill(pid, signal);
+        },
     }
 }

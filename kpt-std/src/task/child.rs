@@ -3,21 +3,24 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::error::Error;
+use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
-use kpt_core::{Exit, Source, Threads};
+use kpt_core::{Exit, Source, Threads, large};
 
+use super::channel::Channel;
 use super::config::TaskConfig;
+use super::end::End;
+use super::ends::{self, SharedEnds};
 use super::error::SendError;
-use super::exit::TaskEvent;
-use super::frame::Kind;
-use super::peer::{News, Peer};
-use super::peers::{self, SharedPeers};
-use super::spawner::flush_output;
-use crate::EventLoop;
+use super::frame::{Kind, Sender};
+use super::parent_end::{Order, ParentEnd};
+use super::tasks::Tasks;
+use crate::epoll::EpollPoller;
+use crate::heap::HeapStorage;
 use crate::sys;
 
 /// The number of messages that are delivered before the threads run.
@@ -61,7 +64,7 @@ pub trait Child: Sized {
 /// A task's end of the channel to its parent.
 #[derive(Clone)]
 pub struct Parent {
-    peers: SharedPeers,
+    ends: SharedEnds,
     source: Source,
     has_hung_up: std::rc::Rc<Cell<bool>>,
 }
@@ -81,7 +84,7 @@ impl Parent {
     /// # Errors
     /// Returns a [`SendError`] if the message is not queued.
     pub fn send(&self, message: &[u8]) -> Result<(), SendError> {
-        self.with(|peer| peer.send(message)).unwrap_or(Err(SendError::Closed))
+        self.with(|parent| parent.channel_mut().send(message)).unwrap_or(Err(SendError::Closed))
     }
 
     /// Refuses further messages: sending fails with `Closed` for the parent, and messages under way are dropped. From
@@ -89,25 +92,25 @@ impl Parent {
     /// still ends it.
     pub fn hang_up(&self) {
         if !self.has_hung_up.replace(true) {
-            self.with(Peer::hang_up);
+            self.with(ParentEnd::hang_up);
         }
     }
 
-    fn with<R>(&self, work: impl FnOnce(&mut Peer) -> R) -> Option<R> {
-        self.peers.borrow_mut().with(self.source, work)
+    fn with<R>(&self, work: impl FnOnce(&mut ParentEnd) -> R) -> Option<R> {
+        self.ends.borrow_mut().with_parent(self.source, work)
     }
 
     /// Sends all queued messages. Blocks until the parent has read them or has ended.
     fn flush(&self) {
-        // `exit` may have been called while the peers were borrowed; nothing can be sent then.
-        if let Ok(mut peers) = self.peers.try_borrow_mut() {
-            peers.with(self.source, Peer::flush);
+        // `exit` may have been called while the channels were borrowed; nothing can be sent then.
+        if let Ok(mut ends) = self.ends.try_borrow_mut() {
+            ends.with_parent(self.source, |parent| parent.channel_mut().flush());
         }
     }
 
     fn say_last(&self, kind: Kind, text: &str) {
-        if let Ok(mut peers) = self.peers.try_borrow_mut() {
-            peers.with(self.source, |peer| peer.queue_control(kind, text));
+        if let Ok(mut ends) = self.ends.try_borrow_mut() {
+            ends.with_parent(self.source, |parent| parent.channel_mut().queue_control(kind, text));
         }
     }
 }
@@ -141,9 +144,9 @@ pub fn run_and_exit<C: Child>(
         match become_task(parent, &config, &socket).and_then(|()| new_loop(&config)) {
             Ok(kpt) => run(kpt, config, socket, build),
             Err(error) => {
-                let mut peer = Peer::new(&config, socket, None);
-                peer.queue_control(Kind::Failed, &error.to_string());
-                peer.flush();
+                let mut channel = Channel::new(&config, socket, Sender::Parent);
+                channel.queue_control(Kind::Failed, &error.to_string());
+                channel.flush();
                 Err(error)
             }
         }
@@ -176,7 +179,7 @@ fn become_task(
     config: &TaskConfig,
     socket: &UnixStream,
 ) -> Result<(), Box<dyn Error>> {
-    peers::disown_all();
+    ends::disown_all();
     PARENT.set(None);
     if let Some(kept) = &config.kept {
         let mut kept = kept.clone();
@@ -189,10 +192,23 @@ fn become_task(
     Ok(())
 }
 
-fn new_loop<C: Child>(config: &TaskConfig) -> Result<EventLoop<C, C::Arg>, Box<dyn Error>> {
-    EventLoop::with_capacity(config.threads).map_err(|error| {
+/// The loop of a task. Not an [`EventLoop`](crate::EventLoop), which is made of the same parts, and knows this module.
+type Loop<C> =
+    large::EventLoop<Tasks<EpollPoller>, C, <C as Child>::Arg, HeapStorage<C, <C as Child>::Arg>>;
+
+fn new_loop<C: Child>(config: &TaskConfig) -> Result<Loop<C>, Box<dyn Error>> {
+    let make = || -> io::Result<Loop<C>> {
+        let poller = Tasks::new(EpollPoller::new()?);
+        Ok(large::EventLoop::with_storage(poller, HeapStorage::new(config.threads)?))
+    };
+    make().map_err(|error| {
         format!("can't make a loop for {} threads: {error}", config.threads).into()
     })
+}
+
+/// Flushes standard output: text in its buffer would be written by both processes. Standard error has no buffer.
+pub fn flush_output() {
+    let _ = io::stdout().flush();
 }
 
 /// Registers a handler that sends queued messages when a task ends by `std::process::exit`. Called before the first
@@ -255,7 +271,7 @@ fn flush_parent() {
 
 /// Runs the task's loop.
 fn run<C: Child>(
-    mut kpt: EventLoop<C, C::Arg>,
+    mut kpt: Loop<C>,
     config: TaskConfig,
     socket: UnixStream,
     build: impl FnOnce(Parent) -> C,
@@ -270,14 +286,15 @@ fn run<C: Child>(
 }
 
 fn run_loop<C: Child>(
-    kpt: &mut EventLoop<C, C::Arg>,
+    kpt: &mut Loop<C>,
     config: TaskConfig,
     socket: UnixStream,
     build: impl FnOnce(Parent) -> C,
 ) -> Result<(), Box<dyn Error>> {
-    let peers = kpt.tasks().peers().clone();
-    let source = peers.borrow_mut().insert(Peer::new(&config, socket, None), true);
-    let parent = Parent { peers, source, has_hung_up: Default::default() };
+    let ends = kpt.poller().ends().clone();
+    let end = End::Parent(ParentEnd::new(&config, socket));
+    let source = ends.borrow_mut().insert(end);
+    let parent = Parent { ends, source, has_hung_up: Default::default() };
     PARENT.set(Some(Box::leak(Box::new(parent.clone()))));
     TASK.set(sys::process_id());
     let mut state = build(parent.clone());
@@ -286,24 +303,22 @@ fn run_loop<C: Child>(
 
 /// Runs the task from `pre_run` to its last message.
 fn serve<C: Child>(
-    kpt: &mut EventLoop<C, C::Arg>,
+    kpt: &mut Loop<C>,
     state: &mut C,
     parent: &Parent,
 ) -> Result<(), Box<dyn Error>> {
     state.pre_run(kpt.threads())?;
-    parent.with(|peer| peer.queue_control(Kind::Ready, ""));
+    parent.with(|parent| parent.channel_mut().queue_control(Kind::Ready, ""));
     loop {
         for _ in 0..MESSAGES_PER_TURN {
-            match parent.with(Peer::receive).flatten() {
-                Some(News::Event(TaskEvent::Message(_))) if parent.has_hung_up.get() => {}
-                Some(News::Event(TaskEvent::Message(message))) => {
-                    state.on_message(message, kpt.threads());
-                }
-                Some(News::Stop | News::Gone) => {
+            match parent.with(ParentEnd::receive).flatten() {
+                Some(Order::Message(_)) if parent.has_hung_up.get() => {}
+                Some(Order::Message(message)) => state.on_message(message, kpt.threads()),
+                Some(Order::Stop | Order::Gone) => {
                     state.pre_stop(kpt.threads());
                     return Ok(());
                 }
-                Some(News::Event(TaskEvent::Exit(_))) | None => break,
+                None => break,
             }
         }
         match kpt.turn(state)? {
@@ -311,7 +326,7 @@ fn serve<C: Child>(
             Some(Exit::Stopped) => return Ok(()),
             Some(Exit::Empty) if parent.has_hung_up.get() => return Ok(()),
             // No thread is left, but the parent may send a message.
-            Some(Exit::Empty) => parent.peers.borrow_mut().drive(None)?,
+            Some(Exit::Empty) => parent.ends.borrow_mut().drive(None)?,
         }
     }
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use kpt_core::{Instant, Source};
 
+use super::ends::SharedEnds;
 use super::error::SendError;
 use super::exit::{TaskEvent, TaskExit, TaskStatus};
-use super::peer::{News, Peer};
-use super::peers::SharedPeers;
+use super::task_end::TaskEnd;
 use crate::clock;
 
 /// The parent's handle of a task: sends messages to it, receives its events, and ends it.
@@ -22,15 +22,15 @@ use crate::clock;
 /// it.
 #[must_use = "dropping the handle stops the task"]
 pub struct TaskHandle {
-    peers: SharedPeers,
+    ends: SharedEnds,
     source: Source,
     id: i32,
     name: String,
 }
 
 impl TaskHandle {
-    pub(super) fn new(peers: SharedPeers, source: Source, id: i32, name: String) -> Self {
-        Self { peers, source, id, name }
+    pub(super) fn new(ends: SharedEnds, source: Source, id: i32, name: String) -> Self {
+        Self { ends, source, id, name }
     }
 
     /// Returns the source of the task: readable when there is an event to receive, writable when a message of any
@@ -57,22 +57,18 @@ impl TaskHandle {
     /// # Errors
     /// Returns a [`SendError`] if the message is not queued.
     pub fn send(&self, message: &[u8]) -> Result<(), SendError> {
-        self.with(|peer| peer.send(message)).unwrap_or(Err(SendError::Closed))
+        self.with(|task| task.channel_mut().send(message)).unwrap_or(Err(SendError::Closed))
     }
 
     /// Returns the next event of the task: its messages in the order of sending, and then once how it ended. Returns
     /// `None` if there is none yet, and after the exit event. Never blocks.
     pub fn receive(&self) -> Option<TaskEvent> {
-        match self.with(Peer::receive)?? {
-            News::Event(event) => {
-                // Logged while the channels are not borrowed: the logger may send to a task.
-                if let TaskEvent::Exit(exit) = &event {
-                    self.log(exit);
-                }
-                Some(event)
-            }
-            News::Stop | News::Gone => None,
+        let event = self.with(TaskEnd::receive)??;
+        // Logged while the channels are not borrowed: the logger may send to a task.
+        if let TaskEvent::Exit(exit) = &event {
+            self.log(exit);
         }
+        Some(event)
     }
 
     /// Blocks until there is an event of the task, and returns it. Returns `None` after the exit event. For a program
@@ -99,7 +95,7 @@ impl TaskHandle {
             }
             is_late = until.is_some_and(|until| until <= clock::now_or_earlier());
             // Fails only if there is not enough memory, and is then retried.
-            let _ = self.peers.borrow_mut().drive(until);
+            let _ = self.ends.borrow_mut().drive(until);
         }
     }
 
@@ -107,12 +103,12 @@ impl TaskHandle {
     /// and exits; `SIGTERM` and `SIGCONT` after half of the time; and `SIGKILL` at its end. It receives the messages
     /// that were sent before. If called again, the earlier end counts. Does nothing after the task has ended.
     pub fn stop(&self, grace: Duration) {
-        self.with(|peer| peer.stop(clock::now_or_later(), grace));
+        self.with(|task| task.stop(clock::now_or_later(), grace));
     }
 
     /// Sends the task `SIGKILL`, unless it has ended.
     pub fn kill(&self) {
-        self.with(Peer::kill);
+        self.with(TaskEnd::kill);
     }
 
     /// Blocks until the task has ended, and returns how. Messages that have not been received are lost. May be called
@@ -120,11 +116,11 @@ impl TaskHandle {
     pub fn wait(&self) -> TaskExit {
         loop {
             // The text of an error or panic may be queued behind messages that were not received.
-            self.with(Peer::discard);
+            self.with(TaskEnd::discard);
             if let Some(exit) = self.exit() {
                 return exit;
             }
-            let _ = self.peers.borrow_mut().drive(None); // Retried, as above.
+            let _ = self.ends.borrow_mut().drive(None); // Retried, as above.
         }
     }
 
@@ -137,27 +133,23 @@ impl TaskHandle {
     }
 
     fn exit(&self) -> Option<TaskExit> {
-        self.with(|peer| peer.exit()).flatten()
+        self.with(|task| task.exit()).flatten()
     }
 
-    fn with<R>(&self, work: impl FnOnce(&mut Peer) -> R) -> Option<R> {
-        self.peers.borrow_mut().with(self.source, work)
+    fn with<R>(&self, work: impl FnOnce(&mut TaskEnd) -> R) -> Option<R> {
+        self.ends.borrow_mut().with_task(self.source, work)
     }
 }
 
 impl Drop for TaskHandle {
     fn drop(&mut self) {
         let now = clock::now_or_later();
-        let mut peers = self.peers.borrow_mut();
-        if !peers.are_own() {
+        let mut ends = self.ends.borrow_mut();
+        if !ends.are_own() {
             return;
         }
-        peers.with(self.source, |peer| {
-            let grace = peer.task.as_ref().map_or(Duration::ZERO, |task| task.grace);
-            peer.stop(now, grace);
-            peer.discard();
-        });
-        peers.release(self.source);
+        ends.with_task(self.source, |task| task.release(now));
+        ends.release(self.source);
     }
 }
 

@@ -1,24 +1,29 @@
 //! Tasks: forked processes with a loop of their own, and a channel of messages to their parent.
 //!
 //! From the bottom: [`frame`] (messages as bytes) and [`life`] (the steps to end a task) use neither descriptors nor
-//! processes. [`process`] is the process of a task, [`peer`] one end of a channel, [`peers`] all channels of a loop,
-//! and [`tasks`] the poller that drives them. [`spawner`] and [`handle`] are the parent's API; [`child`] runs in the
-//! new process. `typed` encodes values as messages.
+//! processes. [`watch`] is one descriptor and what the poller knows of it; [`channel`] the bytes in and out, and
+//! [`process`] the process of a task. An [`end`] of a channel is a [`task_end`] at the parent or a [`parent_end`] at the
+//! task; [`ends`] are those of a loop, and [`tasks`] is the poller that drives them. [`child`] runs in the new process.
+//! [`spawner`] and [`handle`] are the parent's API. `typed` encodes values as messages.
 
+mod channel;
 mod child;
 mod config;
+mod end;
+mod ends;
 mod error;
 mod exit;
 mod frame;
 mod handle;
 mod life;
-mod peer;
-mod peers;
+mod parent_end;
 mod process;
 mod spawner;
+mod task_end;
 mod tasks;
 #[cfg(feature = "postcard")]
 mod typed;
+mod watch;
 
 pub use child::{Child, Parent};
 pub use config::TaskConfig;

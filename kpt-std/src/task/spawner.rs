@@ -1,15 +1,17 @@
 //! Starting tasks.
 
-use std::io::Write;
 use std::os::unix::net::UnixStream;
 
 use super::child::{self, Child, Parent};
 use super::config::TaskConfig;
+use super::end::End;
+use super::ends::{self, SharedEnds};
 use super::error::StartError;
 use super::handle::TaskHandle;
-use super::peer::Peer;
-use super::peers::{self, SharedPeers};
-use crate::sys::{self, Forked, Process, SignalsBlocked};
+use super::process::Process;
+use super::task_end::TaskEnd;
+use super::tasks::Tasks;
+use crate::sys::{self, Forked, SignalsBlocked};
 
 /// Starts tasks: forked processes with a loop of their own and a channel to this one.
 ///
@@ -20,17 +22,13 @@ use crate::sys::{self, Forked, Process, SignalsBlocked};
 /// When the last of a loop, its spawners and its handles is dropped, the remaining tasks are killed and waited for.
 #[derive(Clone)]
 pub struct Spawner {
-    peers: SharedPeers,
+    ends: SharedEnds,
 }
 
 impl Spawner {
     /// Creates a spawner of tasks that no loop drives.
     pub fn new() -> Self {
-        Self::of(peers::shared())
-    }
-
-    pub(super) fn of(peers: SharedPeers) -> Self {
-        Self { peers }
+        Self { ends: ends::shared() }
     }
 
     /// Forks a task. In the new process, `build` creates the task's state, and a loop runs with it until the task ends.
@@ -57,20 +55,27 @@ impl Spawner {
         let (ours, theirs) = UnixStream::pair()?;
         let (ours, theirs) = (sys::above_standard(ours)?, sys::above_standard(theirs)?);
         child::prepare_exit();
-        flush_output();
+        child::flush_output();
         let parent = sys::process_id();
         let signals = SignalsBlocked::new();
         match sys::fork()?.ok_or(StartError::MultiThreaded)? {
             Forked::Parent { child } => {
                 drop(signals);
                 drop(theirs);
-                let peer = Peer::new(&config, ours, Some(Process::new(child)));
-                let source = self.peers.borrow_mut().insert(peer, false);
+                let end = End::Task(TaskEnd::new(&config, ours, Process::new(child)));
+                let source = self.ends.borrow_mut().insert(end);
                 crate::log::trace!("task {} (process {}) has started", config.name, child);
-                Ok(TaskHandle::new(self.peers.clone(), source, child, config.name))
+                Ok(TaskHandle::new(self.ends.clone(), source, child, config.name))
             }
             Forked::Child => child::run_and_exit(parent, config, theirs, ours, build),
         }
+    }
+}
+
+impl<P> Tasks<P> {
+    /// Returns a spawner of tasks that this poller drives. It may be cloned, and kept in the application's state.
+    pub fn spawner(&self) -> Spawner {
+        Spawner { ends: self.ends().clone() }
     }
 }
 
@@ -84,9 +89,4 @@ impl Default for Spawner {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// Flushes standard output: text in its buffer would be written by both processes. Standard error has no buffer.
-pub(super) fn flush_output() {
-    let _ = std::io::stdout().flush();
 }

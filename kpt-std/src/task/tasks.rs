@@ -5,8 +5,7 @@ use kpt_core::{
     poller::{Filtered, HookCall, Poller, Ready, Unwatchable},
 };
 
-use super::peers::{self, SharedPeers};
-use super::spawner::Spawner;
+use super::ends::{self, SharedEnds};
 use crate::clock;
 
 /// A poller that behaves as `P`, and drives tasks: its `wait` sends queued messages, receives others, carries out the
@@ -24,18 +23,13 @@ use crate::clock;
 /// keeps the others waiting.
 pub struct Tasks<P> {
     inner: P,
-    peers: SharedPeers,
+    ends: SharedEnds,
 }
 
 impl<P> Tasks<P> {
     /// Creates a poller around `inner`, without tasks.
     pub fn new(inner: P) -> Self {
-        Self { inner, peers: peers::shared() }
-    }
-
-    /// Returns a spawner of tasks that this poller drives. It may be cloned, and kept in the application's state.
-    pub fn spawner(&self) -> Spawner {
-        Spawner::of(self.peers.clone())
+        Self { inner, ends: ends::shared() }
     }
 
     /// Returns the poller inside.
@@ -43,8 +37,8 @@ impl<P> Tasks<P> {
         &self.inner
     }
 
-    pub(super) fn peers(&self) -> &SharedPeers {
-        &self.peers
+    pub(super) fn ends(&self) -> &SharedEnds {
+        &self.ends
     }
 }
 
@@ -64,8 +58,8 @@ impl<P: Poller> Tasks<P> {
     /// Sends what is queued, and tells the inner poller what to watch. Returns the moment at which a channel has to be
     /// looked at again, on the inner poller's clock.
     fn before_wait(&mut self) -> Option<Instant> {
-        let Self { inner, peers } = self;
-        let due = peers
+        let Self { inner, ends } = self;
+        let due = ends
             .borrow_mut()
             .before_wait(&mut |source, interest| inner.modify(source, interest))?;
         Some(if due == Instant::ZERO { due } else { here(inner, due) })
@@ -73,18 +67,18 @@ impl<P: Poller> Tasks<P> {
 
     /// `wait` where there are channels.
     #[inline(never)]
-    fn wait_with_peers(
+    fn wait_with_channels(
         &mut self,
         until: Instant,
         ready: &mut Ready<'_>,
     ) -> Result<Instant, P::Error> {
         loop {
             let soonest = self.before_wait().map_or(until, |due| due.min(until));
-            let Self { inner, peers } = self;
-            let mut peers = peers.borrow_mut();
+            let Self { inner, ends } = self;
+            let mut ends = ends.borrow_mut();
             let (mut is_ours, mut is_theirs) = (false, false);
             let mut theirs = Filtered::new(ready, |source, readiness| {
-                if peers.found(source, readiness) {
+                if ends.found(source, readiness) {
                     is_ours = true;
                     return Readiness::NONE;
                 }
@@ -94,7 +88,7 @@ impl<P: Poller> Tasks<P> {
             let now = inner.wait(soonest, &mut Ready::new(&mut theirs))?;
             let is_due = soonest <= now;
             let has_news =
-                peers.after_wait(ready, &mut |source, interest| inner.modify(source, interest));
+                ends.after_wait(ready, &mut |source, interest| inner.modify(source, interest));
             let is_late = until <= now;
             // Events that have only moved bytes, or taken a step to end a task, don't end the wait.
             if is_theirs || has_news || is_late || !(is_ours || is_due) {
@@ -114,18 +108,18 @@ impl<P: Poller> Poller for Tasks<P> {
     }
 
     fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable> {
-        if peers::is_channel(source) {
-            return self.peers.borrow_mut().set_interest(source, interest);
+        if ends::is_channel(source) {
+            return self.ends.borrow_mut().set_interest(source, interest);
         }
         self.inner.modify(source, interest)
     }
 
     #[inline]
     fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> Result<Instant, P::Error> {
-        if self.peers.borrow().is_empty() {
+        if self.ends.borrow().is_empty() {
             return self.inner.wait(until, ready);
         }
-        self.wait_with_peers(until, ready)
+        self.wait_with_channels(until, ready)
     }
 
     fn prepare(&mut self, until: Instant) -> Result<Instant, P::Error> {
@@ -149,6 +143,6 @@ fn here(poller: &mut impl Poller, time: Instant) -> Instant {
 
 impl<P> Drop for Tasks<P> {
     fn drop(&mut self) {
-        self.peers.borrow_mut().forget_poller();
+        self.ends.borrow_mut().forget_poller();
     }
 }

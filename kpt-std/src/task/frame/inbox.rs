@@ -167,6 +167,17 @@ impl Inbox {
         !matches!(self.partial, Partial::Header { length: 0, .. })
     }
 
+    /// Returns the first violation.
+    pub fn error(&self) -> Option<ProtocolError> {
+        self.error
+    }
+
+    /// Removes the messages that are whole.
+    pub fn drop_messages(&mut self) {
+        self.frames.retain(|frame| frame.kind != Kind::Message);
+        self.used = self.frames.iter().map(cost).sum();
+    }
+
     /// Removes the whole frames.
     pub fn clear(&mut self) {
         self.frames.clear();

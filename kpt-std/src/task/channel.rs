@@ -1,0 +1,273 @@
+//! The bytes of a channel, in and out. Knows neither the process at the other end nor any other channel.
+
+use std::io::{self, ErrorKind};
+use std::os::fd::{BorrowedFd, RawFd};
+use std::os::unix::net::UnixStream;
+
+use kpt_core::{Instant, Interest};
+
+use super::config::TaskConfig;
+use super::error::SendError;
+use super::frame::{Frame, Inbox, Kind, Outbox, ProtocolError, Refused, Sender};
+use super::watch::{Modify, Watch};
+use crate::ask::{Question, ask};
+use crate::sys;
+
+/// One end of a channel.
+pub struct Channel {
+    socket: Watch,
+    inbox: Inbox,
+    outbox: Outbox,
+    incoming: Way,
+    outgoing: Way,
+    /// The number of bytes that may still be sent before the next wait.
+    eager: usize,
+    queue: usize,
+}
+
+/// How far one direction of a channel is. It never goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Way {
+    Open,
+    /// Messages are refused, or dropped. What is queued, and control frames, still go through.
+    Closing,
+    Closed,
+}
+
+/// What a read has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// Bytes.
+    Bytes,
+    /// Nothing now, and the other end is open.
+    Nothing,
+    /// The system can't tell now, for lack of memory.
+    NotNow,
+    /// The end, or a violation of the protocol: the channel is closed.
+    End,
+}
+
+/// The buffer for reads. Allocated at the first use, since many tasks never read, and written only as far as it is
+/// used, since a fork copies each page that was written.
+#[derive(Default)]
+pub struct Scratch(Vec<u8>);
+
+impl Scratch {
+    /// The largest number of bytes of one read.
+    const SIZE: usize = 64 << 10;
+
+    /// Reads once.
+    fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<&[u8]> {
+        self.0.clear();
+        self.0.reserve_exact(Self::SIZE);
+        sys::receive(&socket, &mut self.0)?;
+        Ok(&self.0)
+    }
+}
+
+impl Channel {
+    /// Creates an end of a channel, at the other end of which is `from`.
+    pub fn new(config: &TaskConfig, socket: UnixStream, from: Sender) -> Self {
+        Self {
+            socket: Watch::new(Some(socket.into())),
+            inbox: Inbox::new(from, config.max_message, config.queue),
+            outbox: Outbox::new(config.max_message, config.queue),
+            incoming: Way::Open,
+            outgoing: Way::Open,
+            eager: config.queue,
+            queue: config.queue,
+        }
+    }
+
+    /// Returns whether bytes can still come. If not, the socket is closed.
+    pub fn is_open(&self) -> bool {
+        self.incoming != Way::Closed
+    }
+
+    /// Returns the number of the socket, unless it is closed.
+    pub fn number(&self) -> Option<RawFd> {
+        self.socket.number()
+    }
+
+    /// Returns whether a message of any allowed length would be queued, or refused for ever.
+    pub fn is_writable(&self) -> bool {
+        self.outgoing != Way::Open || self.outbox.has_room()
+    }
+
+    /// Returns whether there is a frame to receive.
+    pub fn has_frame(&self) -> bool {
+        self.inbox.peek().is_some()
+    }
+
+    /// Returns whether the beginning of a frame has come, and not its end.
+    pub fn is_partial(&self) -> bool {
+        self.inbox.is_partial()
+    }
+
+    /// Returns the first violation of the protocol by the other side.
+    pub fn error(&self) -> Option<ProtocolError> {
+        self.inbox.error()
+    }
+}
+
+/// Frames.
+impl Channel {
+    /// Queues a message, and sends what the socket accepts, but no more than fits into the queue between two waits. So
+    /// a hook that sends until the queue is full comes to an end, however fast the other side reads.
+    pub fn send(&mut self, message: &[u8]) -> Result<(), SendError> {
+        if self.outgoing != Way::Open {
+            return Err(SendError::Closed);
+        }
+        self.outbox.push_message(message).map_err(|refused| match refused {
+            Refused::Full => SendError::Full,
+            Refused::TooLong => SendError::TooLong,
+        })?;
+        if self.eager > 0 {
+            self.eager = self.eager.saturating_sub(message.len() + 1);
+            self.write();
+        }
+        Ok(())
+    }
+
+    /// Queues another frame. It is sent in the next wait, or with the next message.
+    pub fn queue_control(&mut self, kind: Kind, text: &str) {
+        if self.outgoing != Way::Closed {
+            self.outbox.push_control(kind, text);
+        }
+    }
+
+    /// Takes no more messages to send. What is queued is sent.
+    pub fn refuse(&mut self) {
+        self.outgoing = self.outgoing.max(Way::Closing);
+    }
+
+    /// Sends nothing more.
+    pub fn abandon(&mut self) {
+        self.outgoing = Way::Closed;
+        self.outbox.clear();
+    }
+
+    /// Drops the messages of the other side, those that are queued and those to come. They are still read, since the
+    /// other side may have to send them before it can end.
+    pub fn discard(&mut self) {
+        self.incoming = self.incoming.max(Way::Closing);
+        self.inbox.drop_messages();
+    }
+
+    /// Removes and returns the frame at the front if it is a control frame. A stop of the parent is none: it is received
+    /// in its turn.
+    pub fn take_control(&mut self) -> Option<Frame> {
+        let is_received = matches!(self.inbox.peek()?, Kind::Message | Kind::Stop);
+        if is_received { None } else { self.inbox.pop() }
+    }
+
+    /// Removes and returns the next frame.
+    pub fn receive(&mut self) -> Option<Frame> {
+        self.inbox.pop()
+    }
+}
+
+/// The socket.
+impl Channel {
+    /// Prepares for a wait: tells the poller what to watch.
+    pub fn settle(&mut self, modify: &mut Modify) {
+        self.refill();
+        let wanted = self.wanted();
+        self.socket.settle(wanted, modify);
+    }
+
+    /// Restores the number of bytes that may be sent before the next wait.
+    pub fn refill(&mut self) {
+        self.eager = self.queue;
+    }
+
+    /// Returns the watch of the socket.
+    pub fn watch(&mut self) -> &mut Watch {
+        &mut self.socket
+    }
+
+    /// Returns the moment of the next look, if the poller can't watch the socket.
+    pub fn look_at(&self) -> Option<Instant> {
+        self.socket.look_at()
+    }
+
+    /// Returns what to ask the system where there is no poller. A channel without room is not asked about: if its other
+    /// side has closed, each wait would end at once.
+    pub fn question(&self) -> Option<Question> {
+        self.socket.question(self.wanted())
+    }
+
+    fn wanted(&self) -> Interest {
+        let read = if self.inbox.has_room() { Interest::READABLE } else { Interest::NONE };
+        let write =
+            if self.outbox.unsent().is_empty() { Interest::NONE } else { Interest::WRITABLE };
+        read | write
+    }
+
+    /// Sends what the socket accepts.
+    pub fn write(&mut self) {
+        let Some(socket) = self.socket.descriptor() else { return };
+        if self.outbox.unsent().is_empty() {
+            return;
+        }
+        match sys::send(&socket, self.outbox.unsent()) {
+            Ok(count) => self.outbox.mark_sent(count),
+            Err(error) if is_not_now(&error) => {}
+            // The other side has closed. Bytes that it has sent before can still be read.
+            Err(_) => self.abandon(),
+        }
+    }
+
+    /// Reads once. Returns `None` if there is no room, or if the channel is closed.
+    pub fn read(&mut self, scratch: &mut Scratch) -> Option<Read> {
+        let socket = self.socket.descriptor().filter(|_| self.inbox.has_room())?;
+        let read = match scratch.receive(socket) {
+            Ok([]) => Read::End,
+            Ok(bytes) if self.inbox.feed(bytes).is_err() => Read::End,
+            Ok(_) => Read::Bytes,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Read::Nothing,
+            Err(error) if is_not_now(&error) => Read::NotNow,
+            Err(_) => Read::End,
+        };
+        if self.incoming != Way::Open {
+            self.inbox.drop_messages();
+        }
+        if read == Read::End {
+            self.close();
+        }
+        Some(read)
+    }
+
+    /// Closes the channel in both directions. What has been received stays.
+    pub fn close(&mut self) {
+        self.abandon();
+        self.incoming = Way::Closed;
+        self.socket.close();
+    }
+
+    /// Blocks until all queued bytes have been sent, or the other side has closed.
+    pub fn flush(&mut self) {
+        while let Some(number) = self.number()
+            && !self.outbox.unsent().is_empty()
+        {
+            self.write();
+            let question = Question::new(number, Interest::WRITABLE);
+            if self.outbox.unsent().is_empty() || ask(&mut [question], None).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// In a forked process: releases the channel, which is the parent's.
+    pub fn disown(&mut self) {
+        self.socket.disown();
+        self.close();
+        self.inbox.clear();
+    }
+}
+
+/// Returns whether the call can be retried: when the socket is ready, at once, or when the system has more memory.
+fn is_not_now(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+        || matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENOMEM))
+}

@@ -1,0 +1,60 @@
+//! Waits without a loop, and the end of all tasks.
+
+use std::io;
+
+use kpt_core::{Instant, Source};
+
+use super::{Ends, Entry};
+use crate::ask::ask;
+use crate::clock;
+
+impl Ends {
+    /// Drives all channels until there is an event, at the latest until `until`. Blocks.
+    pub fn drive(&mut self, until: Option<Instant>) -> io::Result<()> {
+        let mut questions = Vec::new();
+        let mut next = until;
+        let now = clock::now_or_later();
+        for (&number, entry) in &mut self.by_number {
+            let mut has_news = entry.end.prepare(now, &mut self.scratch);
+            if entry.becomes_timed() {
+                self.timed.push(number);
+            }
+            questions.extend(entry.end.questions());
+            // Events of tasks wait until they are received.
+            has_news |= !entry.end.readiness().seen_by(entry.end.own_interest()).is_none();
+            let news = has_news.then_some(Instant::ZERO);
+            next = [next, entry.end.deadline(), news].into_iter().flatten().min();
+        }
+        ask(&mut questions, next.map(clock::remaining))?;
+        for question in questions.iter().filter(|question| !question.found.is_none()) {
+            self.found(Source::new(question.descriptor as u32), question.found);
+        }
+        for number in self.by_number.keys().copied().collect::<Vec<_>>() {
+            self.touch(number);
+        }
+        self.on_time(clock::now_or_earlier());
+        self.by_number.retain(|_, entry| !entry.is_over() || entry.is_retiring());
+        Ok(())
+    }
+}
+
+impl Entry {
+    /// Returns whether the poller of a loop has to be told of a descriptor before it is closed.
+    fn is_retiring(&mut self) -> bool {
+        self.end.watches().any(|watch| watch.is_retiring())
+    }
+}
+
+/// Kills the remaining tasks, and waits for them, when the last owner is dropped.
+impl Drop for Ends {
+    fn drop(&mut self) {
+        if !self.are_own() {
+            return;
+        }
+        for entry in self.by_number.values_mut() {
+            if let Some(task) = entry.end.task() {
+                task.kill_and_wait();
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The waits of a loop: what the poller around another poller does with all channels. `modify` tells the inner poller
+//! what to watch.
+
+use kpt_core::{
+    Instant, Interest, Source,
+    poller::{Ready, Unwatchable},
+};
+
+use super::Ends;
+use crate::clock;
+use crate::task::watch::Modify;
+
+impl Ends {
+    /// Returns whether there are no channels.
+    pub fn is_empty(&self) -> bool {
+        self.by_number.is_empty()
+    }
+
+    /// Sets the interest of the threads in a channel.
+    pub fn set_interest(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable> {
+        match self.by_number.get_mut(&source.number()) {
+            Some(entry) => entry.interest = interest,
+            None if interest.is_none() => {}
+            None => return Err(Unwatchable),
+        }
+        self.touch(source.number());
+        Ok(())
+    }
+
+    /// Prepares all channels for a wait. Returns the moment until which it may last, on the monotonic clock, which need
+    /// not be the poller's.
+    pub fn before_wait(&mut self, modify: &mut Modify) -> Option<Instant> {
+        let mut has_news = false;
+        for number in std::mem::take(&mut self.touched) {
+            has_news |= self.settle(number, modify);
+        }
+        if has_news {
+            return Some(Instant::ZERO);
+        }
+        self.timed.iter().filter_map(|number| self.by_number.get(number)?.end.deadline()).min()
+    }
+
+    /// Updates the poller and the tables after a change of a channel. Returns whether the channel has an event.
+    fn settle(&mut self, number: u32, modify: &mut Modify) -> bool {
+        let Some(entry) = self.by_number.get_mut(&number) else { return false };
+        entry.is_touched = false;
+        entry.end.settle(&mut self.scratch, modify);
+        if entry.becomes_timed() {
+            self.timed.push(number);
+        }
+        if entry.is_over() {
+            self.by_number.remove(&number);
+            return false;
+        }
+        let has_news = entry.has_news();
+        if has_news {
+            self.touch(number);
+        }
+        has_news
+    }
+
+    /// Does the work that is due, and pushes the readiness that threads wait for. Returns whether there is an event
+    /// that ends the wait.
+    pub fn after_wait(&mut self, ready: &mut Ready<'_>, modify: &mut Modify) -> bool {
+        let now = clock::now_or_earlier();
+        self.on_time(now);
+        let mut has_news = false;
+        for &number in &self.touched {
+            let Some(entry) = self.by_number.get_mut(&number) else { continue };
+            entry.end.stop_if_broken(now);
+            entry.end.watches().for_each(|watch| watch.release(modify));
+            has_news |= entry.has_news();
+            let seen = entry.end.readiness().seen_by(entry.interest);
+            if !seen.is_none() {
+                ready.push(Source::new(number), seen);
+            }
+        }
+        has_news
+    }
+
+    /// Notes that the inner poller has been dropped.
+    pub fn forget_poller(&mut self) {
+        for entry in self.by_number.values_mut() {
+            entry.interest = Interest::NONE;
+            entry.end.watches().for_each(|watch| watch.forget_poller());
+        }
+    }
+}

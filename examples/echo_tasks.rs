@@ -115,6 +115,7 @@ impl App {
                 task.report = report;
                 thread.again();
             }
+            Ok(TaskEvent::Ready) => thread.again(),
             Ok(TaskEvent::Exit(exit)) => {
                 println!("{}: {exit}", task.handle.name());
                 task.has_ended = true;

@@ -43,6 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 TaskEvent::Message(text) => {
                     println!("{}: {}", task.name(), String::from_utf8(text)?)
                 }
+                TaskEvent::Ready => {}
                 TaskEvent::Exit(exit) => println!("{} has ended: {exit}", task.name()),
             }
         }

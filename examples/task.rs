@@ -33,6 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     while let Some(event) = task.receive_blocking() {
         match event {
             TaskEvent::Message(text) => println!("from the task: {}", String::from_utf8(text)?),
+            TaskEvent::Ready => {}
             TaskEvent::Exit(exit) => println!("the task has ended: {exit}"),
         }
     }

@@ -58,6 +58,7 @@ pub fn receive_all(task: &TaskHandle) -> (Vec<Vec<u8>>, TaskExit) {
     loop {
         match task.receive_blocking().expect("an event comes") {
             TaskEvent::Message(message) => messages.push(message),
+            TaskEvent::Ready => {}
             TaskEvent::Exit(exit) => {
                 assert_eq!(task.receive(), None, "something came after the exit event");
                 return (messages, exit);

@@ -208,7 +208,7 @@ fn a_blocking_receive_goes_with_a_reader_of_the_same_source() {
                     return thread.threads().stop();
                 }
                 Some(TaskEvent::Message(_)) => self.messages[at] += 1,
-                None => {}
+                Some(TaskEvent::Ready) | None => {}
             }
             thread.again();
         }

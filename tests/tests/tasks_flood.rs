@@ -156,7 +156,7 @@ impl FloodingParent {
                 return thread.threads().stop();
             }
             Some(TaskEvent::Exit(exit)) => panic!("{exit}"),
-            None => {}
+            Some(TaskEvent::Ready) | None => {}
         }
         thread.again();
     }

@@ -99,7 +99,7 @@ fn receive_in_loop(kpt: &mut EventLoop<Received>, task: TaskHandle) -> (Vec<Vec<
             state.messages.push(message);
             thread.again();
         }
-        None => thread.again(),
+        Some(TaskEvent::Ready) | None => thread.again(),
     };
     kpt.threads().add_read("events", source, read, ()).expect("room");
     let mut state = Received { task, messages: Vec::new(), exit: None };

@@ -89,7 +89,7 @@ fn start_mirror(spawner: &Spawner) -> TaskHandle {
 fn next<T: DeserializeOwned + Debug>(task: &TaskHandle) -> Result<T, Malformed> {
     match task.receive_blocking().expect("an event").decode()? {
         TaskEvent::Message(value) => Ok(value),
-        TaskEvent::Exit(exit) => panic!("{exit}"),
+        other => panic!("{other:?}"),
     }
 }
 

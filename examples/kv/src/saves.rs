@@ -104,6 +104,7 @@ impl Server {
                 let (_, threads) = thread.end();
                 return self.finish_save(&exit.to_string(), now, threads);
             }
+            Ok(TaskEvent::Ready) => {}
             Err(error) => running.result = Some(Err(error.to_string())),
         }
         thread.again();

@@ -23,6 +23,8 @@ pub struct Channel {
     /// The number of bytes that may still be sent before the next wait.
     eager: usize,
     queue: usize,
+    /// That the task is ready is an event, and no control frame.
+    tells_ready: bool,
 }
 
 /// How far one direction of a channel is. It never goes back.
@@ -76,6 +78,7 @@ impl Channel {
             outgoing: Way::Open,
             eager: config.queue,
             queue: config.queue,
+            tells_ready: config.tells_ready,
         }
     }
 
@@ -150,14 +153,19 @@ impl Channel {
     /// Drops the messages of the other side, those that are queued and those to come. They are still read, since the
     /// other side may have to send them before it can end.
     pub fn discard(&mut self) {
+        self.tells_ready = false;
         self.incoming = self.incoming.max(Way::Closing);
         self.inbox.drop_messages();
     }
 
     /// Removes and returns the frame at the front if it is a control frame. A stop of the parent is none: it is received
-    /// in its turn.
+    /// in its turn, and so is that the task is ready, if its configuration asks for it.
     pub fn take_control(&mut self) -> Option<Frame> {
-        let is_received = matches!(self.inbox.peek()?, Kind::Message | Kind::Stop);
+        let is_received = match self.inbox.peek()? {
+            Kind::Message | Kind::Stop => true,
+            Kind::Ready => self.tells_ready,
+            Kind::HangUp | Kind::Failed | Kind::Panicked => false,
+        };
         if is_received { None } else { self.inbox.pop() }
     }
 

@@ -19,6 +19,7 @@ pub struct TaskConfig {
     pub(super) threads: usize,
     pub(super) grace: Duration,
     pub(super) kept: Option<Vec<RawFd>>,
+    pub(super) tells_ready: bool,
 }
 
 impl TaskConfig {
@@ -36,6 +37,7 @@ impl TaskConfig {
             threads: 64,
             grace: Duration::from_secs(5),
             kept: None,
+            tells_ready: false,
         }
     }
 
@@ -63,6 +65,13 @@ impl TaskConfig {
     /// default.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
+        self
+    }
+
+    /// Has the parent receive [`TaskEvent::Ready`](super::TaskEvent::Ready) when the task's loop runs: its `pre_run` has
+    /// returned. By default, only the exit event says whether that was the case.
+    pub fn tell_ready(mut self) -> Self {
+        self.tells_ready = true;
         self
     }
 

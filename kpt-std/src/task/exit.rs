@@ -10,6 +10,9 @@ use super::life::Rung;
 pub enum TaskEvent<M = Vec<u8>> {
     /// A message that the task has sent.
     Message(M),
+    /// The loop of the task runs. Received once, if [`TaskConfig::tell_ready`](super::TaskConfig::tell_ready) asks for it,
+    /// after the messages that were sent in `pre_run`.
+    Ready,
     /// The task has ended. Received once, after its last message.
     Exit(TaskExit),
 }
@@ -27,6 +30,15 @@ pub struct TaskExit {
     pub is_truncated: bool,
     /// The first violation of the protocol, if there was one. Nothing was read from the task after it.
     pub protocol_error: Option<ProtocolError>,
+}
+
+impl TaskExit {
+    /// Returns whether the task ended with exit code 0, and without breaking the protocol: of its own accord, or because
+    /// it was asked to.
+    pub fn is_normal(&self) -> bool {
+        let is_whole = self.protocol_error.is_none() && !self.is_truncated;
+        self.status == TaskStatus::Code(0) && is_whole
+    }
 }
 
 /// The reason why a task ended.

@@ -43,8 +43,12 @@ impl TaskEnd {
     pub fn receive(&mut self) -> Option<TaskEvent> {
         self.handle_controls();
         if let Some(frame) = self.channel.receive() {
+            self.on_control(&frame);
             self.handle_controls();
-            return Some(TaskEvent::Message(frame.payload));
+            return Some(match frame.kind {
+                Kind::Ready => TaskEvent::Ready,
+                _ => TaskEvent::Message(frame.payload),
+            });
         }
         let exit = self.exit().filter(|_| !self.is_reported)?;
         self.is_reported = true;

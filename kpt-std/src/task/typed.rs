@@ -60,7 +60,7 @@ impl Parent {
 }
 
 impl TaskEvent {
-    /// Decodes the value of a message that was sent with [`Parent::send_value`]. An exit event is returned unchanged.
+    /// Decodes the value of a message that was sent with [`Parent::send_value`]. Other events are returned unchanged.
     ///
     /// ```
     /// # use kpt_std::{Malformed, TaskEvent};
@@ -68,6 +68,7 @@ impl TaskEvent {
     /// fn on_event(event: TaskEvent) -> Result<(), Malformed> {
     ///     match event.decode()? {
     ///         TaskEvent::Message((name, degrees)) => show(name, degrees),
+    ///         TaskEvent::Ready => println!("ready"),
     ///         TaskEvent::Exit(exit) => println!("{exit}"),
     ///     }
     ///     Ok(())
@@ -86,6 +87,7 @@ impl TaskEvent {
     pub fn decode<T: DeserializeOwned>(self) -> Result<TaskEvent<T>, Malformed> {
         Ok(match self {
             Self::Message(message) => TaskEvent::Message(decode(&message)?),
+            Self::Ready => TaskEvent::Ready,
             Self::Exit(exit) => TaskEvent::Exit(exit),
         })
     }

@@ -18,6 +18,7 @@ mod process;
 mod select;
 #[cfg(feature = "signals")]
 mod signals;
+pub mod supervisor;
 mod sys;
 mod task;
 mod waker;

@@ -79,7 +79,11 @@ fn parent_of(process: u32) -> Option<u32> {
 }
 
 fn kill(target: &str) {
-    let _ = Command::new("sh").args(["-c", &format!("kill -9 {target}")]).status();
+    signal("-9", target);
+}
+
+fn signal(signal: &str, target: &str) {
+    let _ = Command::new("sh").args(["-c", &format!("kill {signal} {target}")]).status();
 }
 
 #[test]
@@ -137,4 +141,21 @@ fn pool_loses_nothing_by_a_worker_that_is_killed() {
         assert!(text.contains("412849 primes up to 6000000"), "{text}");
         assert!(text.contains("worker 4 is process"), "{text}");
     }
+}
+
+/// A worker that is stopped gives no sign of life.
+#[test]
+fn pool_replaces_a_worker_that_hangs() {
+    let mut pool =
+        Running::start("pool", &["--workers", "2", "--parts", "6", "--up-to", "3000000"]);
+    let workers: Vec<u32> = (0..2)
+        .map(|_| {
+            let line = pool.line();
+            pool.task_in(&line)
+        })
+        .collect();
+    signal("-STOP", &workers[1].to_string());
+    let text = pool.finish(&workers);
+    assert!(text.contains("worker 2: signal 9"), "{text}");
+    assert!(text.contains("216816 primes up to 3000000"), "{text}");
 }

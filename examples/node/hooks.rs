@@ -66,7 +66,8 @@ pub struct Node<M> {
     batch: Vec<u16, SAMPLES_PER_BATCH>,
     command: String<16>,
     watchdog: Option<ThreadId>,
-    debounce: Option<ThreadId>,
+    /// The timer, and when it is due.
+    debounce: Option<(ThreadId, Instant)>,
     presses: u32,
 }
 
@@ -152,17 +153,34 @@ impl<M: Machine> Node<M> {
         self.machine.acknowledge(self.machine.button());
         while let Some(since_start) = self.machine.next_edge() {
             let at = self.start + since_start;
+            self.end_press(at, thread.threads());
             self.trace(at, thread.name(), "edge", self.presses);
             let (quiet, threads) = (at + DEBOUNCE, thread.threads());
-            self.debounce = renew(threads, self.debounce, "debounce", quiet, Self::on_quiet);
+            let earlier = self.debounce.map(|(timer, _)| timer);
+            let timer = renew(threads, earlier, "debounce", quiet, Self::on_quiet);
+            self.debounce = timer.map(|timer| (timer, quiet));
         }
         thread.again();
     }
 
+    /// Counts the press before an edge, if that came after its end: where the loop is late, the timer may be due and not
+    /// have run.
+    fn end_press(&mut self, edge: Instant, mut threads: Threads<Self, Job>) {
+        if let Some((timer, quiet)) = self.debounce
+            && quiet < edge
+            && threads.cancel(timer).is_ok()
+        {
+            self.count_press(quiet);
+        }
+    }
+
     fn on_quiet(&mut self, thread: Thread<Self, Job>) {
+        self.count_press(thread.deadline().unwrap_or_default());
+    }
+
+    fn count_press(&mut self, at: Instant) {
         self.presses += 1;
-        let at = thread.deadline().unwrap_or_default();
-        self.trace(at, thread.name(), "press", self.presses);
+        self.trace(at, "debounce", "press", self.presses);
     }
 
     fn on_byte(&mut self, mut thread: Thread<Self, Job>) {

@@ -106,7 +106,7 @@ package() {
     local verify=(--no-verify)
     [ -z "${KPT_DEEP:-}" ] || verify=()
     cargo package --quiet --locked --offline --allow-dirty --all-features --workspace "${verify[@]}" \
-        --exclude kpt-tests --exclude kpt-examples --exclude kpt-kv
+        --exclude kpt-tests --exclude kpt-examples --exclude kpt-kv --exclude kpt-tftp
     local target=${CARGO_TARGET_DIR:-target} package file
     for package in kpt-core kpt-std; do
         local archive=("$target/package/$package"-[0-9]*.crate)
@@ -129,6 +129,8 @@ run_tests() {
     need strace # Has a call of the system fail.
     need redis-cli redis-tools
     need redis-server # Both are what examples/kv is compared with.
+    need tftp tftp-hpa
+    need curl # Both drive examples/tftp.
     cargo test --workspace
     cargo test -p kpt-core
     cargo test -p kpt-core --features large,log

@@ -1,4 +1,5 @@
-//! TFTP, the Trivial File Transfer Protocol (RFC 1350, with the options of RFC 2347 to 2349), on kpt: server and client.
+//! TFTP, the Trivial File Transfer Protocol (RFC 1350, with the options of RFC 2347 to 2349), on kpt: server and
+//! client.
 //!
 //! The files, from the bottom up: `options` and `packet` are the protocol as bytes, `netascii` and `content` a file as
 //! blocks, `rules` and `transfer` one side of a transfer as a state machine. They use no network and read no clock.

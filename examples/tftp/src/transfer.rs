@@ -1,13 +1,14 @@
-//! One side of a transfer, as a state machine without I/O: packets and the time come in, and what is to be sent goes out.
+//! One side of a transfer, as a state machine without I/O: packets and the time come in, and what is to be sent goes
+//! out.
 //!
-//! A file is sent in blocks, one at a time: each is acknowledged before the next. Whoever waits for too long sends again
-//! what it has sent last. What comes twice, or late, must do no harm:
+//! A file is sent in blocks, one at a time: each is acknowledged before the next. Whoever waits for too long sends
+//! again what it has sent last. What comes twice, or late, must do no harm:
 //!
-//! - One that **receives** acknowledges a block again that comes again: the first acknowledgement may have been lost. After
-//!   the last block it stays for a while, to do the same.
-//! - One that **sends** ignores an acknowledgement that comes again. By the rules of RFC 783 it sent the block again. So
-//!   one packet that came late doubled all packets after it, to the end of the file: the "sorcerer's apprentice", which
-//!   RFC 1123 forbids. [`Rules::Rfc783`] has that fault, for tests that find it.
+//! - One that **receives** acknowledges a block again that comes again: the first acknowledgement may have been lost.
+//!   After the last block it stays for a while, to do the same.
+//! - One that **sends** ignores an acknowledgement that comes again. By the rules of RFC 783 it sent the block again.
+//!   So one packet that came late doubled all packets after it, to the end of the file: the "sorcerer's apprentice",
+//!   which RFC 1123 forbids. [`Rules::Rfc783`] has that fault, for tests that find it.
 
 use std::io::{self, ErrorKind};
 use std::time::Duration;

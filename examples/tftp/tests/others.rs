@@ -1,5 +1,5 @@
-//! The server beside programs that others have written: `tftp` of tftp-hpa, and curl. Where one is missing, the test says
-//! so.
+//! The server beside programs that others have written: `tftp` of tftp-hpa, and curl. Where one is missing, the test
+//! says so.
 
 mod support;
 

@@ -1,8 +1,8 @@
 //! Supervision: which children are started, stopped and restarted, and when.
 //!
-//! A [`Supervisor`] is a state machine without I/O: it is told the events and the time, and answers with [`Order`]s. The
-//! terms and rules are those of Erlang/OTP. A hook that receives the exit event of a task tells it, and carries out its
-//! orders; see the example at [`Supervisor`].
+//! A [`Supervisor`] is a state machine without I/O: it is told the events and the time, and answers with [`Order`]s.
+//! The terms and rules are those of Erlang/OTP. A hook that receives the exit event of a task tells it, and carries out
+//! its orders; see the example at [`Supervisor`].
 
 mod child;
 mod restarts;
@@ -39,16 +39,18 @@ pub enum Order {
 /// - **Start**: the children are started in the order of adding, each when all before it are ready. Children that have
 ///   ended for good are not waited for. With [`Strategy::OneForOne`], this holds for the first start only: a child that
 ///   was ready once keeps no other waiting.
-/// - **Failure**: what a failure is depends on the [`ChildSpec`]. The [`Strategy`] says which others are restarted, too:
-///   they are stopped first, the last one first, each when the one after it has exited, and nothing is started
+/// - **Failure**: what a failure is depends on the [`ChildSpec`]. The [`Strategy`] says which others are restarted,
+///   too: they are stopped first, the last one first, each when the one after it has exited, and nothing is started
 ///   meanwhile. Exits of children that are being stopped are no failures.
-/// - **Intensity**: at most so many failures within a period lead to a restart: 5 in 10 s by default. At the next one the
-///   supervisor gives up: it stops all children for good, and [`given_up`](Self::given_up) names the one that failed.
-/// - **Back-off**: before the restart after the `n`th failure of a child in a row, there is a pause of
-///   `first * 2^(n - 1)`, but not more than `most`: 100 ms and 5 s by default. Children that are restarted with it wait,
-///   too. A row has ended when the child was ready for a whole period of the intensity. Where the pauses of as many
-///   failures as are allowed take longer than the period, the supervisor never gives up.
-/// - **Hung**: a child that is not ready in time, or gives no heartbeat in time, is killed. Its exit counts as any other.
+/// - **Intensity**: at most so many failures within a period lead to a restart: 5 in 10 s by default. At the next one
+///   the supervisor gives up: it stops all children for good, and [`given_up`](Self::given_up) names the one that
+///   failed.
+/// - **Back-off**: before the restart after the `n`th failure of a child in a row, there is a pause: `first` times 2 to
+///   the power of `n - 1`, but not more than `most`, which are 100 ms and 5 s by default. Children that are restarted
+///   with it wait, too. A row has ended when the child was ready for a whole period of the intensity. Where the pauses
+///   of as many failures as are allowed take longer than the period, the supervisor never gives up.
+/// - **Hung**: a child that is not ready in time, or gives no heartbeat in time, is killed. Its exit counts as any
+///   other.
 /// - **Stop**: [`stop`](Self::stop) stops all children for good, the last one first, each within its grace.
 ///
 /// It allocates memory while it is built, and not after that. A call looks at all children: O(n).
@@ -128,7 +130,11 @@ pub enum Order {
 ///         }
 ///     }
 ///
-///     fn start(&mut self, child: usize, mut threads: Threads<Self, usize>) -> Result<TaskHandle, Box<dyn std::error::Error>> {
+///     fn start(
+///         &mut self,
+///         child: usize,
+///         mut threads: Threads<Self, usize>,
+///     ) -> Result<TaskHandle, Box<dyn std::error::Error>> {
 ///         self.starts += 1;
 ///         let config = TaskConfig::new(format!("worker {child}")).tell_ready();
 ///         let task = self.spawner.start(config, Worker)?;
@@ -182,8 +188,8 @@ impl Supervisor {
         self
     }
 
-    /// Sets the pause before a restart after the first failure of a child, and the longest one. `Duration::ZERO` for both
-    /// restarts at once, as Erlang does.
+    /// Sets the pause before a restart after the first failure of a child, and the longest one. `Duration::ZERO` for
+    /// both restarts at once, as Erlang does.
     pub fn back_off(mut self, first: Duration, most: Duration) -> Self {
         self.back_off = BackOff { first, most };
         self
@@ -265,7 +271,8 @@ impl Supervisor {
 
 /// Orders, and what there is to know.
 impl Supervisor {
-    /// Returns the next order. Call it until it returns `None`, after each event and at the [`deadline`](Self::deadline).
+    /// Returns the next order. Call it until it returns `None`, after each event and at the
+    /// [`deadline`](Self::deadline).
     pub fn next(&mut self, now: Instant) -> Option<Order> {
         self.kill_next(now).or_else(|| self.stop_next(now)).or_else(|| self.start_next(now))
     }
@@ -277,8 +284,8 @@ impl Supervisor {
         kills.chain(starts).min().filter(|&deadline| deadline < Instant::NEVER)
     }
 
-    /// Returns whether no child runs, and none will be started: all have ended for good, were stopped, or the supervisor
-    /// has given up.
+    /// Returns whether no child runs, and none will be started: all have ended for good, were stopped, or the
+    /// supervisor has given up.
     pub fn is_over(&self) -> bool {
         self.children.iter().all(|child| child.state == State::Over)
     }

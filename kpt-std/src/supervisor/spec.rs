@@ -85,8 +85,8 @@ impl ChildSpec {
         self
     }
 
-    /// Sets the longest time between two heartbeats, from the moment at which the child is ready. Then it counts as hung
-    /// and is killed. By default it needs none.
+    /// Sets the longest time between two heartbeats, from the moment at which the child is ready. Then it counts as
+    /// hung and is killed. By default it needs none.
     pub const fn heartbeat(mut self, time: Duration) -> Self {
         self.heartbeat = time;
         self

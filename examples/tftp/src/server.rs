@@ -174,7 +174,7 @@ impl Server {
         self.next = self.next.wrapping_add(1);
         let end = session.begin(threads.now());
         if let Some(end) = end {
-            self.report(&session, &named, end);
+            self.report(session, &named, end);
             return Ok(());
         }
         let deadline = When::At(session.transfer().deadline());
@@ -231,19 +231,20 @@ impl Server {
         if let Some(timer) = session.timer {
             let _ = threads.cancel(timer); // It may be the one that runs.
         }
-        self.report(&session, &named, end);
+        self.report(session, &named, end);
     }
 
-    fn report(&mut self, session: &Session, named: &Named, end: End) {
-        let transfer = session.transfer();
-        (self.world.report)(Ended {
+    fn report(&mut self, session: Session, named: &Named, end: End) {
+        let ended = Ended {
             client: session.peer(),
             name: named.name.escape_ascii().to_string(),
             is_write: named.is_write,
-            bytes: transfer.bytes(),
-            blocks_sent: transfer.blocks_sent(),
+            bytes: session.transfer().bytes(),
+            blocks_sent: session.transfer().blocks_sent(),
             end,
-        });
+        };
+        drop(session); // A file that is not complete is gone when it is said.
+        (self.world.report)(ended);
     }
 }
 

@@ -63,7 +63,7 @@ fn a_network_that_loses_packets_takes_nothing_away() {
     let folder = Temporary::new();
     let server = Running::start(&folder.0, Writing::New, config());
     let bytes = folder.file("file", 12_000);
-    for seed in 0..8 {
+    for seed in 0..5 {
         let net = Lossy::start(server.address, seed);
         let (end, got) = get(net.address, "file", None, Mode::Octet);
         assert!(
@@ -90,6 +90,7 @@ fn two_that_write_the_same_name_do_not_mix() {
         .map(|writer| writer.join().expect("it ends"))
         .collect();
     assert!(writers.contains(&End::Complete), "{writers:?}");
+    let _ = (server.ended(), server.ended());
     let bytes = fs::read(folder.path("same")).expect("a file");
     assert!(bytes.len() == 4_000 && bytes.iter().all(|byte| *byte == bytes[0]));
     assert_eq!(folder.names(), ["same"], "nothing else is left");

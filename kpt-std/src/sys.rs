@@ -3,7 +3,6 @@
 //! Functions are safe to call with any arguments, except for the conditions that their docs name.
 
 mod ancestry;
-mod ancestry;
 mod channel;
 mod descriptors;
 mod epoll;

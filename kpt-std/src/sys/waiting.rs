@@ -6,7 +6,6 @@ use std::time::Duration;
 use libc::{c_int, c_ulong};
 
 use super::check;
-pub use net::{connect_tcp, connect_unix, is_of_connection, listen, send_parts};
 
 /// One word of a `select` bitmap: the kernel reads and writes whole `unsigned long`s.
 pub type Word = c_ulong;

@@ -20,7 +20,7 @@ debug! {
     [P, S, const N: usize, A] crate::FixedLoop<P, S, N, A>: "FixedLoop";
     [] crate::poller::Ready<'_>: "Ready";
     [F] crate::poller::Filtered<'_, '_, F>: "Filtered";
-    [P: fmt::Debug] crate::sim::Faults<P>: "Faults", "inner" Self::inner;
+    [P: fmt::Debug, C] crate::sim::Faults<P, C>: "Faults", "inner" Self::inner;
     [const N: usize] crate::sim::SimPoller<'_, N>: "SimPoller";
     [const N: usize] crate::sim::World<N>: "World", "now" Self::now;
 }

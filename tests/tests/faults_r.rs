@@ -291,7 +291,12 @@ fn poll_returns_and_says_when<E: core::fmt::Debug>(
     let later = polled.kpt.threads().add_timer("later", hour, note, ()).unwrap();
     polled.kpt.threads().add_timer("timer", millis(20), note, ()).unwrap();
     let soonest = polled.kpt.threads().now() + millis(20);
-    assert_eq!((polled.poll(), polled.poll()), (Next::Again, Next::Again));
+    let mut polls = 0;
+    // With a clock that runs ahead, the time of one poll may be over after the first.
+    while polled.ran.len() < 3 && polls < 2 * polled.outside.patience {
+        assert_eq!(polled.poll(), Next::Again);
+        polls += 1;
+    }
     assert_eq!(polled.ran, ["execute", "again", "again"]);
     polled.kpt.threads().cancel(again).unwrap();
     let until = polled.poll_until_wait();

@@ -1,9 +1,10 @@
 //! Faults that came to light where a loop has a host: an interrupt handler, another executor.
 
 use std::cell::Cell;
+use std::time::Duration;
 
 use kpt_core::board::{Board, LinePoller, Lines};
-use kpt_core::sim::{Faults, SimPoller, World};
+use kpt_core::sim::{Choices, Faults, SimPoller, Site, World};
 use kpt_core::{
     FixedLoop, Instant, Interest, Next, Readiness, Source, Stale, Thread,
     poller::{Poller, Ready, Waiting},
@@ -84,6 +85,50 @@ fn r04_faults_stay_within_the_contract() {
             poller.wait(Instant::NEVER, &mut Ready::new(&mut threads)).unwrap();
             misses = if threads.is_found.get() { 0 } else { misses + 1 };
             assert!(misses <= 2, "seed {seed}: {misses} waits in a row have missed it");
+        }
+    }
+}
+
+/// Decides for the way with this number each time, or for the last one.
+struct Always(usize);
+
+impl Choices for Always {
+    fn decide(&mut self, _: Site, ways: &'static [&'static str]) -> usize {
+        self.0.min(ways.len() - 1)
+    }
+}
+
+/// Also by those who have no mercy: of three waits in a row, one holds nothing back.
+#[test]
+fn r04_faults_stay_within_the_contract_whatever_is_decided() {
+    for way in 0..7 {
+        let world = World::<32>::new();
+        let mut poller = Faults::with(SimPoller::new(&world), Always(way));
+        let mut wait = |until: Instant| {
+            let mut threads = One { source: LINE, is_found: Cell::new(false) };
+            let time = poller.wait(until, &mut Ready::new(&mut threads)).unwrap();
+            assert!(time <= world.now(), "way {way}: claims more than has passed");
+            time
+        };
+        for round in 1..100 {
+            // A deadline comes.
+            let until = Instant::from_micros(round * 10_000);
+            let waits = (1..).find(|_| wait(until) >= until);
+            assert!(waits <= Some(3), "way {way}: {waits:?} waits for a deadline");
+            // Time passes where nothing is waited for.
+            world.advance(Duration::from_micros(5_000));
+            let now = world.now();
+            let waits = (1..).find(|_| wait(Instant::ZERO) >= now);
+            assert!(waits <= Some(3), "way {way}: the time has stood still in {waits:?} waits");
+        }
+        world.set(LINE, Readiness::READABLE).unwrap();
+        poller.modify(LINE, Interest::READABLE).unwrap();
+        let mut misses = 0;
+        for _ in 0..100 {
+            let mut threads = One { source: LINE, is_found: Cell::new(false) };
+            poller.wait(Instant::NEVER, &mut Ready::new(&mut threads)).unwrap();
+            misses = if threads.is_found.get() { 0 } else { misses + 1 };
+            assert!(misses <= 2, "way {way}: {misses} waits in a row have missed it");
         }
     }
 }

@@ -16,7 +16,7 @@ use core::fmt::{self, Write};
 use core::time::Duration;
 
 use kpt_core::board::{Board, Buffer, Clock, Counter, LinePoller, Lines, Mailbox};
-use kpt_core::sim::{Faults, SimPoller, World};
+use kpt_core::sim::{Choices, Faults, Listed, Seed, SimPoller, Site, World, deviations};
 use kpt_core::{
     AgainError, Exit, FixedLoop, Instant, Interest, Next, Readiness, Source, Thread, ThreadId,
     Threads, When,
@@ -175,6 +175,7 @@ pub extern "C" fn probe() {
     exercise!(FixedLoop::<_, _, 2, u32>::new(LinePoller::new(OutsideBoard(&LINES))), &mut state);
     #[cfg(feature = "large")]
     large::exercise_all(&mut state);
+    exercise_choices(&world);
     exercise_sim(&world);
     exercise_lines(&NO_LINES);
     exercise_lines(&LINES);
@@ -357,6 +358,35 @@ fn exercise_sim(world: &World) {
             let _ = write!(Sink, "{idle}");
         }
         let _ = poller.inner();
+    }
+}
+
+/// Decides as unknown.
+struct Whatever;
+
+impl Choices for Whatever {
+    fn decide(&mut self, _: Site, _: &'static [&'static str]) -> usize {
+        unknown() as usize
+    }
+}
+
+fn exercise_choices(world: &World) {
+    const NAMES: [&str; 3] = ["", "packet/7#1=lost event/3", "event/5#0=twice \u{e4}/1"];
+    let mut faults = Faults::with(SimPoller::new(world), Whatever);
+    let _ = faults.wait(Instant::from_micros(unknown()), &mut Ready::new(&mut Anybody));
+    let name = NAMES.get(unknown() as usize).copied().unwrap_or("packet");
+    for deviation in deviations(name) {
+        let _ = match deviation {
+            Ok(deviation) => write!(Sink, "{deviation}"),
+            Err(error) => write!(Sink, "{error}"),
+        };
+    }
+    let site = Site::new(name, unknown() as u32, unknown() as u32);
+    let ways = if unknown() == 0 { &[][..] } else { &["as-usual", "lost", "twice"] };
+    let mut seed = Seed::new(unknown());
+    seen(seed.decide(site, ways) as u64);
+    if let Ok(mut listed) = Listed::new(name) {
+        seen((&mut listed).decide(site, ways) as u64);
     }
 }
 

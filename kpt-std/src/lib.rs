@@ -19,6 +19,8 @@ mod select;
 #[cfg(feature = "signals")]
 mod signals;
 pub mod supervisor;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod sys;
 mod task;
 mod waker;

@@ -1,0 +1,201 @@
+//! A simulated world for the tests of an application, and a search through what may happen in it (feature `sim`).
+//!
+//! What an application does not decide itself is decided by the simulation: when bytes arrive, how many of them a read
+//! returns, whether a packet is lost. Each such decision has a usual outcome, and others, which are **deviations**. A
+//! **schedule** is a list of deviations, such as `packet/1000#0=twice write/1#3=not-yet`; everything else goes as usual.
+//!
+//! - [`check`] runs a test under all schedules with few deviations, fewest first, and then under random ones. It panics
+//!   with the shortest schedule that fails, what happened in it, and one line that does the same again:
+//!   `KPT_SCHEDULE='..' cargo test NAME`. [`explore`] returns a [`Report`] instead, [`replay`] runs one schedule, and
+//!   [`fuzz`] the one that the bytes of a fuzzer stand for.
+//! - [`Sim`] is what the test receives: it decides, and learns what must hold [`always`](Sim::always),
+//!   [`sometimes`](Sim::sometimes) and [`eventually`](Sim::eventually).
+//!
+//! ```
+//! use kpt_std::sim::{Limits, Sim, explore};
+//!
+//! /// Sends a message up to three times, over a network that may lose it.
+//! fn sends(sim: &Sim) -> Result<(), Box<dyn std::error::Error>> {
+//!     let arrives = |_: &u32| sim.choose("packet", 0, &["on-time", "lost"]) == 0;
+//!     let tries = (1..=3).find(arrives);
+//!     sim.sometimes("it is sent again", tries.is_some_and(|tries| tries > 1));
+//!     sim.always("it arrives", tries.is_some());
+//!     Ok(())
+//! }
+//!
+//! let report = explore(Limits::new().deviations(2), sends);
+//! assert_eq!(report.by_deviations, [1, 3, 3]); // None is lost, one of three, two of three.
+//! assert!(report.failure.is_none());
+//!
+//! let failure = explore(Limits::new().deviations(3), sends).failure.unwrap();
+//! assert_eq!(failure.schedule.to_string(), "packet/0#0=lost packet/0#1=lost packet/0#2=lost");
+//! ```
+//!
+//! [Your first bug in ten minutes](https://github.com/kpt-rs/kpt/blob/main/docs/EXPLORE.md) goes through an example.
+
+mod check;
+mod choice;
+mod explore;
+mod panics;
+mod progress;
+mod report;
+mod run;
+mod runner;
+mod schedule;
+mod shrink;
+mod trace;
+
+pub use check::{Replay, check, fuzz, replay};
+pub use explore::{Limits, explore};
+pub use kpt_core::sim::ScheduleError;
+pub use report::{Failure, MetSite, Report};
+pub use schedule::Schedule;
+pub use trace::{Observed, Trace};
+
+use std::fmt::{self, Display};
+use std::rc::Rc;
+
+use kpt_core::sim::{Choices, Site};
+
+use self::choice::Ways;
+use self::run::{Class, Must, Run};
+use crate::kpt_core::poller::Poller;
+
+/// What a test returns: any error fails the run.
+pub type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+/// A simulation: what a test asks, and what it reports to. Clones are the same simulation.
+///
+/// As [`Choices`], it decides for `kpt_core::sim::Faults`, too: `Faults::with(poller, sim.clone())`.
+#[derive(Clone)]
+pub struct Sim(Rc<Inner>);
+
+struct Inner {
+    run: Run,
+}
+
+/// What is decided.
+impl Sim {
+    /// Creates a simulation outside of a search, in which everything goes as usual.
+    pub fn new() -> Self {
+        Self::of(Run::usual())
+    }
+
+    /// Decides on one of `ways`, and returns its index. The first is what usually happens; any other is a deviation.
+    ///
+    /// `who` is the connection, source or task that the decision is about, and 0 if it is about none. A site has the same
+    /// name each time, and what it decides about one does not depend on how often it is asked about another.
+    ///
+    /// # Panics
+    /// If `site`, or one of `ways`, has other characters than letters, digits, `-`, `_` and `.`.
+    pub fn choose(&self, site: &'static str, who: u32, ways: &'static [&'static str]) -> usize {
+        self.0.run.choose(Site::new(site, who, 1), Ways::Named(ways)) as usize
+    }
+
+    /// Picks one of `count` inputs, by number. No input is a deviation: a search tries each of them with all schedules.
+    ///
+    /// # Panics
+    /// If `site` has other characters than letters, digits, `-`, `_` and `.`.
+    pub fn pick(&self, site: &'static str, count: u32) -> u32 {
+        self.0.run.choose(Site::new(site, 0, 1), Ways::Free(count))
+    }
+}
+
+/// What must hold.
+impl Sim {
+    /// Fails the run if `holds` is false.
+    pub fn always(&self, name: &'static str, holds: bool) {
+        if !holds {
+            self.0.run.fail_as(Class::Always(name), format!("not always: {name}"));
+        }
+    }
+
+    /// Says that `holds` must be true in at least one call in at least one schedule. Otherwise the test is vacuous, and
+    /// [`check`] fails.
+    pub fn sometimes(&self, name: &'static str, holds: bool) {
+        self.0.run.mark(name, Must::Sometimes, holds);
+    }
+
+    /// Says that `holds` must be true in at least one call in each schedule that gets to any of them. Otherwise the run
+    /// fails at its end.
+    pub fn eventually(&self, name: &'static str, holds: bool) {
+        self.0.run.mark(name, Must::Eventually, holds);
+    }
+
+    /// Fails the run. `what` is the same for all failures that have one cause, so that a search finds the shortest
+    /// schedule for it; `details` are for people.
+    pub fn fail(&self, what: &'static str, details: impl Display) {
+        self.0.run.fail(what, details);
+    }
+
+    /// Returns whether the run has failed.
+    pub fn has_failed(&self) -> bool {
+        self.0.run.has_failed()
+    }
+}
+
+/// What is seen.
+impl Sim {
+    /// Adds a line to the trace. `text` is made only if there is one.
+    pub fn note(&self, text: impl FnOnce() -> String) {
+        self.0.run.note(text);
+    }
+
+    /// Wraps a poller of your own, so that the trace has its hooks, and the run ends after as many turns as its limits
+    /// say.
+    ///
+    /// ```
+    /// use kpt_core::sim::{Faults, SimPoller, World};
+    /// use kpt_core::{Exit, FixedLoop, Readiness, Source};
+    /// use kpt_std::sim::{Limits, check};
+    ///
+    /// // Firmware in its own world, under each fault of a poller.
+    /// let report = check(Limits::new().deviations(1), |sim| {
+    ///     let world = World::<32>::new();
+    ///     world.set(Source::new(5), Readiness::READABLE)?;
+    ///     let poller = Faults::with(SimPoller::new(&world), sim.clone());
+    ///     let mut kpt = FixedLoop::<_, u32, 4>::new(sim.observe(poller));
+    ///     kpt.threads().add_read("button", Source::new(5), |presses, _| *presses += 1, ())?;
+    ///     let mut presses = 0;
+    ///     assert_eq!(kpt.run(&mut presses)?, Exit::Empty);
+    ///     sim.always("each press is seen once", presses == 1);
+    ///     Ok(())
+    /// });
+    /// assert_eq!(report.by_deviations[0], 1);
+    /// ```
+    pub fn observe<P: Poller>(&self, poller: P) -> Observed<P> {
+        Observed::new(self.clone(), poller)
+    }
+}
+
+impl Sim {
+    fn of(run: Run) -> Self {
+        Self(Rc::new(Inner { run }))
+    }
+
+    fn run(&self) -> &Run {
+        &self.0.run
+    }
+
+    /// Ends the world, when the test has returned or panicked.
+    fn end(&self) {}
+}
+
+/// Decides as [`Sim::choose`] does. In random schedules, a site's `one_in` counts if it is larger than that of the walk.
+impl Choices for Sim {
+    fn decide(&mut self, site: Site, ways: &'static [&'static str]) -> usize {
+        self.0.run.choose(site, Ways::Named(ways)) as usize
+    }
+}
+
+impl Default for Sim {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Sim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sim").field("now", &self.0.run.now()).finish_non_exhaustive()
+    }
+}

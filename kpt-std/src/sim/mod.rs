@@ -24,7 +24,7 @@
 //! }
 //!
 //! let report = explore(Limits::new().deviations(2), sends);
-//! assert_eq!(report.by_deviations, [1, 3, 3]); // None is lost, one of three, two of three.
+//! assert_eq!(report.by_deviations, [1, 1, 1]); // None is lost, the first, the first two.
 //! assert!(report.failure.is_none());
 //!
 //! let failure = explore(Limits::new().deviations(3), sends).failure.unwrap();

@@ -18,9 +18,9 @@ mod process;
 mod select;
 #[cfg(feature = "signals")]
 mod signals;
-pub mod supervisor;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod supervisor;
 mod sys;
 mod task;
 mod waker;

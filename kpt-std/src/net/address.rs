@@ -22,7 +22,7 @@ enum Kind {
 }
 
 impl Address {
-    pub(super) const UNKNOWN: Self = Self(Kind::Unknown);
+    pub(crate) const UNKNOWN: Self = Self(Kind::Unknown);
 
     /// Returns the IP address and port; `None` for a Unix socket.
     pub fn ip(&self) -> Option<SocketAddr> {

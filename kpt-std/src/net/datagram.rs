@@ -7,6 +7,8 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 use super::Address;
+#[cfg(feature = "sim")]
+use crate::sim::{self, SimDatagram};
 
 /// A UDP or Unix datagram socket that never blocks: where it would have to wait, its methods return an error of the kind
 /// [`WouldBlock`](ErrorKind::WouldBlock).
@@ -52,6 +54,8 @@ pub struct Datagram {
 enum Socket {
     Udp(UdpSocket),
     Unix(UnixDatagram),
+    #[cfg(feature = "sim")]
+    Simulated(SimDatagram),
 }
 
 impl Datagram {
@@ -60,7 +64,12 @@ impl Datagram {
     /// # Errors
     /// Returns the system's error: the port is taken, for example.
     pub fn bind(address: impl Into<SocketAddr>) -> io::Result<Self> {
-        Self::try_from(UdpSocket::bind(address.into())?)
+        let address = address.into();
+        #[cfg(feature = "sim")]
+        if let Some(socket) = sim::bind_datagram(address) {
+            return socket;
+        }
+        Self::try_from(UdpSocket::bind(address)?)
     }
 
     /// Opens a Unix socket at a path, which must not exist, and stays until it is removed.
@@ -68,7 +77,16 @@ impl Datagram {
     /// # Errors
     /// Returns the system's error: the path exists or is too long, for example.
     pub fn bind_unix(path: impl AsRef<Path>) -> io::Result<Self> {
+        #[cfg(feature = "sim")]
+        if let Some(socket) = sim::bind_datagram_unix(path.as_ref()) {
+            return socket;
+        }
         Self::try_from(UnixDatagram::bind(path)?)
+    }
+
+    #[cfg(feature = "sim")]
+    pub(crate) fn simulated(socket: SimDatagram) -> Self {
+        Self { socket: Socket::Simulated(socket) }
     }
 
     /// Receives a datagram, and returns its length and who has sent it. What `buffer` has no room for is lost.
@@ -80,6 +98,8 @@ impl Datagram {
         match &self.socket {
             Socket::Udp(udp) => udp.recv_from(buffer).map(|(count, from)| (count, from.into())),
             Socket::Unix(unix) => unix.recv_from(buffer).map(|(count, from)| (count, from.into())),
+            #[cfg(feature = "sim")]
+            Socket::Simulated(socket) => socket.recv_from(buffer),
         }
     }
 
@@ -93,6 +113,8 @@ impl Datagram {
         match (&self.socket, to.ip(), to.unix()) {
             (Socket::Udp(udp), Some(to), _) => udp.send_to(bytes, to),
             (Socket::Unix(unix), _, Some(to)) => unix.send_to_addr(bytes, to),
+            #[cfg(feature = "sim")]
+            (Socket::Simulated(socket), ..) => socket.send_to(bytes, to),
             _ => {
                 Err(io::Error::new(ErrorKind::InvalidInput, "an address of another kind of socket"))
             }
@@ -107,6 +129,8 @@ impl Datagram {
         match &self.socket {
             Socket::Udp(udp) => udp.take_error(),
             Socket::Unix(unix) => unix.take_error(),
+            #[cfg(feature = "sim")]
+            Socket::Simulated(_) => Ok(None),
         }
     }
 
@@ -115,6 +139,8 @@ impl Datagram {
         match &self.socket {
             Socket::Udp(udp) => udp.local_addr().map_or(Address::UNKNOWN, Address::from),
             Socket::Unix(unix) => unix.local_addr().map_or(Address::UNKNOWN, Address::from),
+            #[cfg(feature = "sim")]
+            Socket::Simulated(socket) => socket.local(),
         }
     }
 }
@@ -144,6 +170,8 @@ impl AsFd for Datagram {
         match &self.socket {
             Socket::Udp(udp) => udp.as_fd(),
             Socket::Unix(unix) => unix.as_fd(),
+            #[cfg(feature = "sim")]
+            Socket::Simulated(socket) => socket.as_fd(),
         }
     }
 }

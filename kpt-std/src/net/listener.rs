@@ -8,6 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Address, Stream};
+#[cfg(feature = "sim")]
+use crate::sim::{self, SimListener};
 use crate::{When, source, sys};
 
 /// How many connections wait to be accepted, unless another number is set. The standard library's 128 are too few for a
@@ -71,6 +73,8 @@ pub struct Listener {
 enum Socket {
     Tcp(TcpListener),
     Unix(UnixListener),
+    #[cfg(feature = "sim")]
+    Simulated(SimListener),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +93,12 @@ impl Listener {
     /// # Errors
     /// Returns the system's error: the port is taken, for example.
     pub fn bind(address: impl Into<SocketAddr>) -> io::Result<Self> {
-        let listener = Self::try_from(TcpListener::bind(address.into())?)?;
+        let address = address.into();
+        #[cfg(feature = "sim")]
+        if let Some(listener) = sim::listen(address) {
+            return listener;
+        }
+        let listener = Self::try_from(TcpListener::bind(address)?)?;
         listener.set_backlog(BACKLOG)?;
         Ok(listener)
     }
@@ -100,9 +109,18 @@ impl Listener {
     /// # Errors
     /// Returns the system's error: the path exists or is too long, for example.
     pub fn bind_unix(path: impl AsRef<Path>) -> io::Result<Self> {
+        #[cfg(feature = "sim")]
+        if let Some(listener) = sim::listen_unix(path.as_ref()) {
+            return listener;
+        }
         let listener = Self::try_from(UnixListener::bind(path)?)?;
         listener.set_backlog(BACKLOG)?;
         Ok(listener)
+    }
+
+    #[cfg(feature = "sim")]
+    pub(crate) fn simulated(socket: SimListener) -> Self {
+        Self { socket: Socket::Simulated(socket), left: PER_TURN, state: State::Open }
     }
 
     /// Sets how many connections wait to be accepted before others are refused or have to try again. The system does
@@ -111,6 +129,10 @@ impl Listener {
     /// # Errors
     /// Returns the system's error.
     pub fn set_backlog(&self, connections: u32) -> io::Result<()> {
+        #[cfg(feature = "sim")]
+        if let Socket::Simulated(socket) = &self.socket {
+            return socket.set_backlog(connections);
+        }
         sys::listen(self, connections)
     }
 
@@ -151,6 +173,8 @@ impl Listener {
         match &self.socket {
             Socket::Tcp(tcp) => tcp.accept().and_then(|(tcp, peer)| Stream::accepted(tcp, peer)),
             Socket::Unix(unix) => unix.accept().and_then(|(unix, _)| Stream::try_from(unix)),
+            #[cfg(feature = "sim")]
+            Socket::Simulated(socket) => socket.accept(),
         }
     }
 
@@ -173,6 +197,8 @@ impl Listener {
         match &self.socket {
             Socket::Tcp(tcp) => tcp.local_addr().map_or(Address::UNKNOWN, Address::from),
             Socket::Unix(unix) => unix.local_addr().map_or(Address::UNKNOWN, Address::from),
+            #[cfg(feature = "sim")]
+            Socket::Simulated(socket) => socket.local(),
         }
     }
 }
@@ -202,6 +228,8 @@ impl AsFd for Listener {
         match &self.socket {
             Socket::Tcp(tcp) => tcp.as_fd(),
             Socket::Unix(unix) => unix.as_fd(),
+            #[cfg(feature = "sim")]
+            Socket::Simulated(socket) => socket.as_fd(),
         }
     }
 }

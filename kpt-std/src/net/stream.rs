@@ -7,6 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use super::Address;
+#[cfg(feature = "sim")]
+use crate::sim::{self, SimStream};
 use crate::sys;
 
 /// A TCP or Unix connection that never blocks: where it would have to wait, [`Read`] and [`Write`] return an error of
@@ -55,6 +57,8 @@ pub struct Stream {
 enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    #[cfg(feature = "sim")]
+    Simulated(SimStream),
 }
 
 /// Calls the same method of whichever socket it is.
@@ -63,6 +67,8 @@ macro_rules! of_either {
         match &$stream.socket {
             Socket::Tcp($socket) => $call,
             Socket::Unix($socket) => $call,
+            #[cfg(feature = "sim")]
+            Socket::Simulated($socket) => $call,
         }
     };
 }
@@ -95,6 +101,10 @@ impl Stream {
     /// Returns what is known at once: no route, no descriptor left, or a port of this machine that refuses.
     pub fn connect(address: impl Into<SocketAddr>) -> io::Result<Self> {
         let address = address.into();
+        #[cfg(feature = "sim")]
+        if let Some(stream) = sim::connect_tcp(address) {
+            return stream;
+        }
         Ok(Self { socket: Socket::Tcp(sys::connect_tcp(address)?), peer: Some(address) })
     }
 
@@ -104,7 +114,16 @@ impl Stream {
     /// The error is of the kind [`WouldBlock`](ErrorKind::WouldBlock) if too many connections wait to be accepted; try
     /// again later. The others are those of the system: no such socket, or one that does not listen.
     pub fn connect_unix(path: impl AsRef<Path>) -> io::Result<Self> {
+        #[cfg(feature = "sim")]
+        if let Some(stream) = sim::connect_unix(path.as_ref()) {
+            return stream;
+        }
         Ok(Self { socket: Socket::Unix(sys::connect_unix(path.as_ref())?), peer: None })
+    }
+
+    #[cfg(feature = "sim")]
+    pub(crate) fn simulated(socket: SimStream) -> Self {
+        Self { socket: Socket::Simulated(socket), peer: None }
     }
 
     /// Takes over a connection that has been accepted from there.
@@ -142,6 +161,8 @@ impl Stream {
         match &self.socket {
             Socket::Tcp(_) => self.peer.map_or(Address::UNKNOWN, Address::from),
             Socket::Unix(unix) => unix.peer_addr().map_or(Address::UNKNOWN, Address::from),
+            #[cfg(feature = "sim")]
+            Socket::Simulated(socket) => socket.peer(),
         }
     }
 
@@ -165,6 +186,8 @@ impl Stream {
         match &self.socket {
             Socket::Tcp(tcp) => tcp.set_nodelay(is_on),
             Socket::Unix(_) => Ok(()),
+            #[cfg(feature = "sim")]
+            Socket::Simulated(_) => Ok(()),
         }
     }
 }
@@ -206,6 +229,10 @@ impl Write for &Stream {
     }
 
     fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        #[cfg(feature = "sim")]
+        if let Socket::Simulated(socket) = &self.socket {
+            return socket.send_parts(parts);
+        }
         sys::send_parts(self, parts)
     }
 
@@ -249,6 +276,8 @@ impl From<Stream> for OwnedFd {
         match stream.socket {
             Socket::Tcp(tcp) => tcp.into(),
             Socket::Unix(unix) => unix.into(),
+            #[cfg(feature = "sim")]
+            Socket::Simulated(_) => panic!("a simulated stream has no descriptor to give away"),
         }
     }
 }

@@ -33,24 +33,45 @@
 //!
 //! [Your first bug in ten minutes](https://github.com/kpt-rs/kpt/blob/main/docs/EXPLORE.md) goes through an example.
 
+mod channels;
 mod check;
 mod choice;
+mod clients;
+mod conn;
+mod datagrams;
 mod explore;
+mod files;
+mod listeners;
+mod net;
 mod panics;
+mod poller;
 mod progress;
 mod report;
 mod run;
 mod runner;
 mod schedule;
 mod shrink;
+mod streams;
+mod tasks;
 mod trace;
+mod world;
 
 pub use check::{Replay, check, fuzz, replay};
+pub use clients::Client;
 pub use explore::{Limits, explore};
 pub use kpt_core::sim::ScheduleError;
+pub use poller::SimPoller;
 pub use report::{Failure, MetSite, Report};
 pub use schedule::Schedule;
 pub use trace::{Observed, Trace};
+pub use world::End;
+
+pub(crate) use channels::TaskEnd;
+pub(crate) use datagrams::{SimDatagram, bind_datagram, bind_datagram_unix};
+pub(crate) use listeners::{SimListener, listen, listen_unix};
+pub(crate) use streams::{SimStream, connect_tcp, connect_unix};
+
+pub(crate) use world::current;
 
 use std::fmt::{self, Display};
 use std::rc::Rc;
@@ -59,6 +80,7 @@ use kpt_core::sim::{Choices, Site};
 
 use self::choice::Ways;
 use self::run::{Class, Must, Run};
+use self::world::World;
 use crate::kpt_core::poller::Poller;
 
 /// What a test returns: any error fails the run.
@@ -72,6 +94,7 @@ pub struct Sim(Rc<Inner>);
 
 struct Inner {
     run: Run,
+    world: World,
 }
 
 /// What is decided.
@@ -170,15 +193,23 @@ impl Sim {
 
 impl Sim {
     fn of(run: Run) -> Self {
-        Self(Rc::new(Inner { run }))
+        let sim = Self(Rc::new(Inner { run, world: World::default() }));
+        world::enter(&sim);
+        sim
     }
 
     fn run(&self) -> &Run {
         &self.0.run
     }
 
+    fn world(&self) -> &World {
+        &self.0.world
+    }
+
     /// Ends the world, when the test has returned or panicked.
-    fn end(&self) {}
+    fn end(&self) {
+        self.world().clear();
+    }
 }
 
 /// Decides as [`Sim::choose`] does. In random schedules, a site's `one_in` counts if it is larger than that of the walk.

@@ -67,9 +67,17 @@ pub struct Parent {
     ends: SharedEnds,
     source: Source,
     has_hung_up: std::rc::Rc<Cell<bool>>,
+    #[cfg(feature = "sim")]
+    simulated: Option<std::rc::Rc<crate::sim::TaskEnd>>,
 }
 
 impl Parent {
+    #[cfg(feature = "sim")]
+    pub(crate) fn simulated(end: crate::sim::TaskEnd) -> Self {
+        let (source, simulated) = (end.source(), Some(std::rc::Rc::new(end)));
+        Self { ends: super::ends::shared(), source, has_hung_up: Default::default(), simulated }
+    }
+
     /// Returns the source of this channel. It is writable when a message of any allowed length fits into the queue: for
     /// a write thread that sends what was refused. Messages of the parent are passed to [`Child::on_message`].
     pub fn source(&self) -> Source {
@@ -84,6 +92,10 @@ impl Parent {
     /// # Errors
     /// Returns a [`SendError`] if the message is not queued.
     pub fn send(&self, message: &[u8]) -> Result<(), SendError> {
+        #[cfg(feature = "sim")]
+        if let Some(end) = &self.simulated {
+            return end.send_up(message);
+        }
         self.with(|parent| parent.channel_mut().send(message)).unwrap_or(Err(SendError::Closed))
     }
 
@@ -91,6 +103,10 @@ impl Parent {
     /// then on, the task ends when it has no threads left. Its parent can still stop it, and the end of its parent
     /// still ends it.
     pub fn hang_up(&self) {
+        #[cfg(feature = "sim")]
+        if let Some(end) = &self.simulated {
+            return end.hang_up();
+        }
         if !self.has_hung_up.replace(true) {
             self.with(ParentEnd::hang_up);
         }
@@ -294,7 +310,13 @@ fn run_loop<C: Child>(
     let ends = kpt.poller().ends().clone();
     let end = End::Parent(ParentEnd::new(&config, socket));
     let source = ends.borrow_mut().insert(end);
-    let parent = Parent { ends, source, has_hung_up: Default::default() };
+    let parent = Parent {
+        ends,
+        source,
+        has_hung_up: Default::default(),
+        #[cfg(feature = "sim")]
+        simulated: None,
+    };
     PARENT.set(Some(Box::leak(Box::new(parent.clone()))));
     TASK.set(sys::process_id());
     let mut state = build(parent.clone());

@@ -87,6 +87,23 @@ impl TaskConfig {
         self
     }
 
+    #[cfg(feature = "sim")]
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the length of the longest message, and how many bytes may be queued.
+    #[cfg(feature = "sim")]
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        (self.max_message, self.queue)
+    }
+
+    /// Returns how many threads its loop can hold, and its grace.
+    #[cfg(feature = "sim")]
+    pub(crate) fn loop_and_grace(&self) -> (usize, Duration) {
+        (self.threads, self.grace)
+    }
+
     pub(super) fn check(&self) -> Result<(), StartError> {
         if self.max_message > LARGEST_MESSAGE {
             return Err(StartError::MessagesTooLong);

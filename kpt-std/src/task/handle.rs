@@ -26,11 +26,26 @@ pub struct TaskHandle {
     source: Source,
     id: i32,
     name: String,
+    #[cfg(feature = "sim")]
+    simulated: Option<crate::sim::TaskEnd>,
 }
 
 impl TaskHandle {
     pub(super) fn new(ends: SharedEnds, source: Source, id: i32, name: String) -> Self {
-        Self { ends, source, id, name }
+        Self {
+            ends,
+            source,
+            id,
+            name,
+            #[cfg(feature = "sim")]
+            simulated: None,
+        }
+    }
+
+    #[cfg(feature = "sim")]
+    pub(crate) fn simulated(end: crate::sim::TaskEnd, name: String) -> Self {
+        let (source, id) = (end.source(), end.id());
+        Self { ends: super::ends::shared(), source, id, name, simulated: Some(end) }
     }
 
     /// Returns the source of the task: readable when there is an event to receive, writable when a message of any
@@ -57,12 +72,20 @@ impl TaskHandle {
     /// # Errors
     /// Returns a [`SendError`] if the message is not queued.
     pub fn send(&self, message: &[u8]) -> Result<(), SendError> {
+        #[cfg(feature = "sim")]
+        if let Some(end) = &self.simulated {
+            return end.send_down(message);
+        }
         self.with(|task| task.channel_mut().send(message)).unwrap_or(Err(SendError::Closed))
     }
 
     /// Returns the next event of the task: its messages in the order of sending, and then once how it ended. Returns
     /// `None` if there is none yet, and after the exit event. Never blocks.
     pub fn receive(&self) -> Option<TaskEvent> {
+        #[cfg(feature = "sim")]
+        if let Some(end) = &self.simulated {
+            return end.receive();
+        }
         let event = self.with(TaskEnd::receive)??;
         // Logged while the channels are not borrowed: the logger may send to a task.
         if let TaskEvent::Exit(exit) = &event {
@@ -74,6 +97,10 @@ impl TaskHandle {
     /// Blocks until there is an event of the task, and returns it. Returns `None` after the exit event. For a program
     /// without a loop.
     pub fn receive_blocking(&self) -> Option<TaskEvent> {
+        #[cfg(feature = "sim")]
+        if let Some(end) = &self.simulated {
+            return end.receive_until(Instant::NEVER);
+        }
         self.receive_until(None)
     }
 
@@ -81,6 +108,10 @@ impl TaskHandle {
     /// none by then, and after the exit event. With [`Duration::ZERO`], it does not block, but does the work of one
     /// wait of a loop. For a program without a loop.
     pub fn receive_timeout(&self, timeout: Duration) -> Option<TaskEvent> {
+        #[cfg(feature = "sim")]
+        if let Some(end) = &self.simulated {
+            return end.receive_until(end.now() + timeout);
+        }
         self.receive_until(Some(clock::now_or_later() + timeout))
     }
 
@@ -103,17 +134,29 @@ impl TaskHandle {
     /// and exits; `SIGTERM` and `SIGCONT` after half of the time; and `SIGKILL` at its end. It receives the messages
     /// that were sent before. If called again, the earlier end counts. Does nothing after the task has ended.
     pub fn stop(&self, grace: Duration) {
+        #[cfg(feature = "sim")]
+        if let Some(end) = &self.simulated {
+            return end.stop(grace);
+        }
         self.with(|task| task.stop(clock::now_or_later(), grace));
     }
 
     /// Sends the task `SIGKILL`, unless it has ended.
     pub fn kill(&self) {
+        #[cfg(feature = "sim")]
+        if let Some(end) = &self.simulated {
+            return end.kill();
+        }
         self.with(TaskEnd::kill);
     }
 
     /// Blocks until the task has ended, and returns how. Messages that have not been received are lost. May be called
     /// any number of times, before and after the exit event. Does not end the task; see [`stop`](Self::stop).
     pub fn wait(&self) -> TaskExit {
+        #[cfg(feature = "sim")]
+        if let Some(end) = &self.simulated {
+            return end.wait();
+        }
         loop {
             // The text of an error or panic may be queued behind messages that were not received.
             self.with(TaskEnd::discard);
@@ -143,6 +186,10 @@ impl TaskHandle {
 
 impl Drop for TaskHandle {
     fn drop(&mut self) {
+        #[cfg(feature = "sim")]
+        if let Some(end) = &self.simulated {
+            return end.release();
+        }
         let now = clock::now_or_later();
         let mut ends = self.ends.borrow_mut();
         if !ends.are_own() {

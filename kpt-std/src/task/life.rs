@@ -45,6 +45,13 @@ pub struct Life {
     ended: Option<Ended>,
 }
 
+#[cfg(feature = "sim")]
+impl Default for Life {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Life {
     /// Creates the state of a task that has just been forked.
     pub const fn new() -> Self {

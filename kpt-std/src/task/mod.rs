@@ -36,3 +36,6 @@ pub use spawner::Spawner;
 pub use tasks::Tasks;
 #[cfg(feature = "postcard")]
 pub use typed::{Malformed, SendValueError, decode};
+
+#[cfg(feature = "sim")]
+pub(crate) use life::{Action, Life};

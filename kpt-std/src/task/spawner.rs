@@ -72,6 +72,26 @@ impl Spawner {
     }
 }
 
+impl Spawner {
+    /// Starts a task as [`start`](Self::start) does, if it borrows nothing of its parent. Such a task can also be
+    /// simulated: where there is a simulation (feature `sim`), it is a loop in it, and no process.
+    ///
+    /// # Errors
+    /// Returns a [`StartError`]. No process is left then.
+    pub fn start_owned<C: Child + 'static>(
+        &self,
+        config: TaskConfig,
+        build: impl FnOnce(Parent) -> C,
+    ) -> Result<TaskHandle, StartError> {
+        #[cfg(feature = "sim")]
+        if let Some(sim) = crate::sim::current() {
+            config.check()?;
+            return sim.start_task(config, build);
+        }
+        self.start(config, build)
+    }
+}
+
 impl<P> Tasks<P> {
     /// Returns a spawner of tasks that this poller drives. It may be cloned, and kept in the application's state.
     pub fn spawner(&self) -> Spawner {

@@ -1,0 +1,310 @@
+//! The two ends of a simulated task.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic;
+use std::rc::Rc;
+use std::time::Duration;
+
+use kpt_core::{Instant, Readiness, Source};
+
+use super::Sim;
+use super::net::Handle;
+use super::world;
+use crate::task::{Action, Life};
+use crate::{ProtocolError, SendError, TaskConfig, TaskEvent, TaskExit, TaskStatus, source};
+
+/// The number of the first process, less 1.
+const FIRST_PROCESS: i32 = 1_000;
+/// A kind of frame that does not exist.
+const GARBAGE: u8 = 0xFF;
+
+/// The two ends of a task, as the world sees them.
+#[derive(Debug)]
+pub struct Channel {
+    pub who: u32,
+    grace: Duration,
+    /// Of each message, and of all that are queued in one direction.
+    longest: usize,
+    most: usize,
+    pub state: RefCell<State>,
+}
+
+#[derive(Debug, Default)]
+pub struct State {
+    /// From the parent to the task, and back.
+    pub down: Queue<Vec<u8>>,
+    pub up: Queue<TaskEvent>,
+    pub life: Life,
+    pub does_hang: bool,
+    pub is_closed: bool,
+    pub has_hung_up: bool,
+    pub has_ended: bool,
+    pub exit: Option<TaskExit>,
+    pub protocol_error: Option<ProtocolError>,
+}
+
+#[derive(Debug)]
+pub struct Queue<M> {
+    pub messages: VecDeque<M>,
+    pub bytes: usize,
+}
+
+impl<M> Default for Queue<M> {
+    fn default() -> Self {
+        Self { messages: VecDeque::new(), bytes: 0 }
+    }
+}
+
+impl Channel {
+    pub fn new(who: u32, config: &TaskConfig) -> Self {
+        let (longest, queue) = config.sizes();
+        let (_, grace) = config.loop_and_grace();
+        Self { who, grace, longest, most: queue.max(2 * longest), state: RefCell::default() }
+    }
+
+    fn has_room(&self, bytes: usize, more: usize) -> Result<(), SendError> {
+        if more > self.longest {
+            return Err(SendError::TooLong);
+        }
+        if bytes + more > self.most { Err(SendError::Full) } else { Ok(()) }
+    }
+
+    /// Returns what is found on one of its ends: that of the parent, or that of the task.
+    pub fn readiness(&self, of_task: bool) -> Readiness {
+        let state = self.state.borrow();
+        let (bytes, is_closed) = if of_task {
+            (state.up.bytes, state.has_ended)
+        } else {
+            (state.down.bytes, state.is_closed || state.has_hung_up)
+        };
+        let mut found = Readiness::NONE;
+        if is_closed || self.has_room(bytes, self.longest).is_ok() {
+            found = found | Readiness::WRITABLE;
+        }
+        if !of_task && !state.up.messages.is_empty() {
+            found = found | Readiness::READABLE;
+        }
+        found
+    }
+
+    /// Does what the life of the task says.
+    pub fn act(&self, sim: &Sim, action: Option<Action>) {
+        match action {
+            Some(Action::Terminate) => self.end(sim, TaskStatus::Signal(libc::SIGTERM)),
+            Some(Action::Kill) => self.end(sim, TaskStatus::Signal(libc::SIGKILL)),
+            Some(Action::Ask) | None => {}
+        }
+    }
+
+    fn stop(&self, sim: &Sim, grace: Duration) {
+        let mut state = self.state.borrow_mut();
+        state.is_closed = true;
+        let action = state.life.stop(sim.now(), grace);
+        drop(state);
+        self.act(sim, action);
+    }
+
+    /// The task has ended: its parent is told at once, or late.
+    pub fn end(&self, sim: &Sim, status: TaskStatus) {
+        let mut state = self.state.borrow_mut();
+        if std::mem::replace(&mut state.has_ended, true) {
+            return;
+        }
+        state.is_closed = true;
+        let exit = TaskExit {
+            status,
+            stopped: state.life.rung(),
+            has_started: state.life.has_started(),
+            is_truncated: false,
+            protocol_error: state.protocol_error,
+        };
+        drop(state);
+        let who = self.who;
+        sim.note(|| format!("task {who} ends: {exit}"));
+        if sim.choose("exit", who, &["at-once", "late"]) == 0 {
+            return self.reap(exit);
+        }
+        sim.after(sim.world().late.get(), move |sim| {
+            if let Some(channel) = sim.world().task(who) {
+                channel.reap(exit);
+            }
+        });
+    }
+
+    fn reap(&self, exit: TaskExit) {
+        let mut state = self.state.borrow_mut();
+        state.life.on_ended(crate::sys::Ended::Unknown);
+        state.exit = Some(exit.clone());
+        state.up.messages.push_back(TaskEvent::Exit(exit));
+    }
+}
+
+/// An end of a task: what [`TaskHandle`] and [`Parent`] have in a simulation.
+pub struct TaskEnd {
+    channel: Rc<Channel>,
+    handle: Handle,
+}
+
+impl TaskEnd {
+    pub fn new(channel: Rc<Channel>, handle: Handle) -> Self {
+        Self { channel, handle }
+    }
+
+    pub fn source(&self) -> Source {
+        source(&self.handle)
+    }
+
+    pub fn id(&self) -> i32 {
+        FIRST_PROCESS + self.channel.who as i32
+    }
+
+    fn sim(&self) -> Option<Sim> {
+        world::find(self.handle.simulation())
+    }
+
+    fn state(&self) -> std::cell::RefMut<'_, State> {
+        self.channel.state.borrow_mut()
+    }
+}
+
+/// What the parent does.
+impl TaskEnd {
+    pub fn send_down(&self, message: &[u8]) -> Result<(), SendError> {
+        let mut state = self.state();
+        if state.is_closed || state.has_hung_up {
+            return Err(SendError::Closed);
+        }
+        self.channel.has_room(state.down.bytes, message.len())?;
+        state.down.bytes += message.len();
+        state.down.messages.push_back(message.to_vec());
+        Ok(())
+    }
+
+    pub fn receive(&self) -> Option<TaskEvent> {
+        let mut state = self.state();
+        let event = state.up.messages.pop_front()?;
+        if let TaskEvent::Message(message) = &event {
+            state.up.bytes -= message.len();
+        }
+        Some(event)
+    }
+
+    pub fn stop(&self, grace: Duration) {
+        if let Some(sim) = self.sim() {
+            self.channel.stop(&sim, grace);
+        }
+    }
+
+    pub fn kill(&self) {
+        let Some(sim) = self.sim() else { return };
+        let mut state = self.state();
+        state.is_closed = true;
+        let action = state.life.kill();
+        drop(state);
+        self.channel.act(&sim, action);
+    }
+
+    /// Forgets the messages that were not received.
+    fn discard(&self) {
+        let mut state = self.state();
+        state.up.messages.retain(|event| matches!(event, TaskEvent::Exit(_)));
+        state.up.bytes = 0;
+    }
+
+    /// Drops the handle: the task is stopped.
+    pub fn release(&self) {
+        self.stop(self.channel.grace);
+        self.discard();
+    }
+
+    /// Lets the simulation go on until something happens to the task, or until the given moment. Returns whether time is
+    /// left.
+    ///
+    /// # Panics
+    /// If nothing can happen any more.
+    fn drive(&self, until: Instant) -> bool {
+        let Some(sim) = self.sim() else { return false };
+        sim.world().settle(&sim);
+        if !self.state().up.messages.is_empty() {
+            return true;
+        }
+        let next = sim.world().next_moment().min(until);
+        assert!(next != Instant::NEVER, "a simulated task does nothing, and is waited for");
+        sim.run().set_now(sim.now().max(next));
+        sim.world().settle(&sim);
+        next < until
+    }
+
+    /// Returns the next event that comes before this moment. It does not return before the task has ended, or the moment
+    /// has come.
+    pub fn receive_until(&self, until: Instant) -> Option<TaskEvent> {
+        loop {
+            if let Some(event) = self.receive() {
+                return Some(event);
+            }
+            if self.state().exit.is_some() || !self.drive(until) {
+                return self.receive();
+            }
+        }
+    }
+
+    pub fn wait(&self) -> TaskExit {
+        loop {
+            self.discard();
+            if let Some(exit) = self.state().exit.clone() {
+                return exit;
+            }
+            self.drive(Instant::NEVER);
+        }
+    }
+
+    pub fn now(&self) -> Instant {
+        self.sim().map_or(Instant::ZERO, |sim| sim.now())
+    }
+}
+
+/// Unwinds the hook of a task that dies in it.
+pub struct Killed;
+
+/// What the task does.
+impl TaskEnd {
+    pub fn send_up(&self, message: &[u8]) -> Result<(), SendError> {
+        let Some(sim) = self.sim() else { return Err(SendError::Closed) };
+        let mut state = self.state();
+        if state.has_ended {
+            return Err(SendError::Closed);
+        }
+        self.channel.has_room(state.up.bytes, message.len())?;
+        match sim.choose("message", self.channel.who, &["sent", "dies", "garbage"]) {
+            1 => {
+                drop(state);
+                panic::resume_unwind(Box::new(Killed));
+            }
+            2 if state.protocol_error.is_none() => {
+                state.protocol_error = Some(ProtocolError::Unexpected { kind: GARBAGE });
+                drop(state);
+                self.channel.stop(&sim, self.channel.grace);
+            }
+            _ if state.protocol_error.is_some() => {} // Nothing is read any more.
+            _ => {
+                state.up.bytes += message.len();
+                state.up.messages.push_back(TaskEvent::Message(message.to_vec()));
+            }
+        }
+        Ok(())
+    }
+
+    pub fn hang_up(&self) {
+        let mut state = self.state();
+        state.has_hung_up = true;
+        state.down = Queue::default();
+    }
+}
+
+impl fmt::Debug for TaskEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskEnd").field("task", &self.channel.who).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,397 @@
+//! Clients that follow a script.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::ErrorKind;
+use std::net::Shutdown;
+use std::rc::Rc;
+use std::time::Duration;
+
+use kpt_core::Instant;
+
+use super::Sim;
+use super::conn::Conn;
+use super::net::Name;
+use super::world::Actor;
+
+/// A client that does its steps one after the other, and receives all the while: [`Sim::client`] makes it.
+///
+/// It connects when its first step comes that is not a wait. Steps may be added while the simulation runs. Clones are the
+/// same client.
+///
+/// ```
+/// use kpt_std::sim::Sim;
+/// use kpt_std::{Builder, Listener, Stream, Thread, source};
+/// use std::io::{Read, Write};
+///
+/// // A server for one client, which sends back what it receives.
+/// fn on_connection(listener: &mut Listener, mut thread: Thread<Listener, Option<Stream>>) {
+///     if let Ok(Some(stream)) = listener.accept() {
+///         let _ = thread.threads().add_read("client", source(&stream), on_client, Some(stream));
+///     }
+/// }
+///
+/// fn on_client(_: &mut Listener, mut thread: Thread<Listener, Option<Stream>>) {
+///     let mut buffer = [0; 100];
+///     let Some(stream) = &mut thread.arg else { return };
+///     match stream.read(&mut buffer) {
+///         Ok(count) if count > 0 => drop(stream.write_all(&buffer[..count])),
+///         _ => return,
+///     }
+///     thread.again();
+/// }
+///
+/// let sim = Sim::new();
+/// let client = sim.client(7).send("hello").expect("hello").hang_up();
+/// let mut listener = sim.listen(7)?;
+/// let mut kpt = Builder::new().threads(4).build_on(sim.poller())?;
+/// kpt.threads().add_read("accept", source(&listener), on_connection, None)?;
+/// kpt.run(&mut listener)?;
+/// assert!(client.is_done());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Client(Rc<RefCell<Script>>);
+
+/// What a test has a client do.
+type Action = Box<dyn FnOnce(&Sim)>;
+
+enum Step {
+    Wait(Duration),
+    WaitUntil(Instant),
+    Connect,
+    Send(Vec<u8>),
+    Expect(Vec<u8>),
+    ExpectEnd,
+    Read(bool),
+    Room(usize),
+    Shutdown,
+    HangUp,
+    Reset,
+    Call(Action),
+}
+
+struct Script {
+    port: u16,
+    who: u32,
+    steps: VecDeque<Step>,
+    /// Its connection, of which it has the first end.
+    conn: Option<u32>,
+    has_connected: bool,
+    unsent: VecDeque<u8>,
+    received: Vec<u8>,
+    /// How much of that was expected.
+    matched: usize,
+    /// The moment until which it does nothing but receive.
+    until: Instant,
+    reads: bool,
+    closed_at: Option<Instant>,
+    is_broken: bool,
+    /// Steps were added since it has looked.
+    has_news: bool,
+}
+
+impl Client {
+    fn step(self, step: Step) -> Self {
+        let mut script = self.0.borrow_mut();
+        script.steps.push_back(step);
+        script.has_news = true;
+        drop(script);
+        self
+    }
+
+    /// Waits for so long.
+    pub fn wait(self, time: Duration) -> Self {
+        self.step(Step::Wait(time))
+    }
+
+    /// Waits until this moment.
+    pub fn wait_until(self, at: Instant) -> Self {
+        self.step(Step::WaitUntil(at))
+    }
+
+    /// Connects, for a client that begins with something else than sending.
+    pub fn connect(self) -> Self {
+        self.step(Step::Connect)
+    }
+
+    /// Sends these bytes, as the other side takes them.
+    pub fn send(self, bytes: impl AsRef<[u8]>) -> Self {
+        self.step(Step::Send(bytes.as_ref().to_vec()))
+    }
+
+    /// Waits until it has received these bytes, after those that it expected before. Others fail the run.
+    pub fn expect(self, bytes: impl AsRef<[u8]>) -> Self {
+        self.step(Step::Expect(bytes.as_ref().to_vec()))
+    }
+
+    /// Waits until the other side sends no more, or has broken the connection. More bytes than it has expected fail the
+    /// run.
+    pub fn expect_end(self) -> Self {
+        self.step(Step::ExpectEnd)
+    }
+
+    /// Reads no more, until [`go_on_reading`](Self::go_on_reading).
+    pub fn stop_reading(self) -> Self {
+        self.step(Step::Read(false))
+    }
+
+    /// Reads again.
+    pub fn go_on_reading(self) -> Self {
+        self.step(Step::Read(true))
+    }
+
+    /// Takes so many bytes that it has not read, in place of 64 KiB. A smaller number makes partial writes of the
+    /// application.
+    pub fn room(self, bytes: usize) -> Self {
+        self.step(Step::Room(bytes))
+    }
+
+    /// Says that it sends no more, and goes on receiving.
+    pub fn shut_down(self) -> Self {
+        self.step(Step::Shutdown)
+    }
+
+    /// Closes its connection. With something received that it has not read, this is a reset.
+    pub fn hang_up(self) -> Self {
+        self.step(Step::HangUp)
+    }
+
+    /// Breaks its connection.
+    pub fn reset(self) -> Self {
+        self.step(Step::Reset)
+    }
+
+    /// Calls `action`.
+    pub fn call(self, action: impl FnOnce(&Sim) + 'static) -> Self {
+        self.step(Step::Call(Box::new(action)))
+    }
+
+    /// Returns what it has received.
+    pub fn received(&self) -> Vec<u8> {
+        self.0.borrow().received.clone()
+    }
+
+    /// Returns what it has received, as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.borrow().received).into_owned()
+    }
+
+    /// Returns whether it has done all of its steps, and all that it has sent is on its way.
+    pub fn is_done(&self) -> bool {
+        let script = self.0.borrow();
+        script.steps.is_empty() && script.unsent.is_empty()
+    }
+
+    /// Returns when it has noticed that the other side has closed the connection, or has broken it. It is never connected
+    /// if nobody listens at its port.
+    pub fn closed_at(&self) -> Option<Instant> {
+        self.0.borrow().closed_at
+    }
+
+    /// Returns whether the connection ended with an error: it was reset, or refused.
+    pub fn is_broken(&self) -> bool {
+        self.0.borrow().is_broken
+    }
+
+    /// Returns whether the other side has closed the connection, or has broken it.
+    pub fn is_closed(&self) -> bool {
+        self.closed_at().is_some()
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Ok(script) = self.0.try_borrow() else { return f.write_str("Client") };
+        f.debug_struct("Client")
+            .field("port", &script.port)
+            .field("steps", &script.steps.len())
+            .field("received", &script.received.len())
+            .field("closed_at", &script.closed_at)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Sim {
+    /// Returns a client of the application's listener at this port, which does nothing yet. Decisions about its connection
+    /// have the number of the client, counted from 1.
+    pub fn client(&self, port: u16) -> Client {
+        let who = self.world().next_client();
+        let client = Client(Rc::new(RefCell::new(Script {
+            port,
+            who,
+            steps: VecDeque::new(),
+            conn: None,
+            has_connected: false,
+            unsent: VecDeque::new(),
+            received: Vec::new(),
+            matched: 0,
+            until: Instant::ZERO,
+            reads: true,
+            closed_at: None,
+            is_broken: false,
+            has_news: true,
+        })));
+        self.world().push_actor(Box::new(client.clone()));
+        client
+    }
+}
+
+impl Actor for Client {
+    fn is_runnable(&self, sim: &Sim) -> bool {
+        let script = self.0.borrow();
+        script.has_news && script.until <= sim.now()
+            || script.conn.is_some_and(|key| {
+                sim.world()
+                    .net
+                    .borrow()
+                    .conns
+                    .get(&key)
+                    .is_some_and(|conn| conn.ends[0].has_changed)
+            })
+    }
+
+    fn deadline(&self) -> Instant {
+        let script = self.0.borrow();
+        if script.until == Instant::ZERO { Instant::NEVER } else { script.until }
+    }
+
+    fn turn(&mut self, sim: &Sim) -> bool {
+        let mut script = self.0.borrow_mut();
+        script.has_news = false;
+        if script.until <= sim.now() {
+            script.until = Instant::ZERO;
+        }
+        while let Some(call) = script.go_on(sim) {
+            drop(script); // It may add steps.
+            call(sim);
+            script = self.0.borrow_mut();
+        }
+        true
+    }
+}
+
+impl Script {
+    /// Does what can be done now, up to a call, which it returns.
+    fn go_on(&mut self, sim: &Sim) -> Option<Action> {
+        self.pump(sim);
+        while self.until == Instant::ZERO && self.unsent.is_empty() {
+            match self.steps.pop_front()? {
+                Step::Wait(time) => self.until = sim.now() + time,
+                Step::WaitUntil(at) if at > sim.now() => self.until = at,
+                Step::WaitUntil(_) => {}
+                Step::Call(call) => return Some(call),
+                step => {
+                    self.connect(sim);
+                    let step = self.take(sim, step);
+                    if let Some(step) = step {
+                        self.steps.push_front(step);
+                        break;
+                    }
+                }
+            }
+            self.pump(sim);
+        }
+        None
+    }
+
+    /// Takes a step. Returns it if it is not done yet.
+    fn take(&mut self, sim: &Sim, step: Step) -> Option<Step> {
+        match step {
+            Step::Send(bytes) => self.unsent.extend(bytes),
+            Step::Expect(bytes) => return self.compare(sim, &bytes).then_some(Step::Expect(bytes)),
+            Step::ExpectEnd => {
+                let more = &self.received[self.matched..];
+                if !more.is_empty() {
+                    let what = format_args!("\"{}\" instead of the end", more.escape_ascii());
+                    sim.fail("a client gets what it does not expect", what);
+                }
+                return self.closed_at.is_none().then_some(step);
+            }
+            Step::Read(reads) => self.reads = reads,
+            Step::Room(bytes) => {
+                self.with(sim, |_, conn| conn.ends[0].set_room(bytes));
+            }
+            Step::Shutdown => {
+                self.with(sim, |sim, conn| conn.shutdown(sim, 0, Shutdown::Write));
+            }
+            Step::Reset => {
+                self.with(sim, |sim, conn| conn.break_off(sim, 0));
+                self.hang_up(sim);
+            }
+            Step::HangUp => self.hang_up(sim),
+            Step::Connect | Step::Wait(_) | Step::WaitUntil(_) | Step::Call(_) => {}
+        }
+        None
+    }
+
+    /// Returns whether some of the expected bytes have not come yet.
+    fn compare(&mut self, sim: &Sim, bytes: &[u8]) -> bool {
+        let found = &self.received[self.matched..];
+        let found = &found[..found.len().min(bytes.len())];
+        if !bytes.starts_with(found) {
+            let (found, bytes) = (found.escape_ascii(), bytes.escape_ascii());
+            let what = format_args!("client {}: \"{found}\" instead of \"{bytes}\"", self.who);
+            sim.fail("a client gets what it does not expect", what);
+        }
+        let is_short = found.len() < bytes.len();
+        self.matched += if is_short { 0 } else { bytes.len() };
+        is_short
+    }
+
+    fn connect(&mut self, sim: &Sim) {
+        if std::mem::replace(&mut self.has_connected, true) {
+            return;
+        }
+        let mut net = sim.world().net.borrow_mut();
+        let to = net.at_port(self.port).cloned();
+        let to = to.unwrap_or(Name::Ip(sim.address(self.port)));
+        let key = net.connect(sim, to.clone(), false, Some(self.who));
+        if net.start_knocking(sim, key, to).is_ok() {
+            self.conn = Some(key);
+        }
+    }
+
+    /// Calls `work` with its connection, if it has one.
+    fn with<R>(&self, sim: &Sim, work: impl FnOnce(&Sim, &mut Conn) -> R) -> Option<R> {
+        let mut net = sim.world().net.borrow_mut();
+        let conn = net.conns.get_mut(&self.conn?)?;
+        Some(work(sim, conn))
+    }
+
+    /// Sends and receives as much as goes.
+    fn pump(&mut self, sim: &Sim) {
+        let Some(key) = self.conn else { return };
+        let mut net = sim.world().net.borrow_mut();
+        let Some(conn) = net.conns.get_mut(&key) else { return };
+        conn.ends[0].has_changed = false;
+        while !self.unsent.is_empty() {
+            match conn.write(sim, 0, self.unsent.make_contiguous()) {
+                Ok(count) => drop(self.unsent.drain(..count)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => {
+                    self.is_broken |= error.kind() == ErrorKind::ConnectionReset;
+                    self.unsent.clear();
+                }
+            }
+        }
+        let mut buffer = [0; 4096];
+        while self.reads && self.closed_at.is_none() {
+            match conn.read(sim, 0, &mut buffer) {
+                Ok(count) if count > 0 => self.received.extend_from_slice(&buffer[..count]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                result => {
+                    self.closed_at = Some(sim.now());
+                    self.is_broken |= result.is_err();
+                }
+            }
+        }
+    }
+
+    fn hang_up(&mut self, sim: &Sim) {
+        if let Some(key) = self.conn.take() {
+            sim.world().net.borrow_mut().close_stream(sim, key, 0);
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The poller of the loops in a simulation.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::Rc;
+
+use kpt_core::poller::{HookCall, Poller, Ready, Unwatchable};
+use kpt_core::{Instant, Interest, Readiness, Source};
+
+use super::world::End;
+use super::{Sim, files};
+
+/// The poller of a loop in a simulation: [`Sim::poller`] makes it. It knows the simulated sockets and tasks, and no
+/// descriptors.
+///
+/// A wait takes no time when a source is ready, and otherwise jumps to the next moment at which something happens. When
+/// nothing can happen any more, it returns [`End::Idle`].
+///
+/// # Decisions
+/// - `wake`: a wait that has found something ends on time, or late.
+/// - `ready`, for each source where several things are ready: it is found now, later, or before the others.
+pub struct SimPoller {
+    sim: Sim,
+    watches: Watches,
+    /// Whether it is that of the application: time passes in its waits.
+    is_main: bool,
+}
+
+/// What a loop waits for, as the world sees it.
+#[derive(Clone)]
+pub struct Watches(Rc<Watched>);
+
+struct Watched {
+    sources: RefCell<BTreeMap<Source, Interest>>,
+    until: Cell<Instant>,
+}
+
+impl Default for Watches {
+    /// Those of a loop that has not waited yet: it has something to do.
+    fn default() -> Self {
+        Self(Rc::new(Watched { sources: RefCell::default(), until: Cell::new(Instant::ZERO) }))
+    }
+}
+
+impl Watches {
+    pub fn until(&self) -> Instant {
+        self.0.until.get()
+    }
+
+    pub fn is_any_ready(&self, sim: &Sim) -> bool {
+        let sources = self.0.sources.borrow();
+        sources.iter().any(|(&source, &interest)| !seen(sim, source, interest).is_none())
+    }
+
+    /// Returns the sources that are ready, in the order in which their files were opened.
+    fn found(&self, sim: &Sim) -> Vec<(Source, Readiness)> {
+        let sources = self.0.sources.borrow();
+        let seen = sources.iter().map(|(&source, &interest)| (source, seen(sim, source, interest)));
+        let mut found: Vec<_> = seen.filter(|(_, readiness)| !readiness.is_none()).collect();
+        found.sort_by_key(|&(source, _)| name(source));
+        found
+    }
+}
+
+/// Returns what wakes a thread with this interest.
+fn seen(sim: &Sim, source: Source, interest: Interest) -> Readiness {
+    sim.world().net.borrow().readiness(source).seen_by(interest)
+}
+
+/// Returns a number of the source that is the same in each process.
+fn name(source: Source) -> u32 {
+    files::number_of(source).unwrap_or(source.number())
+}
+
+impl SimPoller {
+    pub(super) fn new(sim: Sim, watches: Watches, is_main: bool) -> Self {
+        Self { sim, watches, is_main }
+    }
+
+    /// Pushes what has been found, some of it later or first.
+    fn push_found(&self, mut found: Vec<(Source, Readiness)>, is_due: bool, ready: &mut Ready<'_>) {
+        // Where nothing else is there, it makes no difference.
+        if found.len() > 1 || (is_due && !found.is_empty()) {
+            self.reorder(&mut found);
+        }
+        for (source, readiness) in found {
+            ready.push(source, readiness);
+        }
+    }
+
+    fn reorder(&self, found: &mut Vec<(Source, Readiness)>) {
+        let (mut at, mut is_first) = (0, true);
+        while let Some(&(source, _)) = found.get(at) {
+            let ways: &[&str] =
+                if is_first { &["now", "later"] } else { &["now", "later", "first"] };
+            is_first = false;
+            match self.sim.choose("ready", name(source), ways) {
+                1 => {
+                    found.remove(at);
+                    continue;
+                }
+                2 => found[..=at].rotate_right(1),
+                _ => {}
+            }
+            at += 1;
+        }
+    }
+}
+
+impl Poller for SimPoller {
+    type Error = End;
+
+    fn now(&mut self) -> Instant {
+        self.sim.now()
+    }
+
+    fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable> {
+        let mut sources = self.watches.0.sources.borrow_mut();
+        if interest.is_none() {
+            sources.remove(&source);
+        } else {
+            sources.insert(source, interest);
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> Result<Instant, End> {
+        self.watches.0.until.set(until);
+        if !self.is_main {
+            let found = self.watches.found(&self.sim);
+            found.into_iter().for_each(|(source, readiness)| ready.push(source, readiness));
+            return Ok(self.sim.now());
+        }
+        let sim = &self.sim;
+        if sim.run().has_failed() {
+            return Err(End::Failed);
+        }
+        if !sim.run().take_turn() {
+            return Err(End::Turns);
+        }
+        let end = sim.world().end();
+        let mut may_be_late = until > Instant::ZERO;
+        loop {
+            sim.world().settle(sim);
+            let now = sim.now();
+            let found = self.watches.found(sim);
+            let is_due = until <= now;
+            if !found.is_empty() || is_due {
+                if may_be_late && sim.choose("wake", 0, &["on-time", "late"]) == 1 {
+                    may_be_late = false;
+                    sim.advance(sim.world().late.get());
+                    continue;
+                }
+                self.push_found(found, is_due, ready);
+                return Ok(now);
+            }
+            if sim.run().has_failed() {
+                return Err(End::Failed);
+            }
+            let next = sim.world().next_moment().min(until);
+            if next >= end {
+                return Err(if next == Instant::NEVER { End::Idle } else { End::Time });
+            }
+            sim.run().set_now(now.max(next));
+        }
+    }
+
+    fn before_hook(&mut self, call: HookCall) {
+        self.sim.run().before_hook(&call);
+    }
+
+    fn after_hook(&mut self) {
+        self.sim.run().after_hook();
+    }
+}
+
+impl fmt::Debug for SimPoller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimPoller").field("is_main", &self.is_main).finish_non_exhaustive()
+    }
+}

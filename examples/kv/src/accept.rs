@@ -6,6 +6,7 @@ use std::time::Duration;
 use kpt_std::{AddError, Stream, When};
 
 use crate::client::{Client, Leaving};
+use crate::planted::{self, Fault};
 use crate::server::{Server, ServerThread, ServerThreads};
 
 /// The most threads of a client: its own, and the timer of its idle time.
@@ -17,6 +18,7 @@ impl Server {
             match self.listener.accept() {
                 Ok(Some(stream)) => self.admit(stream, thread.threads()),
                 Ok(None) => break,
+                Err(_) if planted::has(Fault::DescriptorsFatal) => return,
                 Err(error) => log::warn!("no new clients for now: {error}"),
             }
         }

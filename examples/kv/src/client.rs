@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, Read, Write};
 
 use kpt_std::{Address, Instant, Interest, Source, Stream, ThreadId, source};
 
+use crate::planted::{self, Fault};
 use crate::request::Parser;
 
 /// One who is connected.
@@ -73,10 +74,17 @@ impl Client {
         source(&self.stream)
     }
 
-    /// Receives once: how many bytes there are, or `None` if there is nothing for now.
+    /// Receives once: how many bytes there are, or `None` if there is nothing for now. One that sends no more leaves when
+    /// it has all replies.
     pub fn receive(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Leaving> {
         match unless_blocked(self.stream.read(buffer)) {
-            Ok(Some(0)) => Err(Leaving::HungUp),
+            Ok(Some(0)) if self.unsent.is_empty() || planted::has(Fault::HalfCloseIsEnd) => {
+                Err(Leaving::HungUp)
+            }
+            Ok(Some(0)) => {
+                self.is_leaving = true;
+                Ok(None)
+            }
             Ok(count) => Ok(count),
             Err(error) => Err(Leaving::Broken(error)),
         }
@@ -85,7 +93,8 @@ impl Client {
     /// Sends replies behind those that are unsent, and keeps what the system does not take.
     pub fn send(&mut self, replies: &[u8]) -> Result<(), Leaving> {
         let mut rest = replies;
-        if self.unsent.is_empty() && !rest.is_empty() {
+        let is_next = self.unsent.is_empty() || planted::has(Fault::Reordered);
+        if is_next && !rest.is_empty() {
             let taken = unless_blocked(self.stream.write(rest)).map_err(Leaving::Broken)?;
             rest = &rest[taken.unwrap_or(0)..];
         }
@@ -116,9 +125,18 @@ impl Client {
     pub fn wants(&self) -> Interest {
         match (self.is_leaving, self.unsent.is_empty()) {
             (true, _) => Interest::WRITABLE,
+            (false, false) if planted::has(Fault::LostWakeUp) => Interest::READABLE,
             (false, false) => Interest::BOTH,
             (false, true) => Interest::READABLE,
         }
+    }
+
+    /// Returns how many bytes of replies it may get, of which `limit` may be unsent.
+    pub fn room(&self, limit: usize) -> usize {
+        if planted::has(Fault::OutputUnbounded) {
+            return usize::MAX;
+        }
+        limit.saturating_sub(self.unsent_bytes())
     }
 
     pub fn unsent_bytes(&self) -> usize {
@@ -180,8 +198,12 @@ impl Clients {
 
     pub fn remove(&mut self, number: u32) -> Option<Client> {
         let client = self.places.get_mut(number as usize)?.take()?;
-        self.vacant.push(number);
+        self.give_back(number);
         Some(client)
+    }
+
+    pub fn give_back(&mut self, number: u32) {
+        self.vacant.push(number);
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Client> {

@@ -10,6 +10,7 @@
 
 use kpt_std::{Instant, ThreadId, When};
 
+use crate::planted::{self, Fault};
 use crate::server::{Server, ServerThread, ServerThreads};
 use crate::store::Store;
 
@@ -36,6 +37,7 @@ impl Timers {
         for &slot in &changed {
             if store.deadline(slot) == Instant::NEVER
                 && let Some(timer) = self.of_slots[slot as usize].take()
+                && !planted::has(Fault::TimerKept)
             {
                 let _ = threads.cancel(timer); // The one that runs now ends by itself.
             }

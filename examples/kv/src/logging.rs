@@ -34,6 +34,12 @@ impl LogFile {
         Ok(log)
     }
 
+    /// Returns one that has no file, and leaves the program's log alone.
+    #[cfg(test)]
+    pub fn none() -> Self {
+        Self { path: None, shared: Arc::default() }
+    }
+
     /// Opens the file anew: whoever rotates logs has given it another name.
     ///
     /// # Errors

@@ -12,9 +12,12 @@ mod client;
 mod commands;
 mod config;
 mod expiry;
+#[cfg(test)]
+mod explored_tests;
 mod glob;
 mod info;
 mod logging;
+mod planted;
 mod reply;
 mod request;
 mod saver;

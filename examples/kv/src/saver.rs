@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::time::Duration;
 
@@ -32,10 +33,10 @@ pub enum Report {
 }
 
 /// The state of the task. The keys are those of the parent, as they were.
-struct Saver<'s> {
+struct Saver<S> {
     parent: Parent,
-    store: &'s Store,
-    path: &'s Path,
+    store: S,
+    path: PathBuf,
     clocks: Clocks,
     file: Option<SnapshotFile>,
     slot: usize,
@@ -53,14 +54,20 @@ pub fn start(
 ) -> Result<TaskHandle, StartError> {
     // Without the clients' connections: they notice when the server hangs up.
     let config = TaskConfig::new("snapshot").grace(GRACE).keep_only::<File>([]);
-    spawner.start(config, |parent| Saver { parent, store, path, clocks, file: None, slot: 0 })
+    // A simulated task is no copy of this process, so it has a copy of the keys.
+    #[cfg(test)]
+    let (store, start) = (std::rc::Rc::new(store.clone()), Spawner::start_owned);
+    #[cfg(not(test))]
+    let start = Spawner::start;
+    let path = path.to_owned();
+    start(spawner, config, |parent| Saver { parent, store, path, clocks, file: None, slot: 0 })
 }
 
-impl Child for Saver<'_> {
+impl<S: Deref<Target = Store>> Child for Saver<S> {
     type Arg = ();
 
     fn pre_run(&mut self, mut threads: Threads<Self>) -> Result<(), Box<dyn Error>> {
-        self.file = Some(SnapshotFile::create(self.path, process::id(), self.clocks)?);
+        self.file = Some(SnapshotFile::create(&self.path, process::id(), self.clocks)?);
         threads.add_execute("write", Self::on_write, ())?;
         threads.add_timer("report", REPORT_PERIOD, Self::on_report, ())?;
         Ok(())
@@ -72,7 +79,7 @@ impl Child for Saver<'_> {
     }
 }
 
-impl Saver<'_> {
+impl<S: Deref<Target = Store>> Saver<S> {
     /// Writes a slice, and gives way.
     fn on_write(&mut self, mut thread: Thread<Self>) {
         match self.write_slice() {

@@ -13,6 +13,7 @@ use crate::commands::{self, Asked, Call, Refusal, Run};
 use crate::config::Config;
 use crate::expiry::Timers;
 use crate::logging::LogFile;
+use crate::planted::{self, Fault};
 use crate::reply::Reply;
 use crate::request::Args;
 use crate::saves::Saves;
@@ -131,7 +132,7 @@ impl Server {
         let number = thread.arg;
         let client = self.clients.get_mut(number);
         let end = client.last_active.saturating_add(self.config.timeout);
-        if end > thread.threads().turn_time() {
+        if end > thread.threads().turn_time() && !planted::has(Fault::IdleNotPutOff) {
             let again = thread.again_when(When::At(end));
             debug_assert!(again.is_ok(), "a timer can always be set");
             return;
@@ -156,7 +157,7 @@ impl Server {
         // reply has been received.
         let now = threads.now();
         client.last_active = now;
-        reply.restart(self.config.output_limit.saturating_sub(client.unsent_bytes()));
+        reply.restart(client.room(self.config.output_limit));
         let mut unread = mem::take(&mut client.unread);
         let received = &input[..count];
         let bytes = if unread.is_empty() {
@@ -275,7 +276,7 @@ impl Server {
         }
         let client = self.clients.get_mut(number);
         client.send(reply.bytes())?;
-        reply.restart(self.config.output_limit.saturating_sub(client.unsent_bytes()));
+        reply.restart(client.room(self.config.output_limit));
         Ok(())
     }
 
@@ -302,8 +303,12 @@ impl Server {
     /// Ends a client's threads, and the connection.
     pub fn remove_client(&mut self, number: u32, why: &Leaving, mut threads: ServerThreads) {
         let Some(client) = self.clients.remove(number) else { return };
-        for thread in [client.thread, client.idle].into_iter().flatten() {
+        let idle = client.idle.filter(|_| !planted::has(Fault::StaleId));
+        for thread in [client.thread, idle].into_iter().flatten() {
             let _ = threads.cancel(thread); // It has ended if it is the one that runs.
+        }
+        if matches!(why, Leaving::Broken(_)) && planted::has(Fault::DoubleClose) {
+            self.clients.give_back(number);
         }
         self.client_bytes -= client.counted;
         let Client { id, address, .. } = client;

@@ -18,6 +18,7 @@ const KEY_OVERHEAD: usize = size_of::<Slot>() + 2 * size_of::<Position>() + 2 * 
 
 /// All keys.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub struct Store {
     table: HashTable<Position>,
     /// SipHash with a random seed: a client can't choose keys that all fall into one bucket. foldhash needs 5 to 8 % less CPU for
@@ -57,6 +58,7 @@ impl Position {
 }
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 enum Slot {
     Vacant,
     Taken(Item),
@@ -64,6 +66,7 @@ enum Slot {
 
 /// A key, its value, and when it ends.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub struct Item {
     pub key: Box<[u8]>,
     pub value: Vec<u8>,

@@ -5,11 +5,12 @@ use std::io::{ErrorKind, Read, Write};
 use std::rc::Rc;
 use std::time::Duration;
 
-use kpt_std::sim::{End, Limits, Sim, SimPoller, TestResult, check, replay};
+use kpt_std::sim::{End, Limits, Sim, SimPoller, TestResult, check, explore, replay};
 use kpt_std::{
     BufferedStream, Builder, Datagram, EventLoop, Instant, Listener, Readiness, Stream, Thread,
     When, source,
 };
+use kpt_tests::chance::{is_checked, is_deep};
 use kpt_tests::time::millis;
 
 /// A server that sends back what it receives.
@@ -101,6 +102,36 @@ fn an_echo_server_is_right_with_two_deviations() {
     for site in ["read", "write", "accept", "arrives", "ready", "wake"] {
         let is_met = report.sites.iter().any(|met| met.name == site && met.decisions > 0);
         assert!(is_met, "{site} was never decided");
+    }
+}
+
+/// One client, about 20 decisions.
+fn small_echo(sim: &Sim) -> TestResult {
+    let client =
+        sim.client(7).send("hello").expect("hello").send("world").expect("world").hang_up();
+    run_echo(sim, sim.listen(7)?)?;
+    sim.always("all comes back, or the connection broke", client.is_done() || client.is_broken());
+    Ok(())
+}
+
+#[test]
+fn memory_stays_the_same_over_many_schedules() {
+    let resident = || {
+        let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+        pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4
+    };
+    let explored = |walks| {
+        let report = explore(Limits::new().deviations(0).walks(walks, 16), small_echo);
+        assert!(report.failure.is_none(), "{report}");
+        report
+    };
+    explored(1_000);
+    let before = resident();
+    let report = explored(if is_deep() { 200_000 } else { 10_000 });
+    println!("{report}, {before} KiB and then {} KiB", resident());
+    // Other tests run in this process, too.
+    if !is_checked() {
+        assert!(resident() < before + 8 * 1024, "{} KiB, and before {before}", resident());
     }
 }
 

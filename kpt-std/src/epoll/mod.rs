@@ -82,7 +82,8 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// and Linux nests no more than five.
 pub struct EpollPoller {
     registry: Registry,
-    events: Box<[Event]>,
+    /// Has room for `EVENTS`.
+    events: Vec<Event>,
     sweep: Sweep,
     /// The latest known time.
     time: Instant,
@@ -111,7 +112,7 @@ impl EpollPoller {
         let limit = sys::descriptor_limit().unwrap_or(MOST_DESCRIPTORS).min(MOST_DESCRIPTORS);
         Ok(Self {
             registry: Registry::new(Set::new()?, usize::try_from(limit).unwrap_or(0)),
-            events: vec![Event { events: 0, u64: 0 }; EVENTS].into(),
+            events: Vec::with_capacity(EVENTS),
             sweep: Sweep::new(),
             time: clock::now_or_earlier(),
             woken: Instant::ZERO,
@@ -157,9 +158,9 @@ impl EpollPoller {
     /// Waits until a descriptor is ready or the timer fires, or only looks. Pushes what it finds.
     fn look(&mut self, may_sleep: bool, ready: &mut Ready<'_>) -> io::Result<Looked> {
         let registry = &mut self.registry;
-        let count = registry.set.wait(&mut self.events, may_sleep)?;
+        registry.set.wait(&mut self.events, may_sleep)?;
         let (mut looked, mut is_stale) = (Looked::default(), false);
-        for event in self.events.iter().take(count) {
+        for event in &self.events {
             let (descriptor, generation, bits) = match registry.set.decode(*event) {
                 Found::Timer(moment) => {
                     looked.fired = Some(moment);

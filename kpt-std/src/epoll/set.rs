@@ -94,11 +94,11 @@ impl Set {
         Ok(())
     }
 
-    /// Waits until there are events, or only looks if `may_sleep` is false. Returns their number: 0 if a signal has
-    /// ended the wait.
-    pub fn wait(&self, events: &mut [Event], may_sleep: bool) -> io::Result<usize> {
+    /// Waits until there are events, or only looks if `may_sleep` is false. There are none if a signal has ended the
+    /// wait.
+    pub fn wait(&self, events: &mut Vec<Event>, may_sleep: bool) -> io::Result<()> {
         match self.inner.wait(events, may_sleep) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             result => result,
         }
     }

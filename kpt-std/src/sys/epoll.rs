@@ -46,15 +46,21 @@ impl EpollSet {
         check(result).map(drop)
     }
 
-    /// Waits until a descriptor is ready, or only looks if `may_sleep` is false. Writes the events to `events`, and
-    /// returns their number. Events that do not fit come first in the next call.
-    pub fn wait(&self, events: &mut [Event], may_sleep: bool) -> io::Result<usize> {
-        let room = c_int::try_from(events.len()).unwrap_or(c_int::MAX);
+    /// Waits until a descriptor is ready, or only looks if `may_sleep` is false. Replaces the contents of `events` by
+    /// the events, at most as many as it has capacity for. Events that do not fit come first in the next call. Does not
+    /// touch memory that it does not write to.
+    pub fn wait(&self, events: &mut Vec<Event>, may_sleep: bool) -> io::Result<()> {
+        events.clear();
+        let room = c_int::try_from(events.capacity()).unwrap_or(c_int::MAX);
         let timeout = if may_sleep { -1 } else { 0 };
-        // SAFETY: the kernel writes at most `room` events, which the slice has; it is borrowed until the call returns.
-        let count =
-            unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), room, timeout) };
-        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+        // SAFETY: the kernel writes at most `room` events to the memory of `events`, which is borrowed until the call
+        // returns. Its result is the number of events that it has written, so that many events of the vector are valid.
+        let count = unsafe {
+            let count = libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), room, timeout);
+            events.set_len(usize::try_from(count).unwrap_or(0));
+            count
+        };
+        if count < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 }
 

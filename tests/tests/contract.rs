@@ -1,6 +1,7 @@
 //! The contract of pollers, for each poller there is, and for each with faults around it.
 
 use kpt_core::sim::{Faults, SimPoller, World};
+use kpt_std::sim::Sim;
 use kpt_std::{Source, Tasks};
 use kpt_tests::bench::Machine;
 use kpt_tests::pollers::{Calls, Counting};
@@ -94,6 +95,13 @@ fn r40_faults_forward_everything() {
     for seed in 0..300 {
         wrapper::check(|inner| Faults::new(inner, seed));
     }
+}
+
+/// What a search for faults puts around a poller.
+#[test]
+fn r40_observed_pollers_forward_everything() {
+    wrapper::check(|inner| Sim::new().observe(inner));
+    wrapper::check(|inner| Faults::with(inner, Sim::new()));
 }
 
 /// The one that tests use.

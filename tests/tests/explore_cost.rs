@@ -101,7 +101,7 @@ fn memory_does_not_grow_with_the_number_of_schedules() {
     assert_eq!(report.by_deviations, [1, 60, 1_710, 30_780]);
     let schedules = if is_deep() { 200_000 } else { 5_000 };
     let report = search("echo", schedules, echoes);
-    if is_deep() && !is_checked() {
+    if is_deep() && !is_checked() && !cfg!(debug_assertions) {
         let rate = report.schedules as f64 / report.elapsed.as_secs_f64();
         assert!(rate > 20_000.0, "{rate:.0} schedules a second");
     }

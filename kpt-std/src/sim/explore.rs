@@ -57,7 +57,8 @@ impl Limits {
         Self { deviations: most, ..self }
     }
 
-    /// Sets the number of schedules after which the search gives up on trying all, and goes on with walks.
+    /// Sets the number of schedules after which the search gives up on trying all, and goes on with walks. With equally
+    /// many deviations, those that deviate early come first.
     pub fn schedules(self, most: u64) -> Self {
         Self { schedules: most, ..self }
     }

@@ -10,6 +10,9 @@
 //!   [`fuzz`] the one that the bytes of a fuzzer stand for.
 //! - [`Sim`] is what the test receives: it decides, and learns what must hold [`always`](Sim::always),
 //!   [`sometimes`](Sim::sometimes) and [`eventually`](Sim::eventually).
+//! - Its world has virtual time and a poller for the application's loop ([`Sim::poller`]), clients that follow a script
+//!   ([`Sim::client`]), and other loops ([`Sim::add_loop`]). While a simulation lives, what the same OS thread opens is
+//!   opened in its newest one: the application's `Listener`, `Stream` and `Datagram`, and tasks that `start_owned` starts.
 //!
 //! ```
 //! use kpt_std::sim::{Limits, Sim, explore};

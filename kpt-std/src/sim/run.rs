@@ -143,6 +143,7 @@ impl Run {
     /// Notes that a hook begins.
     pub(super) fn before_hook(&self, call: &HookCall) {
         self.thread.set(call.name);
+        self.panicked_in.set(None);
         self.mix(call.name.as_bytes());
         self.note(|| format!("-> {}", call.kind.as_str()));
     }

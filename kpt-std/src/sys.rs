@@ -2,6 +2,7 @@
 //!
 //! Functions are safe to call with any arguments, except for the conditions that their docs name.
 
+mod alone;
 mod ancestry;
 mod channel;
 mod descriptors;
@@ -9,9 +10,12 @@ mod epoll;
 mod handlers;
 #[cfg(feature = "signals")]
 mod inbox;
+mod inherited;
 mod memory;
 mod net;
 mod orphan;
+mod output;
+mod privileges;
 mod process;
 mod waiting;
 
@@ -22,14 +26,20 @@ use libc::c_int;
 
 pub use ancestry::generation;
 pub use channel::{receive, send};
-pub use descriptors::{EventFd, above_standard, close_all_but, open_process};
+pub use descriptors::{EventFd, above_standard, open_process};
 pub use epoll::{EpollSet, Event, Timer};
 pub use handlers::{SignalsBlocked, reset_signals};
 #[cfg(feature = "signals")]
 pub use inbox::{Handler, Inbox};
+pub use inherited::{close_all_but, is_directory, open_descriptors};
 pub use memory::Pages;
 pub use net::{connect_tcp, connect_unix, is_of_connection, listen, send_parts};
-pub use orphan::die_after;
+pub use orphan::{ask_for_death_signal, die_after};
+pub use output::{discard_output, flush_output, flush_output_fully};
+pub use privileges::{
+    Resource, give_up_capabilities, groups, has_capabilities, set_group, set_limit,
+    set_no_new_privs, set_supplementary_groups, set_user, supplementary_groups, users,
+};
 pub use process::{Ended, Forked, at_exit, exit_now, fork, process_id, reap, signal};
 pub use waiting::{Bitmaps, Word, descriptor_limit, is_open, poll, select};
 

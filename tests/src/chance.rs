@@ -1,6 +1,7 @@
 //! Numbers without rhyme, the same ones for the same seed.
 
 /// The `xorshift64*` generator of S. Vigna.
+#[derive(Clone)]
 pub struct Chance(u64);
 
 impl Chance {

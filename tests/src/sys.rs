@@ -2,6 +2,9 @@
 //!
 //! Each function here is safe to call with any arguments.
 
+pub mod attempts;
+pub mod namespaces;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io;

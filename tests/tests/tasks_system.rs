@@ -311,8 +311,9 @@ fn keep_time() {
 
 /// Which call of the system fails, and how; each is tried at the first time, the second, and with `KPT_DEEP=1` so on. As
 /// strace counts for each process anew, it fails in the parent and in its tasks.
-const FAILURES: [(&str, &str); 14] = [
+const FAILURES: [(&str, &str); 15] = [
     ("socketpair", "EMFILE"),
+    ("unshare", "EPERM"),
     ("statx", "ENOENT"),
     ("clone", "EAGAIN"),
     ("clone", "ENOMEM"),

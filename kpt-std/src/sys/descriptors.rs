@@ -2,8 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use libc::{c_int, pid_t};
 
@@ -51,43 +50,6 @@ pub fn open_process(pid: pid_t) -> io::Result<OwnedFd> {
         OwnedFd::from_raw_fd(check(c_int::try_from(descriptor).unwrap_or(-1))?)
     };
     above_standard(process)
-}
-
-/// Closes all descriptors except 0, 1, 2 and `kept`, and keeps their numbers in use: each refers to a file that can't
-/// be read, written or waited for, so that an object that still owns the number can't affect another file. MUST only be
-/// called in a new task, before it has opened anything of its own.
-pub fn close_all_but(kept: &[RawFd]) -> io::Result<()> {
-    // First, since the process may have room for one descriptor only.
-    let mut numbers = Vec::new();
-    for entry in std::fs::read_dir("/proc/self/fd")? {
-        numbers.extend(entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok()));
-    }
-    // One of them was open for reading the directory, and is closed by now.
-    numbers.retain(|&number| number > 2 && !kept.contains(&number) && has_file(number));
-    let nothing = std::fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_PATH | libc::O_CLOEXEC)
-        .open("/dev/null")?;
-    for number in numbers {
-        // SAFETY: the calls take numbers and no pointer. The file of `number` is closed. All objects that own that
-        // number are the parent's, since `become_task` calls this before anything of the task's own is made. They are
-        // never dropped, and go on owning an open descriptor, unless the number is beyond the limit.
-        unsafe {
-            while libc::dup3(nothing.as_raw_fd(), number, libc::O_CLOEXEC) == -1 {
-                if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
-                    libc::close(number);
-                    break;
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Returns whether the descriptor is open, in any mode.
-fn has_file(descriptor: RawFd) -> bool {
-    // SAFETY: F_GETFD takes no pointer and changes nothing.
-    unsafe { libc::fcntl(descriptor, libc::F_GETFD) != -1 }
 }
 
 /// Returns the file under a number above those of the standard streams, so that printed text does not get into it.

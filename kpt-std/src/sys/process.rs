@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::os::unix::fs::MetadataExt;
 
 use libc::{c_int, pid_t};
 
@@ -27,7 +26,7 @@ pub enum Forked {
 
 /// Forks. Returns `None`, and does not fork, if the process has more than one OS thread.
 pub fn fork() -> io::Result<Option<Forked>> {
-    if !is_single_threaded()? {
+    if !super::alone::is_single_threaded()? {
         return Ok(None);
     }
     // SAFETY: the child is a copy of a process with one thread, this one, as was just asked: no lock is held by a
@@ -36,17 +35,6 @@ pub fn fork() -> io::Result<Option<Forked>> {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(Some(Forked::Child)),
         child => Ok(Some(Forked::Parent { child })),
-    }
-}
-
-/// Counts the links of the directory of the process's OS threads: one for each, and two more. That is one system call,
-/// where reading the number from `status` takes three and much parsing.
-fn is_single_threaded() -> io::Result<bool> {
-    match std::fs::metadata("/proc/self/task")?.nlink() {
-        3 => Ok(true),
-        4.. => Ok(false),
-        // A kernel that does not count these links.
-        _ => Ok(std::fs::read_dir("/proc/self/task")?.count() == 1),
     }
 }
 

@@ -3,20 +3,19 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::error::Error;
-use std::io::{self, Write};
-use std::os::fd::AsRawFd;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
 use kpt_core::{Exit, Source, Threads, large};
 
-use super::channel::Channel;
 use super::config::TaskConfig;
 use super::end::End;
 use super::ends::{self, SharedEnds};
 use super::error::SendError;
-use super::frame::{Kind, Sender};
+use super::frame::Kind;
 use super::parent_end::{Order, ParentEnd};
 use super::tasks::Tasks;
 use crate::epoll::EpollPoller;
@@ -87,7 +86,9 @@ impl Parent {
     /// Queues a message for the parent, and sends what the channel accepts. Never blocks. At most as many bytes as the
     /// queue holds are sent between two waits, so that a hook that sends until the queue is full comes to an end.
     /// Messages that are queued when the task ends are sent before it exits, also after a panic or
-    /// `std::process::exit`.
+    /// `std::process::exit`. Where another OS thread of the task calls `exit`, or a signal ends the task, only those
+    /// are certain to arrive that the channel has accepted: end the threads of the task first, or let its first thread
+    /// exit.
     ///
     /// # Errors
     /// Returns a [`SendError`] if the message is not queued.
@@ -146,28 +147,21 @@ thread_local! {
     static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
+/// What the new process of a task has from its start.
+pub struct Start {
+    /// The process that has forked it.
+    pub parent: libc::pid_t,
+    pub config: TaskConfig,
+    /// The task's end of the channel.
+    pub socket: UnixStream,
+    /// Whether there is text of the parent's in the buffer of standard output.
+    pub has_text: bool,
+}
+
 /// Runs the task in the new process, and exits.
-pub fn run_and_exit<C: Child>(
-    parent: libc::pid_t,
-    config: TaskConfig,
-    socket: UnixStream,
-    parents_end: UnixStream,
-    build: impl FnOnce(Parent) -> C,
-) -> ! {
+pub fn run_and_exit<C: Child>(start: Start, build: impl FnOnce(Parent) -> C) -> ! {
     // No value of the parent may be unwound or dropped here.
-    let code = panic::catch_unwind(AssertUnwindSafe(|| {
-        drop(parents_end);
-        match become_task(parent, &config, &socket).and_then(|()| new_loop(&config)) {
-            Ok(kpt) => run(kpt, config, socket, build),
-            Err(error) => {
-                let mut channel = Channel::new(&config, socket, Sender::Parent);
-                channel.queue_control(Kind::Failed, &error.to_string());
-                channel.flush();
-                Err(error)
-            }
-        }
-    }));
-    let code = match code {
+    let code = match panic::catch_unwind(AssertUnwindSafe(|| run(start, build))) {
         Ok(Ok(())) => 0,
         Ok(Err(error)) => {
             last_words(Kind::Failed, &error.to_string());
@@ -179,8 +173,8 @@ pub fn run_and_exit<C: Child>(
             PANICKED
         }
     };
-    let _ = panic::catch_unwind(flush_output);
     flush_parent();
+    let _ = panic::catch_unwind(sys::flush_output_fully);
     sys::exit_now(code)
 }
 
@@ -189,32 +183,60 @@ fn forget(payload: Box<dyn Any + Send>) {
     std::mem::forget(payload);
 }
 
-/// Releases what was inherited from the parent, before any code of the application runs.
-fn become_task(
-    parent: libc::pid_t,
-    config: &TaskConfig,
-    socket: &UnixStream,
-) -> Result<(), Box<dyn Error>> {
+/// Makes the channel first: by it, the parent learns why all else has failed.
+fn run<C: Child>(start: Start, build: impl FnOnce(Parent) -> C) -> Result<(), Box<dyn Error>> {
+    let Start { parent: process, config, socket, has_text } = start;
     ends::disown_all();
-    PARENT.set(None);
-    if let Some(kept) = &config.kept {
-        let mut kept = kept.clone();
-        kept.push(socket.as_raw_fd());
-        sys::close_all_but(&kept)?;
-    }
-    sys::reset_signals();
-    sys::die_after(parent)?;
+    let kept = socket.as_raw_fd();
+    let parent = open_channel(ParentEnd::new(&config, socket));
     keep_words_of_panics();
-    Ok(())
+    if has_text {
+        sys::discard_output()
+            .map_err(|error| format!("can't discard the parent's buffered output: {error}"))?;
+    }
+    close_inherited(&config, kept)?;
+    sys::reset_signals();
+    sys::die_after(process)?;
+    let mut kpt = new_loop(&config, &parent)?;
+    give_up_privileges(&config, process)?;
+    let result = run_loop(&mut kpt, &parent, build);
+    if kpt.threads().is_empty() {
+        // The loop holds nothing that needs to be dropped, and freeing its memory would write to pages that are shared
+        // with the parent.
+        std::mem::forget(kpt);
+    }
+    result
+}
+
+fn open_channel(end: ParentEnd) -> Parent {
+    let ends = ends::shared();
+    let source = ends.borrow_mut().insert(End::Parent(end));
+    let parent = Parent {
+        ends,
+        source,
+        has_hung_up: Default::default(),
+        #[cfg(feature = "sim")]
+        simulated: None,
+    };
+    PARENT.set(Some(Box::leak(Box::new(parent.clone()))));
+    TASK.set(sys::process_id());
+    parent
+}
+
+fn close_inherited(config: &TaskConfig, channel: RawFd) -> Result<(), Box<dyn Error>> {
+    let Some(kept) = config.kept() else { return Ok(()) };
+    let kept = [kept, &[channel]].concat();
+    sys::close_all_but(&kept)?;
+    config.privileges.check_descriptors(&kept)
 }
 
 /// The loop of a task. Not an [`EventLoop`](crate::EventLoop), which is made of the same parts, and knows this module.
 type Loop<C> =
     large::EventLoop<Tasks<EpollPoller>, C, <C as Child>::Arg, HeapStorage<C, <C as Child>::Arg>>;
 
-fn new_loop<C: Child>(config: &TaskConfig) -> Result<Loop<C>, Box<dyn Error>> {
+fn new_loop<C: Child>(config: &TaskConfig, parent: &Parent) -> Result<Loop<C>, Box<dyn Error>> {
     let make = || -> io::Result<Loop<C>> {
-        let poller = Tasks::new(EpollPoller::new()?);
+        let poller = Tasks::of(EpollPoller::new()?, parent.ends.clone());
         Ok(large::EventLoop::with_storage(poller, HeapStorage::new(config.threads)?))
     };
     make().map_err(|error| {
@@ -222,9 +244,13 @@ fn new_loop<C: Child>(config: &TaskConfig) -> Result<Loop<C>, Box<dyn Error>> {
     })
 }
 
-/// Flushes standard output: text in its buffer would be written by both processes. Standard error has no buffer.
-pub fn flush_output() {
-    let _ = io::stdout().flush();
+fn give_up_privileges(config: &TaskConfig, parent: libc::pid_t) -> Result<(), Box<dyn Error>> {
+    if config.privileges.are_kept() {
+        return Ok(());
+    }
+    config.privileges.apply()?;
+    sys::ask_for_death_signal(parent)?;
+    config.privileges.before_run()
 }
 
 /// Registers a handler that sends queued messages when a task ends by `std::process::exit`. Called before the first
@@ -245,6 +271,7 @@ fn keep_words_of_panics() {
         PANIC.set(info.to_string());
         if cfg!(panic = "abort") {
             last_words(Kind::Panicked, &info.to_string());
+            sys::flush_output_fully();
         }
         print(info);
     }));
@@ -285,42 +312,14 @@ fn flush_parent() {
     }
 }
 
-/// Runs the task's loop.
-fn run<C: Child>(
-    mut kpt: Loop<C>,
-    config: TaskConfig,
-    socket: UnixStream,
-    build: impl FnOnce(Parent) -> C,
-) -> Result<(), Box<dyn Error>> {
-    let result = run_loop(&mut kpt, config, socket, build);
-    if kpt.threads().is_empty() {
-        // The loop holds nothing that needs to be dropped, and freeing its memory would write to pages that are shared
-        // with the parent.
-        std::mem::forget(kpt);
-    }
-    result
-}
-
+/// Builds the task's state, and runs its loop.
 fn run_loop<C: Child>(
     kpt: &mut Loop<C>,
-    config: TaskConfig,
-    socket: UnixStream,
+    parent: &Parent,
     build: impl FnOnce(Parent) -> C,
 ) -> Result<(), Box<dyn Error>> {
-    let ends = kpt.poller().ends().clone();
-    let end = End::Parent(ParentEnd::new(&config, socket));
-    let source = ends.borrow_mut().insert(end);
-    let parent = Parent {
-        ends,
-        source,
-        has_hung_up: Default::default(),
-        #[cfg(feature = "sim")]
-        simulated: None,
-    };
-    PARENT.set(Some(Box::leak(Box::new(parent.clone()))));
-    TASK.set(sys::process_id());
     let mut state = build(parent.clone());
-    with_last_words(|| serve(kpt, &mut state, &parent))
+    with_last_words(|| serve(kpt, &mut state, parent))
 }
 
 /// Runs the task from `pre_run` to its last message.

@@ -1,15 +1,44 @@
 //! The configuration of a task.
 
+use std::error::Error;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::path::Path;
 use std::time::Duration;
 
 use super::error::StartError;
 use super::frame::{LARGEST_MESSAGE, cut};
+use super::privileges::{Limit, Privileges};
 
 /// The longest name, in bytes.
 const LONGEST_NAME: usize = 64;
 
 /// The configuration of a task: `TaskConfig::new("worker").max_message(1 << 20)`.
+///
+/// # Privileges
+/// A task has the rights of its parent unless the configuration takes them away:
+///
+/// ```
+/// # use std::time::Duration;
+/// # use kpt_std::{Limit, TaskConfig};
+/// let config = TaskConfig::new("parser")
+///     .limits([Limit::OpenFiles(32), Limit::Processes(0), Limit::CpuTime(Duration::from_secs(60))])
+///     .root("/var/empty")
+///     .user(65_534, 65_534, [])
+///     .no_new_privs();
+/// ```
+///
+/// Whatever the order of these calls, the task applies them in the only order that works, after its descriptors have
+/// been closed and its loop has been made, and before its state is built: limits, root directory, supplementary groups,
+/// group, user, `no_new_privs`. Then it checks that there is no way back: that it can't become the old user or root,
+/// that it can't leave its root directory, and that no descriptor is open that was not to be kept. Then it calls the
+/// closures of [`before_run`](Self::before_run). What fails ends it with
+/// [`TaskStatus::Failed`](super::TaskStatus::Failed), whose text names it.
+///
+/// With [`user`](Self::user) or [`root`](Self::root), a task keeps no descriptor of its parent's besides 0, 1 and 2,
+/// unless [`keep_only`](Self::keep_only) names it.
+///
+/// What remains: the task has a copy of its parent's memory with all the secrets in it, of its environment, and of its
+/// terminal. It may send `SIGCONT` to the processes of its session. A file that is passed to it later may be a way out.
 #[derive(Clone, Debug)]
 #[must_use = "`Spawner::start` starts the task"]
 pub struct TaskConfig {
@@ -20,6 +49,7 @@ pub struct TaskConfig {
     pub(super) grace: Duration,
     pub(super) kept: Option<Vec<RawFd>>,
     pub(super) tells_ready: bool,
+    pub(super) privileges: Privileges,
 }
 
 impl TaskConfig {
@@ -38,6 +68,7 @@ impl TaskConfig {
             grace: Duration::from_secs(5),
             kept: None,
             tells_ready: false,
+            privileges: Privileges::default(),
         }
     }
 
@@ -102,6 +133,79 @@ impl TaskConfig {
     #[cfg(feature = "sim")]
     pub(crate) fn loop_and_grace(&self) -> (usize, Duration) {
         (self.threads, self.grace)
+    }
+
+    /// Makes the task another user: sets its supplementary groups, and its real, effective and saved group and user. If
+    /// the user is not 0, it also gives up all capabilities. What is so already takes no rights; all else takes those of
+    /// root. Names are not looked up: the numbers are those of `/etc/passwd` and `/etc/group`. If called again, the last
+    /// call counts.
+    ///
+    /// Other processes of that user can't trace the task, nor read its memory, unless it executes a program. A program
+    /// that it executes may get rights by its file, unless there is [`no_new_privs`](Self::no_new_privs).
+    pub fn user(mut self, user: u32, group: u32, groups: impl IntoIterator<Item = u32>) -> Self {
+        self.privileges.set_user(user, group, groups.into_iter().collect());
+        self
+    }
+
+    /// Makes a directory the root directory of the task, and its working directory: chroot(2). A relative path begins at
+    /// the working directory of the parent. If called again, the last call counts.
+    ///
+    /// Takes the rights of root, which the task must give up by [`user`](Self::user), since root can leave any root
+    /// directory. A descriptor of a directory that it keeps, also as 0, 1 or 2, is an error for the same reason. The
+    /// task finds no `/proc` and no `/dev` there unless they are mounted, and no time zone or name service.
+    pub fn root(mut self, directory: impl AsRef<Path>) -> Self {
+        self.privileges.set_root(directory.as_ref());
+        self
+    }
+
+    /// Limits what the task may use, by the soft and the hard limit: a task that is not root can't raise it again. A
+    /// limit that is higher than the parent's hard one takes the rights of root. If called again, these limits are added,
+    /// and the last of several on one resource counts.
+    pub fn limits(mut self, limits: impl IntoIterator<Item = Limit>) -> Self {
+        self.privileges.add_limits(limits);
+        self
+    }
+
+    /// Makes sure that no program which the task executes has rights that the task does not have, as a setuid program
+    /// would: `PR_SET_NO_NEW_PRIVS`. It holds for all processes that the task starts, and can't be undone. It takes no
+    /// rights.
+    pub fn no_new_privs(mut self) -> Self {
+        self.privileges.set_no_new_privs();
+        self
+    }
+
+    /// Adds a closure that the task calls when all else has been applied and checked, before its state is built: for
+    /// what other crates do, such as landlock or a seccomp filter. It may open what the state needs. Closures are called
+    /// in the order in which they were added; the first error ends the task. It runs in the process of the task, so what
+    /// it changes in memory is not seen by the parent, nor by another task of the same configuration.
+    ///
+    /// Clones of the configuration share the closure, which must be `Send` and `Sync` for that; `Debug` shows that there
+    /// is one.
+    ///
+    /// A system call filter must allow what the task's loop and channel use: `epoll_wait`, `epoll_ctl`,
+    /// `timerfd_settime`, `clock_gettime`, `poll`, `sendto`, `sendmsg`, `recvfrom`, `recvmsg`, `close`, `getpid`,
+    /// `getppid`, `exit_group`, `rt_sigreturn`, `timer_create`, `timer_settime`, and those of the allocator: `brk`,
+    /// `mmap`, `munmap`, `mremap`, `madvise`.
+    ///
+    /// ```
+    /// # use kpt_std::TaskConfig;
+    /// let config = TaskConfig::new("reader").before_run(|| {
+    ///     std::env::set_current_dir("/var/spool")?;
+    ///     Ok(())
+    /// });
+    /// ```
+    pub fn before_run(
+        mut self,
+        work: impl Fn() -> Result<(), Box<dyn Error>> + Send + Sync + 'static,
+    ) -> Self {
+        self.privileges.add_before_run(work);
+        self
+    }
+
+    /// Returns the descriptors besides 0, 1 and 2 that the task keeps; `None` if it keeps all.
+    pub(super) fn kept(&self) -> Option<&[RawFd]> {
+        let nothing = self.privileges.is_confined().then_some(&[][..]);
+        self.kept.as_deref().or(nothing)
     }
 
     pub(super) fn check(&self) -> Result<(), StartError> {

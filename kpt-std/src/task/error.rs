@@ -13,6 +13,8 @@ pub enum StartError {
     /// The process has more than one OS thread. A fork copies only one of them, and locks that others held stay locked
     /// in the child. Start tasks before OS threads, or from a process that has none.
     MultiThreaded,
+    /// The OS thread is unwinding after a panic: a destructor starts a task. In the task, it would unwind as well.
+    Unwinding,
     /// The configured [`max_message`](super::TaskConfig::max_message) is larger than 16 MiB.
     MessagesTooLong,
     /// The system's error: too many processes or descriptors, or not enough memory.
@@ -27,6 +29,7 @@ impl fmt::Display for StartError {
                 "can't start a task: the process has more than one OS thread; start tasks before them",
             )
             }
+            Self::Unwinding => f.write_str("can't start a task while a panic unwinds"),
             Self::MessagesTooLong => {
                 write!(f, "can't start a task: its max_message is larger than {LARGEST_MESSAGE} bytes")
             }

@@ -17,6 +17,7 @@ mod frame;
 mod handle;
 mod life;
 mod parent_end;
+mod privileges;
 mod process;
 mod spawner;
 mod task_end;
@@ -32,6 +33,7 @@ pub use exit::{TaskEvent, TaskExit, TaskStatus};
 pub use frame::ProtocolError;
 pub use handle::TaskHandle;
 pub use life::Rung;
+pub use privileges::Limit;
 pub use spawner::Spawner;
 pub use tasks::Tasks;
 #[cfg(feature = "postcard")]

@@ -2,7 +2,7 @@
 
 use std::os::unix::net::UnixStream;
 
-use super::child::{self, Child, Parent};
+use super::child::{self, Child, Parent, Start};
 use super::config::TaskConfig;
 use super::end::End;
 use super::ends::{self, SharedEnds};
@@ -38,24 +38,39 @@ impl Spawner {
     /// The task has a copy of the parent's memory, and of its descriptors except those of other tasks; see
     /// [`TaskConfig::keep_only`]. It is in the parent's process group, so Ctrl-C reaches it, too. Signal handlers are
     /// removed, and all signals unblocked. Buffered standard output is flushed before the fork, so that it is written
-    /// once.
+    /// once; what can't be written then stays in the parent's buffer.
+    ///
+    /// Every generator of random numbers is copied as well, and so are the keys of hash maps: tasks that draw from one
+    /// that the parent has made draw the same numbers. Make or reseed generators in `build`, from the system's
+    /// (`/dev/urandom`, or the crate `getrandom`).
     ///
     /// The task closes its copies of other tasks' descriptors one by one, since descriptors of the application may lie
     /// between them: a start takes about 0.6 µs longer for each task that is alive, 0.6 ms with 1,000 tasks. In a
     /// program without a loop, each wait asks the system about all tasks, which takes about twice as long.
     ///
+    /// # Needs
+    /// What a start needs of the system: sockets and a free process. `/proc` is needed where the system call `unshare`
+    /// is forbidden, as in some containers, and where the task closes inherited descriptors: with
+    /// [`TaskConfig::keep_only`], [`user`](TaskConfig::user) or [`root`](TaskConfig::root). Without `/dev/null`, closed
+    /// numbers refer to the program's file. A process that is PID 1 may start tasks, and may be one; as with each PID 1,
+    /// signals without a handler other than `SIGKILL` don't end it.
+    ///
     /// # Errors
-    /// Returns a [`StartError`]. No process is left then.
+    /// Returns a [`StartError`]. No process is left then. A process with several OS threads is refused after 100 ms, since
+    /// threads that have been joined are listed by the system for a moment longer.
     pub fn start<C: Child>(
         &self,
         config: TaskConfig,
         build: impl FnOnce(Parent) -> C,
     ) -> Result<TaskHandle, StartError> {
         config.check()?;
+        if std::thread::panicking() {
+            return Err(StartError::Unwinding);
+        }
         let (ours, theirs) = UnixStream::pair()?;
         let (ours, theirs) = (sys::above_standard(ours)?, sys::above_standard(theirs)?);
         child::prepare_exit();
-        child::flush_output();
+        let has_text = sys::flush_output().is_err();
         let parent = sys::process_id();
         let signals = SignalsBlocked::new();
         match sys::fork()?.ok_or(StartError::MultiThreaded)? {
@@ -67,7 +82,10 @@ impl Spawner {
                 crate::log::trace!("task {} (process {}) has started", config.name, child);
                 Ok(TaskHandle::new(self.ends.clone(), source, child, config.name))
             }
-            Forked::Child => child::run_and_exit(parent, config, theirs, ours, build),
+            Forked::Child => {
+                drop(ours);
+                child::run_and_exit(Start { parent, config, socket: theirs, has_text }, build)
+            }
         }
     }
 }

@@ -29,7 +29,12 @@ pub struct Tasks<P> {
 impl<P> Tasks<P> {
     /// Creates a poller around `inner`, without tasks.
     pub fn new(inner: P) -> Self {
-        Self { inner, ends: ends::shared() }
+        Self::of(inner, ends::shared())
+    }
+
+    /// Creates a poller around `inner` that drives these channels.
+    pub(super) fn of(inner: P, ends: SharedEnds) -> Self {
+        Self { inner, ends }
     }
 
     /// Returns the poller inside.

@@ -170,6 +170,7 @@ impl Pool {
     }
 
     fn on_deadline(&mut self, mut thread: PoolThread) {
+        self.supervisor.on_time(thread.threads().now());
         self.carry_out(thread.threads());
     }
 

@@ -110,6 +110,7 @@ impl App {
         }
         if let Some(deadline) = self.supervisor.deadline() {
             let hook = |app: &mut Self, mut thread: Thread<Self, usize>| {
+                app.supervisor.on_time(thread.threads().now());
                 app.carry_out(thread.threads());
             };
             self.timer = threads.add("supervisor", When::At(deadline), hook, 0).ok();

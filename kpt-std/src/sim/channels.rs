@@ -28,6 +28,7 @@ pub struct Channel {
     /// Of each message, and of all that are queued in one direction.
     longest: usize,
     most: usize,
+    tells_ready: bool,
     pub state: RefCell<State>,
 }
 
@@ -61,7 +62,8 @@ impl Channel {
     pub fn new(who: u32, config: &TaskConfig) -> Self {
         let (longest, queue) = config.sizes();
         let (_, grace) = config.loop_and_grace();
-        Self { who, grace, longest, most: queue.max(2 * longest), state: RefCell::default() }
+        let (most, tells_ready) = (queue.max(2 * longest), config.is_ready_told());
+        Self { who, grace, longest, most, tells_ready, state: RefCell::default() }
     }
 
     fn has_room(&self, bytes: usize, more: usize) -> Result<(), SendError> {
@@ -87,6 +89,15 @@ impl Channel {
             found = found | Readiness::READABLE;
         }
         found
+    }
+
+    /// The loop of the task runs.
+    pub fn on_ready(&self) {
+        let mut state = self.state.borrow_mut();
+        state.life.on_ready();
+        if self.tells_ready {
+            state.up.messages.push_back(TaskEvent::Ready);
+        }
     }
 
     /// Does what the life of the task says.

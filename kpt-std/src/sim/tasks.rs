@@ -89,7 +89,7 @@ impl<C: Child> Task<C> {
             if let Err(error) = self.state.pre_run(self.kpt.threads()) {
                 return Some(TaskStatus::Failed(error.to_string()));
             }
-            channel.state.borrow_mut().life.on_ready();
+            channel.on_ready();
         }
         for _ in 0..MESSAGES_PER_TURN {
             let mut state = channel.state.borrow_mut();

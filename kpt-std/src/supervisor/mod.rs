@@ -50,14 +50,15 @@ pub enum Order {
 ///   with it wait, too. A row has ended when the child was ready for a whole period of the intensity. Where the pauses
 ///   of as many failures as are allowed take longer than the period, the supervisor never gives up.
 /// - **Hung**: a child that is not ready in time, or gives no heartbeat in time, is killed. Its exit counts as any
-///   other.
+///   other. Only [`on_time`](Self::on_time) decides that: where a loop is late, the heartbeats that have come in the
+///   meantime are read before its timers run.
 /// - **Stop**: [`stop`](Self::stop) stops all children for good, the last one first, each within its grace.
 ///
 /// It allocates memory while it is built, and not after that. A call looks at all children: O(n).
 ///
 /// # Usage
-/// Report events as they come, then carry out all orders, and call [`next`](Self::next) again at the
-/// [`deadline`](Self::deadline):
+/// Report events as they come, and carry out all orders of [`next`](Self::next) after each. Have a timer call
+/// [`on_time`](Self::on_time) at the [`deadline`](Self::deadline), and then carry out the orders, too:
 ///
 /// ```
 /// use std::time::Duration;
@@ -125,9 +126,13 @@ pub enum Order {
 ///             let _ = threads.cancel(timer);
 ///         }
 ///         if let Some(deadline) = self.supervisor.deadline() {
-///             let hook = |daemon: &mut Self, mut thread: Thread<Self, usize>| daemon.carry_out(thread.threads());
-///             self.timer = threads.add("supervisor", When::At(deadline), hook, 0).ok();
+///             self.timer = threads.add("supervisor", When::At(deadline), Self::on_deadline, 0).ok();
 ///         }
+///     }
+///
+///     fn on_deadline(&mut self, mut thread: Thread<Self, usize>) {
+///         self.supervisor.on_time(thread.threads().now());
+///         self.carry_out(thread.threads());
 ///     }
 ///
 ///     fn start(
@@ -163,6 +168,8 @@ pub struct Supervisor {
     intensity: Intensity,
     back_off: BackOff,
     children: Vec<Child>,
+    /// Until when it is known who hangs.
+    looked_at: Instant,
     /// All children are stopped for good.
     is_ending: bool,
     given_up: Option<usize>,
@@ -177,6 +184,7 @@ impl Supervisor {
             intensity: Intensity::new(5, Duration::from_secs(10)),
             back_off: BackOff { first: Duration::from_millis(100), most: Duration::from_secs(5) },
             children: Vec::new(),
+            looked_at: Instant::ZERO,
             is_ending: false,
             given_up: None,
         }
@@ -242,6 +250,12 @@ impl Supervisor {
         }
     }
 
+    /// Notes that time has passed, and nothing that came before this moment is still to be reported. Call it at the
+    /// [`deadline`](Self::deadline) by a timer's hook, which runs after the hooks of what has come, and not in others.
+    pub fn on_time(&mut self, now: Instant) {
+        self.looked_at = self.looked_at.max(now);
+    }
+
     /// Stops all children for good.
     pub fn stop(&mut self) {
         self.is_ending = true;
@@ -271,13 +285,12 @@ impl Supervisor {
 
 /// Orders, and what there is to know.
 impl Supervisor {
-    /// Returns the next order. Call it until it returns `None`, after each event and at the
-    /// [`deadline`](Self::deadline).
+    /// Returns the next order. Call it until it returns `None`, after each event and each [`on_time`](Self::on_time).
     pub fn next(&mut self, now: Instant) -> Option<Order> {
-        self.kill_next(now).or_else(|| self.stop_next(now)).or_else(|| self.start_next(now))
+        self.kill_next().or_else(|| self.stop_next(now)).or_else(|| self.start_next(now))
     }
 
-    /// Returns the moment at which to call [`next`](Self::next), if no event comes before. It may have passed.
+    /// Returns the moment at which to call [`on_time`](Self::on_time), if no event comes before. It may have passed.
     pub fn deadline(&self) -> Option<Instant> {
         let kills = self.children.iter().map(|child| child.kill_at);
         let starts = self.startable().map(|at| self.children[at].start_at);
@@ -295,8 +308,8 @@ impl Supervisor {
         self.given_up
     }
 
-    fn kill_next(&mut self, now: Instant) -> Option<Order> {
-        let number = self.children.iter().position(|child| child.kill_at <= now)?;
+    fn kill_next(&mut self) -> Option<Order> {
+        let number = self.children.iter().position(|child| child.kill_at <= self.looked_at)?;
         self.children[number].kill();
         Some(Order::Kill(number))
     }

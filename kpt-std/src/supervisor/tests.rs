@@ -8,8 +8,9 @@ fn at(seconds: u64) -> Instant {
     Instant::from_micros(seconds * 1_000_000)
 }
 
-/// All orders at a moment.
+/// All orders at a moment at which a timer runs.
 fn orders(supervisor: &mut Supervisor, now: Instant) -> Vec<Order> {
+    supervisor.on_time(now);
     std::iter::from_fn(|| supervisor.next(now)).collect()
 }
 
@@ -123,10 +124,11 @@ fn a_group_takes_along_what_has_finished_but_nothing_temporary() {
 
 #[test]
 fn it_gives_up_after_too_many_restarts_in_a_period() {
-    let mut supervisor = running(three(Strategy::OneForOne).intensity(2, 10 * SECOND));
+    let supervisor = three(Strategy::OneForOne).back_off(Duration::ZERO, Duration::ZERO);
+    let mut supervisor = running(supervisor.intensity(2, 10 * SECOND));
     for now in [1, 11, 12] {
         supervisor.on_exit(1, false, at(now));
-        assert_eq!(orders(&mut supervisor, at(now + 4)), [Order::Start(1)]);
+        assert_eq!(orders(&mut supervisor, at(now)), [Order::Start(1)]);
         supervisor.on_ready(1, at(now));
     }
     supervisor.on_exit(0, false, at(13));
@@ -176,6 +178,19 @@ fn what_hangs_is_killed_and_restarted() {
     assert_eq!(orders(&mut supervisor, at(13)), [Order::Kill(0)]);
     supervisor.on_heartbeat(0, at(13)); // Too late.
     assert_eq!(supervisor.deadline(), None);
+}
+
+/// A loop is late. The first of two heartbeats that have come in the meantime must not have the other child killed.
+#[test]
+fn nobody_hangs_before_all_that_has_come_was_reported() {
+    let spec = ChildSpec::permanent().heartbeat(2 * SECOND);
+    let mut supervisor = running(Supervisor::new(Strategy::OneForOne).child(spec).child(spec));
+    supervisor.on_heartbeat(0, at(3));
+    assert_eq!(supervisor.next(at(3)), None);
+    assert_eq!(supervisor.deadline(), Some(at(2)));
+    supervisor.on_heartbeat(1, at(3));
+    assert_eq!(orders(&mut supervisor, at(3)), []);
+    assert_eq!(orders(&mut supervisor, at(5)), [Order::Kill(0), Order::Kill(1)]);
 }
 
 #[test]

@@ -11,8 +11,13 @@ use super::{Order, Strategy};
 pub enum Event {
     Ready(usize),
     Heartbeat(usize),
-    Exit { child: usize, is_normal: bool },
+    Exit {
+        child: usize,
+        is_normal: bool,
+    },
     StopAll,
+    /// Somebody has looked at what has come, and at the clock.
+    Time,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +66,7 @@ impl Twin {
                 };
                 self.runs(child) && !self.is_leaving(child) && is_failure
             }
-            Event::StopAll => true,
+            Event::StopAll | Event::Time => true,
         };
         self.log.push(Entry { at, what: What::Event(event), counts });
     }
@@ -84,7 +89,8 @@ impl Twin {
     pub fn next(&self, now: Instant) -> Option<Order> {
         let mut all = 0..self.specs.len();
         let is_past = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        if let Some(child) = all.clone().find(|&child| is_past(self.kill_at(child))) {
+        let is_hung = |child| self.kill_at(child).is_some_and(|at| at <= self.looked_at());
+        if let Some(child) = all.clone().find(|&child| is_hung(child)) {
             return Some(Order::Kill(child));
         }
         if let Some(child) = all.clone().rfind(|&child| self.is_leaving(child)) {
@@ -147,6 +153,11 @@ impl Twin {
 
 /// What the log says.
 impl Twin {
+    fn looked_at(&self) -> Instant {
+        let is_time = |entry: &&Entry| matches!(entry.what, What::Event(Event::Time));
+        self.log.iter().rfind(is_time).map_or(Instant::ZERO, |entry| entry.at)
+    }
+
     fn last_start(&self, child: usize) -> Option<usize> {
         let is_it =
             |entry: &Entry| matches!(entry.what, What::Order(Order::Start(it)) if it == child);

@@ -21,6 +21,7 @@ enum Step {
     ToDeadline,
     /// A moment passes that is longer than a period of the intensity.
     Long,
+    /// A moment passes unnoticed.
     Short,
 }
 
@@ -65,7 +66,7 @@ impl Pair {
                     Event::Ready(child) => self.twin.runs(child) && !self.twin.is_ready(child),
                     Event::Heartbeat(child) => self.twin.runs(child),
                     Event::Exit { child, .. } => self.twin.runs(child),
-                    Event::StopAll => true,
+                    Event::StopAll | Event::Time => true,
                 };
                 if !can_be {
                     return false;
@@ -73,14 +74,19 @@ impl Pair {
                 self.happen(event);
             }
             Step::ToDeadline => match self.supervisor.deadline() {
-                Some(deadline) => self.now = deadline,
+                Some(deadline) => self.pass(deadline),
                 None => return false,
             },
-            Step::Long => self.now = self.now + PERIOD + MICRO,
+            Step::Long => self.pass(self.now + PERIOD + MICRO),
             Step::Short => self.now = self.now + MICRO,
         }
         self.carry_out();
         true
+    }
+
+    fn pass(&mut self, until: Instant) {
+        self.now = self.now.max(until);
+        self.happen(Event::Time);
     }
 
     fn happen(&mut self, event: Event) {
@@ -90,6 +96,7 @@ impl Pair {
             Event::Heartbeat(child) => supervisor.on_heartbeat(child, now),
             Event::Exit { child, is_normal } => supervisor.on_exit(child, is_normal, now),
             Event::StopAll => supervisor.stop(),
+            Event::Time => supervisor.on_time(now),
         }
         self.twin.happen(now, event);
     }
@@ -113,7 +120,6 @@ impl Pair {
         assert_eq!(self.supervisor.deadline(), self.twin.deadline());
         assert_eq!(self.supervisor.is_over(), self.twin.is_over());
         assert_eq!(self.supervisor.given_up(), self.twin.given_up());
-        assert!(self.supervisor.deadline().is_none_or(|deadline| deadline > self.now));
     }
 
     /// Tries all ways to go on for `left` steps. Returns their number.

@@ -208,6 +208,12 @@ impl TaskConfig {
         self.kept.as_deref().or(nothing)
     }
 
+    /// Returns whether the parent receives an event when the task is ready.
+    #[cfg(feature = "sim")]
+    pub(crate) fn is_ready_told(&self) -> bool {
+        self.tells_ready
+    }
+
     pub(super) fn check(&self) -> Result<(), StartError> {
         if self.max_message > LARGEST_MESSAGE {
             return Err(StartError::MessagesTooLong);

@@ -171,6 +171,13 @@ impl ThreadId {
         }
     }
 
+    /// The id of a slot's thread, from a tape; `None` if no machine has such an id.
+    pub(crate) fn from_parts(position: u64, generation: u64) -> Option<Self> {
+        let slot = position.checked_add(1).filter(|&slot| slot < 1 << INDEX_BITS)?;
+        let high = generation.checked_mul(1 << INDEX_BITS)?;
+        NonZeroU64::new(slot | high).map(Self)
+    }
+
     #[inline]
     pub(crate) fn index(self) -> Option<Index> {
         let word = self.0.get() & ((1 << INDEX_BITS) - 1);

@@ -51,6 +51,7 @@ mod retired_tests;
 
 pub mod board;
 pub mod sim;
+pub mod tape;
 
 pub use dump::{Dump, DumpWith};
 pub use error::{AddError, AgainError, Exit, Next, RescheduleError, Stale};

@@ -1,0 +1,112 @@
+//! A poller that records what another one says.
+
+use super::entry::Entry;
+use crate::poller::{Filtered, HookCall, Poller, Ready, Unwatchable};
+use crate::source::{Interest, Source};
+use crate::time::Instant;
+
+/// What a [`Recorder`] writes to.
+pub trait Tape {
+    /// Whether the clock is read once more after each wait and after each hook, to tell how long hooks take. A replay
+    /// does not need that.
+    const READS_CLOCK: bool;
+
+    /// Records an entry other than the call of a hook.
+    fn put(&mut self, entry: &Entry<'_>);
+
+    /// Records that a hook is about to be called.
+    fn hook(&mut self, call: &HookCall);
+
+    /// Records that the hook has returned or panicked.
+    fn hook_ended(&mut self) {}
+}
+
+/// A poller around a poller, which records what enters the loop: times, what is found in a wait, which hooks are called.
+///
+/// It changes nothing, and adds no entry for what the loop can tell by itself. Tapes are [`Ring`](super::Ring), or those
+/// of `kpt_std::tape`.
+#[derive(Debug)]
+pub struct Recorder<P, T> {
+    inner: P,
+    tape: T,
+}
+
+impl<P: Poller, T: Tape> Recorder<P, T> {
+    /// Creates a poller that records what `inner` says.
+    pub fn new(inner: P, mut tape: T) -> Self {
+        tape.put(&Entry::Starts { look_after_hooks: P::LOOK_AFTER_HOOKS });
+        Self { inner, tape }
+    }
+
+    /// Returns the poller inside.
+    pub fn inner(&self) -> &P {
+        &self.inner
+    }
+
+    /// Returns the tape.
+    pub fn tape(&self) -> &T {
+        &self.tape
+    }
+}
+
+impl<P: Poller, T: Tape> Poller for Recorder<P, T> {
+    type Error = P::Error;
+
+    const LOOK_AFTER_HOOKS: u32 = P::LOOK_AFTER_HOOKS;
+
+    fn now(&mut self) -> Instant {
+        let now = self.inner.now();
+        self.tape.put(&Entry::Now(now));
+        now
+    }
+
+    fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable> {
+        let result = self.inner.modify(source, interest);
+        if result.is_err() {
+            self.tape.put(&Entry::Refused(source));
+        }
+        result
+    }
+
+    fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> Result<Instant, P::Error> {
+        let Self { inner, tape } = self;
+        if T::READS_CLOCK {
+            tape.put(&Entry::Sleeps(until));
+        }
+        let mut found = Filtered::new(ready, |source, readiness| {
+            tape.put(&Entry::Ready(source, readiness));
+            readiness
+        });
+        let result = inner.wait(until, &mut Ready::new(&mut found));
+        match result {
+            Ok(now) => tape.put(&Entry::Woke(now)),
+            Err(_) => tape.put(&Entry::Failed),
+        }
+        if T::READS_CLOCK {
+            tape.put(&Entry::Awake(inner.now()));
+        }
+        result
+    }
+
+    fn prepare(&mut self, until: Instant) -> Result<Instant, P::Error> {
+        let result = self.inner.prepare(until);
+        match result {
+            Ok(due) => self.tape.put(&Entry::Prepared(due)),
+            Err(_) => self.tape.put(&Entry::Failed),
+        }
+        result
+    }
+
+    fn before_hook(&mut self, call: HookCall) {
+        self.inner.before_hook(call);
+        self.tape.hook(&call);
+    }
+
+    fn after_hook(&mut self) {
+        self.inner.after_hook();
+        self.tape.hook_ended();
+        if T::READS_CLOCK {
+            self.tape.put(&Entry::Returned(self.inner.now()));
+        }
+    }
+}

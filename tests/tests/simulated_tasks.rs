@@ -220,6 +220,14 @@ fn without_a_loop_a_parent_waits_in_the_time_of_the_simulation() {
 }
 
 #[test]
+fn a_parent_is_told_that_a_task_runs_if_it_asks_for_it() {
+    let _sim = Sim::new();
+    let task = Spawner::new().start_owned(config().tell_ready(), Answers::new).unwrap();
+    assert_eq!(task.receive_blocking(), Some(TaskEvent::Ready));
+    assert_eq!(task.receive_timeout(millis(1)), None);
+}
+
+#[test]
 fn a_full_queue_says_so() {
     let sim = Sim::new();
     let config = TaskConfig::new("full").max_message(10).queue(20);

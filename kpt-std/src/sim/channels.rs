@@ -95,7 +95,7 @@ impl Channel {
     pub fn on_ready(&self) {
         let mut state = self.state.borrow_mut();
         state.life.on_ready();
-        if self.tells_ready {
+        if self.tells_ready && state.protocol_error.is_none() {
             state.up.messages.push_back(TaskEvent::Ready);
         }
     }

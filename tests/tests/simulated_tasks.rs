@@ -192,7 +192,7 @@ fn a_task_ends_in_each_way() {
     assert_eq!(end("stop").status, TaskStatus::Code(0));
     assert_eq!(end("hang up").status, TaskStatus::Code(0));
     let TaskStatus::Panicked(text) = end("panic").status else { panic!("it has not panicked") };
-    assert!(text.starts_with("as it was told at "), "{text}");
+    assert!(text.ends_with(":\nas it was told"), "{text}");
     let task = Spawner::new().start_owned(config(), |_| Refuses).unwrap();
     assert_eq!(task.wait().status, TaskStatus::Failed("it does not want to".into()));
     assert!(!task.wait().has_started);

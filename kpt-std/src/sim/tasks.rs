@@ -132,7 +132,7 @@ fn caught<R>(work: impl FnOnce() -> R) -> Result<R, TaskStatus> {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(())) => Err(TaskStatus::Signal(libc::SIGKILL)),
         Err(Caught { message, place }) => {
-            Err(TaskStatus::Panicked(format!("{message} at {place}")))
+            Err(TaskStatus::Panicked(format!("panicked at {place}:\n{message}")))
         }
     }
 }

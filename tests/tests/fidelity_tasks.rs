@@ -1,0 +1,137 @@
+//! The same stories with tasks that are processes and with simulated ones: their parents see the same.
+
+use std::error::Error;
+use std::fmt::Write;
+use std::time::Duration;
+
+use kpt_std::sim::Sim;
+use kpt_std::{Child, Parent, Spawner, TaskConfig, TaskEvent, TaskHandle, Threads};
+
+const GRACE: Duration = Duration::from_secs(8);
+
+/// Does what its messages say.
+struct Obeys {
+    parent: Parent,
+    fails: bool,
+}
+
+impl Child for Obeys {
+    type Arg = ();
+
+    fn pre_run(&mut self, _: Threads<Self>) -> Result<(), Box<dyn Error>> {
+        self.parent.send(b"before the loop")?;
+        if self.fails { Err("it fails".into()) } else { Ok(()) }
+    }
+
+    fn on_message(&mut self, message: Vec<u8>, mut threads: Threads<Self>) {
+        match &message[..] {
+            b"panic" => panic!("as it was told"),
+            b"stop" => threads.stop(),
+            b"hang up" => self.parent.hang_up(),
+            b"too long" => {
+                let result = self.parent.send(&[0; 1_001]);
+                let _ = self.parent.send(format!("{result:?}").as_bytes());
+            }
+            _ => drop(self.parent.send(&message)),
+        }
+    }
+
+    fn pre_stop(&mut self, _: Threads<Self>) {
+        let _ = self.parent.send(b"before the end");
+    }
+}
+
+fn start(fails: bool) -> TaskHandle {
+    let config = TaskConfig::new("obeys").max_message(1_000).grace(GRACE).tell_ready();
+    Spawner::new().start_owned(config, |parent| Obeys { parent, fails }).unwrap()
+}
+
+/// Receives until the task has ended.
+fn rest(task: &TaskHandle, log: &mut String) {
+    while let Some(event) = task.receive_blocking() {
+        say(event, log);
+    }
+    let _ = writeln!(log, "sends {:?}, receives {:?}", task.send(b"late"), task.receive());
+}
+
+fn say(event: TaskEvent, log: &mut String) {
+    let _ = match event {
+        TaskEvent::Message(message) => writeln!(log, "\"{}\"", message.escape_ascii()),
+        other => writeln!(log, "{other:?}"),
+    };
+}
+
+fn asked(log: &mut String) {
+    let task = start(false);
+    for text in ["one", "", "two", "too long"] {
+        task.send(text.as_bytes()).unwrap();
+    }
+    let _ = writeln!(log, "{:?}", task.send(&[0; 1_001]));
+    task.stop(GRACE);
+    let _ = writeln!(log, "{:?}", task.send(b"after it was stopped"));
+    rest(&task, log);
+    task.stop(GRACE);
+    task.kill();
+    let _ = writeln!(log, "{:?} {}", task.wait(), task.name());
+}
+
+fn told(log: &mut String) {
+    for text in ["stop", "panic"] {
+        let task = start(false);
+        task.send(b"first").unwrap();
+        task.send(text.as_bytes()).unwrap();
+        rest(&task, log);
+    }
+}
+
+fn hangs_up(log: &mut String) {
+    let task = start(false);
+    task.send(b"hang up").unwrap();
+    rest(&task, log);
+}
+
+fn fails(log: &mut String) {
+    let task = start(true);
+    rest(&task, log);
+    let built = |_| -> Obeys { panic!("before it is there") };
+    let task = Spawner::new().start_owned(TaskConfig::new("never"), built).unwrap();
+    rest(&task, log);
+}
+
+fn killed(log: &mut String) {
+    let task = start(false);
+    task.send(b"one").unwrap();
+    for _ in 0..3 {
+        say(task.receive_blocking().unwrap(), log);
+    }
+    task.kill();
+    rest(&task, log);
+}
+
+fn waited_for(log: &mut String) {
+    let task = start(false);
+    task.send(b"discarded").unwrap();
+    task.send(b"stop").unwrap();
+    let _ = writeln!(log, "{:?}", task.wait());
+    rest(&task, log);
+}
+
+fn main() {
+    let stories: [(&str, fn(&mut String)); 6] = [
+        ("asked", asked),
+        ("told", told),
+        ("hangs up", hangs_up),
+        ("fails", fails),
+        ("killed", killed),
+        ("waited for", waited_for),
+    ];
+    for (name, story) in stories {
+        let (mut real, mut simulated) = (String::new(), String::new());
+        story(&mut real);
+        let sim = Sim::new();
+        story(&mut simulated);
+        drop(sim);
+        println!("{name}:\n{real}");
+        assert_eq!(real, simulated, "{name}");
+    }
+}

@@ -117,7 +117,8 @@ fn waited_for(log: &mut String) {
 }
 
 fn main() {
-    let stories: [(&str, fn(&mut String)); 6] = [
+    type Story = fn(&mut String);
+    let stories: [(&str, Story); 6] = [
         ("asked", asked),
         ("told", told),
         ("hangs up", hangs_up),

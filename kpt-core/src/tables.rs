@@ -103,6 +103,10 @@ mod either {
             ask!(self, view => view.stop());
         }
 
+        pub(crate) fn is_stopping(&self) -> bool {
+            ask!(self, view => view.is_stopping())
+        }
+
         pub(crate) fn now(&mut self) -> Instant {
             ask!(self, view => view.now())
         }

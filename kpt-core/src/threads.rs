@@ -303,6 +303,11 @@ impl<'t, S, A> Threads<'t, S, A> {
         self.tables.stop();
     }
 
+    /// Returns whether [`stop`](Self::stop) was called, and `run`, `turn` or `poll` has not returned since.
+    pub fn is_stopping(&self) -> bool {
+        self.tables.is_stopping()
+    }
+
     /// Returns the time, read from the poller's clock and rounded up to a whole microsecond. The result never goes
     /// back.
     pub fn now(&mut self) -> Instant {

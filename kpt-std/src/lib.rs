@@ -40,7 +40,7 @@ pub use select::SelectPoller;
 #[cfg(feature = "signals")]
 pub use signals::{Signal, Signals};
 pub use task::{
-    Child, Limit, Parent, ProtocolError, Rung, SendError, Spawner, StartError, TaskConfig,
+    Child, Limit, Parent, ProtocolError, Rung, SendError, SignalError, Spawner, StartError, TaskConfig,
     TaskEvent, TaskExit, TaskHandle, TaskStatus, Tasks,
 };
 #[cfg(feature = "postcard")]

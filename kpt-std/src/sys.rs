@@ -25,7 +25,7 @@ use std::time::Duration;
 use libc::c_int;
 
 pub use ancestry::generation;
-pub use channel::{receive, send};
+pub use channel::{count_unread, receive, refuse_descriptors, send};
 pub use descriptors::{EventFd, above_standard, open_process};
 pub use epoll::{EpollSet, Event, Timer};
 pub use handlers::{SignalsBlocked, reset_signals};
@@ -40,7 +40,10 @@ pub use privileges::{
     Resource, give_up_capabilities, groups, has_capabilities, set_group, set_limit,
     set_no_new_privs, set_supplementary_groups, set_user, supplementary_groups, users,
 };
-pub use process::{Ended, Forked, at_exit, exit_now, fork, process_id, reap, signal};
+pub use process::{
+    Ended, Forked, at_exit, exit_now, fork, look_at_child, process_id, reap, signal_descriptor,
+    signal_number,
+};
 pub use waiting::{Bitmaps, Word, descriptor_limit, is_open, poll, select};
 
 /// Returns the time of the monotonic clock.

@@ -104,6 +104,7 @@
 //! }
 //! ```
 
+pub mod attack;
 pub mod bench;
 pub mod chance;
 pub mod contract;

@@ -109,6 +109,7 @@ fn exit(status: TaskStatus, stopped: Option<Rung>, has_started: bool) -> TaskEve
         has_started,
         is_truncated: false,
         protocol_error: None,
+        signal_error: None,
     })
 }
 
@@ -210,7 +211,7 @@ fn without_a_loop_a_parent_waits_in_the_time_of_the_simulation() {
     let before = sim.now();
     assert_eq!(task.receive_timeout(millis(30)), None);
     assert_eq!(sim.now(), before + millis(30));
-    task.kill();
+    task.kill().expect("it can be killed");
     assert_eq!(
         task.receive_blocking(),
         Some(exit(TaskStatus::Signal(9), Some(Rung::Killed), true))

@@ -132,7 +132,7 @@ fn three(strategy: Strategy, spec: ChildSpec) -> Supervisor {
 }
 
 fn kill_the_second(tasks: &[Option<TaskHandle>]) {
-    tasks[1].as_ref().expect("it runs").kill();
+    tasks[1].as_ref().expect("it runs").kill().expect("it can be killed");
 }
 
 use Log::{Exited, Ready, Started};

@@ -149,7 +149,7 @@ fn handles_and_spawners_outlive_the_loop() {
         task.send(b"echo").expect("room");
         assert_eq!(message_of(task), b"echo");
     }
-    tasks[0].kill();
+    tasks[0].kill().expect("it can be killed");
     assert_eq!(tasks[0].wait().status, TaskStatus::Signal(SIGKILL));
     drop(tasks);
     late.stop(GRACE);

@@ -38,6 +38,7 @@ fn k01_each_end_has_its_exact_reason() {
             has_started: false,
             is_truncated: false,
             protocol_error: None,
+            signal_error: None,
         };
         assert_eq!(exit, expected);
     }
@@ -121,7 +122,7 @@ fn k04_after_the_end_all_is_said_again_and_nothing_is_signalled() {
     let task = start(&spawner, |_, _| std::process::exit(3));
     let first = task.wait();
     assert_eq!(first.status, TaskStatus::Code(3));
-    task.kill();
+    task.kill().expect("it can be killed");
     task.stop(Duration::ZERO);
     assert_eq!(task.wait(), first, "neither kill nor stop has done anything");
     assert_eq!(task.receive(), Some(TaskEvent::Exit(first.clone())), "the event is still to come");
@@ -354,7 +355,7 @@ fn k18_every_order(spawner: &Spawner) {
             match (order / 5_usize.pow(place) % 5, &task) {
                 (0, _) => task = Some(start_brief(spawner)),
                 (1, Some(task)) => task.stop(GRACE),
-                (2, Some(task)) => task.kill(),
+                (2, Some(task)) => task.kill().expect("it can be killed"),
                 (3, Some(task)) => drop(task.wait()),
                 (4, Some(_)) => task = None,
                 _ => {}

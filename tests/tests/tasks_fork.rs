@@ -177,7 +177,7 @@ fn k12_a_child_has_nothing_of_the_other_tasks() {
         assert!(sockets[..at].iter().all(|others| others.is_disjoint(own)));
     }
     // And so the end of one that is killed is seen while the others live.
-    tasks[0].kill();
+    tasks[0].kill().expect("it can be killed");
     assert_eq!(tasks[0].wait().status, TaskStatus::Signal(libc::SIGKILL));
     drop(tasks);
 }
@@ -320,7 +320,7 @@ fn k16_without_descriptors_for_processes_all_ends_are_seen() {
     task.stop(GRACE);
     assert_eq!(task.wait().status, TaskStatus::Code(0));
     let task = start(&spawner, |_, _| Ok(()));
-    task.kill();
+    task.kill().expect("it can be killed");
     assert_eq!(task.wait().status, TaskStatus::Signal(libc::SIGKILL));
 }
 
@@ -373,7 +373,7 @@ fn k21_a_name_is_one_harmless_line() {
             .expect("it starts");
         assert!(task.name().len() <= 64, "{}", task.name().len());
         assert!(!task.name().contains(|letter: char| letter.is_control() || letter == '\u{202E}'));
-        task.kill();
+        task.kill().expect("it can be killed");
         task.wait();
     }
 }

@@ -145,7 +145,7 @@ fn b14_the_end_of_one_that_is_not_read_does_not_spin() {
     let used = sys::thread_cpu_time() - begin;
     assert!(is_checked() || used < Duration::from_millis(150), "{used:?} of 1.5 s");
     assert_eq!(receive_all(&task).0.len(), 20_000);
-    other.kill();
+    other.kill().expect("it can be killed");
     other.wait();
 }
 
@@ -156,7 +156,7 @@ fn b15_a_late_stop_writes_into_no_other_file() {
     // Whatever number the channel had is given out again.
     let pairs: Vec<_> = (0..4).map(|_| UnixStream::pair().expect("a pair")).collect();
     task.stop(GRACE);
-    task.kill();
+    task.kill().expect("it can be killed");
     assert_eq!(task.send(b"late"), Err(SendError::Closed));
     for (one, other) in &pairs {
         for end in [one, other] {
@@ -185,7 +185,7 @@ fn b16_a_child_that_does_not_read_blocks_nobody() {
         assert!(sent < 8 << 20, "the bound does not hold");
     };
     assert_eq!(error, SendError::Full);
-    task.kill();
+    task.kill().expect("it can be killed");
     task.wait();
 }
 
@@ -333,7 +333,7 @@ fn k04_the_next_process_of_that_number_is_not_hit() {
         return println!("SKIPPED: the number can't be given out again here");
     };
     task.stop(Duration::ZERO);
-    task.kill();
+    task.kill().expect("it can be killed");
     task.wait();
     drop(task);
     assert_eq!(sys::exit_code(next).expect("a child"), Some(0), "it was hit");

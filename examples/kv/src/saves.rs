@@ -148,7 +148,7 @@ impl Server {
             log::error!("snapshot: not done after {:?}, killed", self.config.save_timeout);
             running.is_given_up = true;
             running.limit = None;
-            running.task.kill(); // What follows is its exit event.
+            let _ = running.task.kill(); // What follows is its exit event.
         }
     }
 
@@ -188,7 +188,7 @@ impl Server {
     pub fn give_up_save(&mut self, mut threads: ServerThreads) {
         if let Some(running) = self.saves.running.take() {
             log::info!("snapshot: given up");
-            running.task.kill();
+            let _ = running.task.kill();
             for thread in [running.reader, running.limit].into_iter().flatten() {
                 let _ = threads.cancel(thread);
             }

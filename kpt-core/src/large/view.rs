@@ -155,6 +155,10 @@ impl<'t, S, A> View<'t, S, A> {
         self.tables.stop();
     }
 
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.tables.head().is_some_and(|head| head.is_stopping)
+    }
+
     pub(crate) fn now(&mut self) -> Instant {
         self.tables.now()
     }

@@ -171,6 +171,10 @@ impl<S, A> View<'_, S, A> {
         self.table.is_stopping = true;
     }
 
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.table.is_stopping
+    }
+
     /// Returns the time, which never goes back.
     pub(crate) fn now(&mut self) -> Instant {
         let known = later(self.table.read_at, self.table.wait_ended);

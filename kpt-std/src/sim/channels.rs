@@ -130,6 +130,7 @@ impl Channel {
             has_started: state.life.has_started(),
             is_truncated: false,
             protocol_error: state.protocol_error,
+            signal_error: None,
         };
         drop(state);
         let who = self.who;

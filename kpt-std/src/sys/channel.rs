@@ -3,6 +3,10 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
+use libc::c_int;
+
+use super::check;
+
 /// Sends as many bytes as the socket accepts now, and returns their number. Never blocks, and never raises `SIGPIPE`.
 pub fn send(socket: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
     let socket = socket.as_fd().as_raw_fd();
@@ -14,18 +18,48 @@ pub fn send(socket: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
-/// Receives the bytes that are there now, at most the capacity of `bytes`, and replaces the contents of `bytes` by
-/// them. `bytes` is empty at the end of the stream. Never blocks. Does not touch memory that it does not write to.
-pub fn receive(socket: &impl AsFd, bytes: &mut Vec<u8>) -> io::Result<()> {
+/// Receives the bytes that are there now, at most `most` and the capacity of `bytes`, and replaces the contents of `bytes`
+/// by them. `bytes` is empty at the end of the stream. Never blocks. Does not touch memory that it does not write to.
+pub fn receive(socket: &impl AsFd, bytes: &mut Vec<u8>, most: usize) -> io::Result<()> {
     bytes.clear();
     let socket = socket.as_fd().as_raw_fd();
     // SAFETY: the kernel writes at most `capacity` bytes to the memory of `bytes`, which is borrowed until the call
     // returns. Its result is the number of bytes that it has written, so that many bytes of the vector are valid.
     let received = unsafe {
-        let room = bytes.capacity();
+        let room = bytes.capacity().min(most);
         let count = libc::recv(socket, bytes.as_mut_ptr().cast(), room, libc::MSG_DONTWAIT);
         bytes.set_len(usize::try_from(count).unwrap_or(0));
         count
     };
     if received < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Returns the number of bytes that lie in the socket.
+pub fn count_unread(socket: &impl AsFd) -> io::Result<usize> {
+    let mut count: c_int = 0;
+    // SAFETY: `count` is a valid place for an int, borrowed until the call returns.
+    check(unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::FIONREAD, &mut count) })?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// Since Linux 6.16; not in libc yet.
+const SO_PASSRIGHTS: c_int = 83;
+
+/// Makes the system refuse descriptors that the other side of a Unix socket passes.
+///
+/// # Errors
+/// Fails before Linux 6.16. Descriptors are closed in the next `receive` then.
+pub fn refuse_descriptors(socket: &impl AsFd) -> io::Result<()> {
+    let no: c_int = 0;
+    // SAFETY: the kernel reads as many bytes as an int has, which is borrowed until the call returns.
+    check(unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_PASSRIGHTS,
+            std::ptr::from_ref(&no).cast(),
+            size_of::<c_int>() as libc::socklen_t,
+        )
+    })
+    .map(drop)
 }

@@ -59,30 +59,41 @@ pub fn at_exit(handler: extern "C" fn()) {
 /// Returns how a child process has ended, or `None` if it has not. `descriptor` refers to it, if there is one. After
 /// this has been returned once, the number may refer to another process.
 ///
-/// Fails with `ECHILD` if other code has already waited for the process.
-pub fn reap(
-    pid: pid_t,
-    descriptor: Option<BorrowedFd<'_>>,
-    is_blocking: bool,
-) -> io::Result<Option<Ended>> {
-    let (mut what, mut number) = match descriptor {
-        Some(descriptor) => (libc::P_PIDFD, descriptor.as_raw_fd()),
-        None => (libc::P_PID, pid),
+/// Fails with `ECHILD` if it is no child of this process, or other code has already waited for it. With any other error,
+/// nothing is known.
+pub fn reap(pid: pid_t, descriptor: Option<BorrowedFd<'_>>) -> io::Result<Option<Ended>> {
+    let asked = match descriptor {
+        // Linux 5.3 has descriptors for processes, but can't wait for them.
+        Some(descriptor) => match ask_for_child(libc::P_PIDFD, descriptor.as_raw_fd(), 0) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                ask_for_child(libc::P_PID, pid, 0)
+            }
+            asked => asked,
+        },
+        None => ask_for_child(libc::P_PID, pid, 0),
     };
-    let options = libc::WEXITED | if is_blocking { 0 } else { libc::WNOHANG };
+    match asked {
+        Err(error) if error.raw_os_error() != Some(libc::ECHILD) => reap_by_older_call(pid),
+        asked => asked,
+    }
+}
+
+/// Returns how the child process with this number has ended, or `None` if it has not, and leaves it to be reaped.
+///
+/// Fails with `ECHILD` if no child of this process has this number.
+pub fn look_at_child(pid: pid_t) -> io::Result<Option<Ended>> {
+    ask_for_child(libc::P_PID, pid, libc::WNOWAIT)
+}
+
+fn ask_for_child(what: libc::idtype_t, number: c_int, options: c_int) -> io::Result<Option<Ended>> {
     // SAFETY: all zero bytes are a valid siginfo, and the answer "nothing has ended".
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    loop {
-        // SAFETY: `info` is a valid place for a siginfo, borrowed until the call returns.
-        let result = check(unsafe { libc::waitid(what, number as libc::id_t, &mut info, options) });
-        match result {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Linux 5.3 has descriptors for processes, but can't wait for them.
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) && what == libc::P_PIDFD => {
-                (what, number) = (libc::P_PID, pid);
-            }
-            Err(error) => return Err(error),
-            Ok(_) => break,
+    let options = libc::WEXITED | libc::WNOHANG | options;
+    // SAFETY: `info` is a valid place for a siginfo, borrowed until the call returns.
+    let ask = |info: &mut _| unsafe { libc::waitid(what, number as libc::id_t, info, options) };
+    while let Err(error) = check(ask(&mut info)) {
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
         }
     }
     // SAFETY: waitid has filled in these two, or they are the zeros from above.
@@ -91,22 +102,35 @@ pub fn reap(
     Ok((pid != 0).then_some(if is_code { Ended::Code(status) } else { Ended::Signal(status) }))
 }
 
-/// Sends a signal to a child process. Has no effect if the process has ended. MUST NOT be called after the process has
-/// been reaped, unless there is a descriptor.
-pub fn signal(pid: pid_t, descriptor: Option<BorrowedFd<'_>>, signal: c_int) {
-    match descriptor {
-        Some(descriptor) => {
-            let no_info = std::ptr::null::<libc::siginfo_t>();
-            let descriptor = descriptor.as_raw_fd();
-            // SAFETY: the descriptor is open, as it is borrowed; a null pointer means a signal as `kill` sends it.
-            unsafe {
-                libc::syscall(libc::SYS_pidfd_send_signal, descriptor, signal, no_info, 0);
-            }
-        }
-        // SAFETY: kill touches no memory of this process. The number is that of a child that has not been reaped, so it
-        // is not 0, -1 or that of a group.
-        None => unsafe {
-            libc::kill(pid, signal);
-        },
+/// `reap` where a sandbox forbids `waitid`.
+fn reap_by_older_call(pid: pid_t) -> io::Result<Option<Ended>> {
+    let mut status = 0;
+    // SAFETY: `status` is a valid place for an int, borrowed until the call returns.
+    let reaped = check(unsafe { libc::waitpid(pid, &mut status, libc::WNOHANG) })?;
+    let is_code = libc::WIFEXITED(status);
+    let ended = if is_code {
+        Ended::Code(libc::WEXITSTATUS(status))
+    } else {
+        Ended::Signal(libc::WTERMSIG(status))
+    };
+    Ok((reaped != 0).then_some(ended))
+}
+
+/// Sends a signal to the process of a descriptor. Fails with `ESRCH` if it has been reaped.
+pub fn signal_descriptor(descriptor: BorrowedFd<'_>, signal: c_int) -> io::Result<()> {
+    let (descriptor, no_info) = (descriptor.as_raw_fd(), std::ptr::null::<libc::siginfo_t>());
+    // SAFETY: a null pointer means a signal as `kill` sends it; the other arguments are numbers.
+    let result =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, descriptor, signal, no_info, 0) };
+    check(c_int::try_from(result).unwrap_or(-1)).map(drop)
+}
+
+/// Sends a signal to the process with this number. MUST NOT be called with the number of a process that may have been
+/// reaped.
+pub fn signal_number(pid: pid_t, signal: c_int) -> io::Result<()> {
+    if pid <= 0 {
+        return Err(io::Error::from_raw_os_error(libc::ESRCH));
     }
+    // SAFETY: kill touches no memory of this process.
+    check(unsafe { libc::kill(pid, signal) }).map(drop)
 }

@@ -9,6 +9,7 @@ use kpt_core::{Instant, Interest};
 use super::config::TaskConfig;
 use super::error::SendError;
 use super::frame::{Frame, Inbox, Kind, Outbox, ProtocolError, Refused, Sender};
+use super::rest::{LARGEST_READ, Read};
 use super::watch::{Modify, Watch};
 use crate::ask::{Question, ask};
 use crate::sys;
@@ -36,33 +37,17 @@ enum Way {
     Closed,
 }
 
-/// What a read has found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Read {
-    /// Bytes.
-    Bytes,
-    /// Nothing now, and the other end is open.
-    Nothing,
-    /// The system can't tell now, for lack of memory.
-    NotNow,
-    /// The end, or a violation of the protocol: the channel is closed.
-    End,
-}
-
 /// The buffer for reads. Allocated at the first use, since many tasks never read, and written only as far as it is
 /// used, since a fork copies each page that was written.
 #[derive(Default)]
 pub struct Scratch(Vec<u8>);
 
 impl Scratch {
-    /// The largest number of bytes of one read.
-    const SIZE: usize = 64 << 10;
-
-    /// Reads once.
-    fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<&[u8]> {
+    /// Reads once, at most `most` bytes.
+    fn receive(&mut self, socket: BorrowedFd<'_>, most: usize) -> io::Result<&[u8]> {
         self.0.clear();
-        self.0.reserve_exact(Self::SIZE);
-        sys::receive(&socket, &mut self.0)?;
+        self.0.reserve_exact(LARGEST_READ);
+        sys::receive(&socket, &mut self.0, most)?;
         Ok(&self.0)
     }
 }
@@ -70,14 +55,16 @@ impl Scratch {
 impl Channel {
     /// Creates an end of a channel, at the other end of which is `from`.
     pub fn new(config: &TaskConfig, socket: UnixStream, from: Sender) -> Self {
+        let outbox = Outbox::new(config.max_message, config.queue);
+        let queue = outbox.limit();
         Self {
             socket: Watch::new(Some(socket.into())),
             inbox: Inbox::new(from, config.max_message, config.queue),
-            outbox: Outbox::new(config.max_message, config.queue),
+            outbox,
             incoming: Way::Open,
             outgoing: Way::Open,
-            eager: config.queue,
-            queue: config.queue,
+            eager: queue,
+            queue,
             tells_ready: config.tells_ready,
         }
     }
@@ -226,13 +213,24 @@ impl Channel {
         }
     }
 
-    /// Reads once. Returns `None` if there is no room, or if the channel is closed.
-    pub fn read(&mut self, scratch: &mut Scratch) -> Option<Read> {
-        let socket = self.socket.descriptor().filter(|_| self.inbox.has_room())?;
-        let read = match scratch.receive(socket) {
+    /// Returns whether more bytes may be read.
+    pub fn has_room(&self) -> bool {
+        self.inbox.has_room()
+    }
+
+    /// Returns the number of bytes that lie in the socket; 0 if the system does not tell.
+    pub fn count_unread(&self) -> usize {
+        let count = self.socket.descriptor().map(|socket| sys::count_unread(&socket));
+        count.and_then(Result::ok).unwrap_or(0)
+    }
+
+    /// Reads once, at most `most` bytes. MUST NOT be called without room.
+    pub fn read(&mut self, scratch: &mut Scratch, most: usize) -> Read {
+        let Some(socket) = self.socket.descriptor() else { return Read::End };
+        let read = match scratch.receive(socket, most) {
             Ok([]) => Read::End,
             Ok(bytes) if self.inbox.feed(bytes).is_err() => Read::End,
-            Ok(_) => Read::Bytes,
+            Ok(bytes) => Read::Bytes(bytes.len()),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Read::Nothing,
             Err(error) if is_not_now(&error) => Read::NotNow,
             Err(_) => Read::End,
@@ -243,7 +241,7 @@ impl Channel {
         if read == Read::End {
             self.close();
         }
-        Some(read)
+        read
     }
 
     /// Closes the channel in both directions. What has been received stays.

@@ -332,6 +332,9 @@ fn serve<C: Child>(
     parent.with(|parent| parent.channel_mut().queue_control(Kind::Ready, ""));
     loop {
         for _ in 0..MESSAGES_PER_TURN {
+            if kpt.threads().is_stopping() {
+                break;
+            }
             match parent.with(ParentEnd::receive).flatten() {
                 Some(Order::Message(_)) if parent.has_hung_up.get() => {}
                 Some(Order::Message(message)) => state.on_message(message, kpt.threads()),

@@ -87,9 +87,8 @@ impl End {
     }
 
     /// Prepares for a wait: tells the poller what to watch.
-    pub fn settle(&mut self, scratch: &mut Scratch, modify: &mut Modify) {
+    pub fn settle(&mut self, modify: &mut Modify) {
         if let Self::Task(task) = self {
-            task.read_rest(scratch);
             task.process_mut().settle(modify);
         }
         self.channel_mut().settle(modify);
@@ -136,11 +135,10 @@ impl End {
         [self.channel().question(), process].into_iter().flatten()
     }
 
-    /// Prepares for a wait without a poller. Returns whether there is something new already.
-    pub fn prepare(&mut self, now: Instant, scratch: &mut Scratch) -> bool {
+    /// Prepares for a wait without a poller.
+    pub fn prepare(&mut self, now: Instant) {
         self.channel_mut().refill();
         self.stop_if_broken(now);
-        self.task().is_some_and(|task| task.read_rest(scratch))
     }
 
     /// Stops a task that has broken the protocol.

@@ -50,6 +50,25 @@ impl From<io::Error> for StartError {
     }
 }
 
+/// A signal can't be sent to a task: the system or a sandbox forbids it, or the task has another user than its parent,
+/// which has given up root. The parent goes on trying to kill a task that it has to stop, once a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SignalError {
+    /// The number of the signal.
+    pub signal: i32,
+    /// The number of the system's error.
+    pub error: i32,
+}
+
+impl fmt::Display for SignalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { signal, error } = self;
+        write!(f, "can't send signal {signal}: {}", io::Error::from_raw_os_error(*error))
+    }
+}
+
+impl Error for SignalError {}
+
 /// A message was not queued. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write};
 
+use super::error::SignalError;
 use super::frame::ProtocolError;
 use super::life::Rung;
 
@@ -30,6 +31,8 @@ pub struct TaskExit {
     pub is_truncated: bool,
     /// The first violation of the protocol, if there was one. Nothing was read from the task after it.
     pub protocol_error: Option<ProtocolError>,
+    /// The first signal that could not be sent to it, if there was one.
+    pub signal_error: Option<SignalError>,
 }
 
 impl TaskExit {
@@ -83,6 +86,9 @@ impl fmt::Display for TaskExit {
         }
         if let Some(error) = self.protocol_error {
             write!(f, ", protocol error: {error}")?;
+        }
+        if let Some(error) = self.signal_error {
+            write!(f, ", {error}")?;
         }
         Ok(())
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use kpt_core::{Instant, Source};
 
-use super::ends::SharedEnds;
-use super::error::SendError;
+use super::ends::{self, SharedEnds};
+use super::error::{SendError, SignalError};
 use super::exit::{TaskEvent, TaskExit, TaskStatus};
 use super::task_end::TaskEnd;
 use crate::clock;
@@ -127,6 +127,7 @@ impl TaskHandle {
             is_late = until.is_some_and(|until| until <= clock::now_or_earlier());
             // Fails only if there is not enough memory, and is then retried.
             let _ = self.ends.borrow_mut().drive(until);
+            ends::log_errors(&self.ends);
         }
     }
 
@@ -142,12 +143,16 @@ impl TaskHandle {
     }
 
     /// Sends the task `SIGKILL`, unless it has ended.
-    pub fn kill(&self) {
+    ///
+    /// # Errors
+    /// Returns a [`SignalError`] if that is not possible. It is tried again, once a second.
+    pub fn kill(&self) -> Result<(), SignalError> {
         #[cfg(feature = "sim")]
         if let Some(end) = &self.simulated {
-            return end.kill();
+            end.kill();
+            return Ok(());
         }
-        self.with(TaskEnd::kill);
+        self.with(|task| task.kill(clock::now_or_later())).unwrap_or(Ok(()))
     }
 
     /// Blocks until the task has ended, and returns how. Messages that have not been received are lost. May be called
@@ -164,6 +169,7 @@ impl TaskHandle {
                 return exit;
             }
             let _ = self.ends.borrow_mut().drive(None); // Retried, as above.
+            ends::log_errors(&self.ends);
         }
     }
 

@@ -35,6 +35,9 @@ pub enum Action {
     Kill,
 }
 
+/// The time after which a signal that could not be sent is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// The state of a task.
 #[derive(Clone, Copy, Debug)]
 pub struct Life {
@@ -42,6 +45,8 @@ pub struct Life {
     rung: Option<Rung>,
     terminate_at: Instant,
     kill_at: Instant,
+    /// The moment to try once more, after SIGKILL could not be sent.
+    retry_at: Instant,
     ended: Option<Ended>,
 }
 
@@ -60,6 +65,7 @@ impl Life {
             rung: None,
             terminate_at: Instant::NEVER,
             kill_at: Instant::NEVER,
+            retry_at: Instant::NEVER,
             ended: None,
         }
     }
@@ -95,7 +101,15 @@ impl Life {
             return None;
         }
         self.rung = Some(Rung::Killed);
+        self.retry_at = Instant::NEVER;
         Some(Action::Kill)
+    }
+
+    /// Notes that `SIGKILL` could not be sent. It is tried again.
+    pub fn on_kill_failed(&mut self, now: Instant) {
+        if self.rung == Some(Rung::Killed) {
+            self.retry_at = now + RETRY;
+        }
     }
 
     /// Returns an action that is due at `now`. Call it until it returns `None`.
@@ -116,7 +130,7 @@ impl Life {
         match self.rung? {
             Rung::Asked => Some(self.terminate_at),
             Rung::Terminated => Some(self.kill_at),
-            Rung::Killed => None,
+            Rung::Killed => Some(self.retry_at).filter(|&at| at != Instant::NEVER),
         }
     }
 

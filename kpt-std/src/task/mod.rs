@@ -9,6 +9,7 @@
 mod channel;
 mod child;
 mod config;
+mod delivery;
 mod end;
 mod ends;
 mod error;
@@ -19,6 +20,7 @@ mod life;
 mod parent_end;
 mod privileges;
 mod process;
+mod rest;
 mod spawner;
 mod task_end;
 mod tasks;
@@ -28,7 +30,7 @@ mod watch;
 
 pub use child::{Child, Parent};
 pub use config::TaskConfig;
-pub use error::{SendError, StartError};
+pub use error::{SendError, SignalError, StartError};
 pub use exit::{TaskEvent, TaskExit, TaskStatus};
 pub use frame::ProtocolError;
 pub use handle::TaskHandle;

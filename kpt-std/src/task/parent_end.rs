@@ -7,6 +7,7 @@ use kpt_core::Instant;
 use super::channel::{Channel, Scratch};
 use super::config::TaskConfig;
 use super::frame::{Kind, Sender};
+use super::rest::LARGEST_READ;
 
 /// The end of a channel at the other end of which is the parent.
 pub struct ParentEnd {
@@ -59,7 +60,9 @@ impl ParentEnd {
     /// Handles a ready socket: writes once and reads once.
     pub fn on_socket(&mut self, scratch: &mut Scratch) {
         self.channel.write();
-        self.channel.read(scratch);
+        if self.channel.has_room() {
+            self.channel.read(scratch, LARGEST_READ);
+        }
     }
 
     /// Does the work that is due at `now`.

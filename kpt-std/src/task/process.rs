@@ -1,11 +1,14 @@
 //! The process of a task: whether it has ended, and the signals to it.
 
 use std::os::fd::RawFd;
+use std::time::Duration;
 
 use kpt_core::{Instant, Interest};
 
+use super::delivery::{Answer, Call, Delivery};
+use super::error::SignalError;
 use super::watch::{Modify, Watch};
-use crate::ask::Question;
+use crate::ask::{Question, ask};
 use crate::sys::{self, Ended};
 
 /// A child process that has not been reaped.
@@ -19,6 +22,11 @@ impl Process {
     /// Takes the number of a process that has just been forked.
     pub fn new(pid: i32) -> Self {
         Self { pid, end: Watch::new(sys::open_process(pid).ok()) }
+    }
+
+    /// Returns its number.
+    pub fn pid(&self) -> i32 {
+        self.pid
     }
 
     /// Returns the number of the descriptor that is readable when the process has ended.
@@ -46,19 +54,63 @@ impl Process {
         self.end.question(Interest::READABLE)
     }
 
-    /// Returns how the process has ended, if it has; or waits until it has. MUST NOT be called after its end.
-    pub fn reap(&mut self, is_blocking: bool) -> Option<Ended> {
-        let ended = sys::reap(self.pid, self.end.descriptor(), is_blocking);
-        let ended = ended.unwrap_or(Some(Ended::Unknown));
+    /// Returns how the process has ended, if it has. MUST NOT be called after its end.
+    pub fn reap(&mut self) -> Option<Ended> {
+        let ended = match sys::reap(self.pid, self.end.descriptor()) {
+            Ok(ended) => ended,
+            // Other code has collected the status.
+            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Some(Ended::Unknown),
+            // Nothing is known, except by the descriptor.
+            Err(_) => self.is_readable().then_some(Ended::Unknown),
+        };
         if ended.is_some() {
             self.end.close();
         }
         ended
     }
 
-    /// Sends a signal. MUST NOT be called after the process has been reaped.
-    pub fn signal(&self, signal: i32) {
-        sys::signal(self.pid, self.end.descriptor(), signal);
+    /// Notes that the descriptor is readable, but the process can't be reaped: a tracer holds it.
+    pub fn hold(&mut self, now: Instant) {
+        self.end.hold(now);
+    }
+
+    /// Sends a signal, in any way that is possible. MUST NOT be called after the process has been reaped.
+    pub fn signal(&self, signal: i32) -> Result<(), SignalError> {
+        let mut delivery = Delivery::begin(self.end.descriptor().is_some());
+        while let Delivery::Next(call) = delivery {
+            delivery = delivery.after(self.call(call, signal));
+        }
+        match delivery {
+            Delivery::Failed(error) => Err(SignalError { signal, error }),
+            _ => Ok(()),
+        }
+    }
+
+    fn call(&self, call: Call, signal: i32) -> Answer {
+        let sent = match (call, self.end.descriptor()) {
+            (Call::SendByDescriptor, Some(descriptor)) => {
+                sys::signal_descriptor(descriptor, signal).map(|()| true)
+            }
+            (Call::SendByNumber, _) => sys::signal_number(self.pid, signal).map(|()| true),
+            (Call::SendByDescriptor | Call::AskForChild, _) => {
+                sys::look_at_child(self.pid).map(|ended| ended.is_none())
+            }
+        };
+        match sent {
+            Ok(true) => Answer::Yes,
+            Ok(false) => Answer::Nobody,
+            Err(error) => match error.raw_os_error().unwrap_or(libc::EIO) {
+                libc::ESRCH | libc::ECHILD => Answer::Nobody,
+                error => Answer::Refused(error),
+            },
+        }
+    }
+
+    fn is_readable(&self) -> bool {
+        let question = self.number().map(|number| Question::new(number, Interest::READABLE));
+        let mut questions: Vec<_> = question.into_iter().collect();
+        let is_asked = ask(&mut questions, Some(Duration::ZERO)).is_ok();
+        is_asked && questions.iter().any(|question| question.found.is_readable())
     }
 
     /// In a forked process: releases the process, which is the parent's child.

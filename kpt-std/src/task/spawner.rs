@@ -69,6 +69,8 @@ impl Spawner {
         }
         let (ours, theirs) = UnixStream::pair()?;
         let (ours, theirs) = (sys::above_standard(ours)?, sys::above_standard(theirs)?);
+        // Passing one can block whoever receives. Before Linux 6.16, they are received and closed.
+        let _ = sys::refuse_descriptors(&ours);
         child::prepare_exit();
         let has_text = sys::flush_output().is_err();
         let parent = sys::process_id();

@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use kpt_core::Instant;
 
-use super::channel::{Channel, Read, Scratch};
+use super::channel::{Channel, Scratch};
 use super::config::TaskConfig;
+use super::error::SignalError;
 use super::exit::{TaskEvent, TaskExit, TaskStatus};
-use super::frame::{Frame, Kind, Sender};
+use super::frame::{Frame, Kind, LONGEST_TEXT, Sender, cut};
 use super::life::{Action, Life};
 use super::process::Process;
+use super::rest::{Rest, Step};
 use super::watch::Watch;
+use crate::clock;
 use crate::sys::Ended;
 
 /// The end of a channel at the other end of which is a task.
@@ -19,9 +22,13 @@ pub struct TaskEnd {
     channel: Channel,
     process: Process,
     life: Life,
+    rest: Rest,
     grace: Duration,
     /// The reason for its end that the task has sent.
     words: Option<TaskStatus>,
+    /// The first signal that could not be sent, and whether it has been logged.
+    signal_error: Option<SignalError>,
+    is_error_logged: bool,
     is_reported: bool,
 }
 
@@ -33,8 +40,11 @@ impl TaskEnd {
             channel: Channel::new(config, socket, Sender::Child),
             process,
             life: Life::new(),
+            rest: Rest::Unknown,
             grace: config.grace,
             words: None,
+            signal_error: None,
+            is_error_logged: false,
             is_reported: false,
         }
     }
@@ -78,6 +88,7 @@ impl TaskEnd {
             has_started: self.life.has_started(),
             is_truncated: self.channel.is_partial(),
             protocol_error: self.channel.error(),
+            signal_error: self.signal_error,
         })
     }
 
@@ -94,16 +105,24 @@ impl TaskEnd {
 
     /// Ends the task, as [`Life::stop`] describes.
     pub fn stop(&mut self, now: Instant, grace: Duration) {
-        let action = self.life.stop(now, grace);
-        self.act(action);
+        if self.life.stop(now, grace) == Some(Action::Ask) {
+            self.channel.queue_control(Kind::Stop, "");
+            self.channel.write();
+        }
         self.channel.refuse();
     }
 
     /// Kills the task.
-    pub fn kill(&mut self) {
-        let action = self.life.kill();
-        self.act(action);
+    pub fn kill(&mut self, now: Instant) -> Result<(), SignalError> {
         self.channel.refuse();
+        self.life.kill().map_or(Ok(()), |_| self.send_kill(now))
+    }
+
+    /// Returns a signal that could not be sent, once, to be logged: it has the number of the process.
+    pub fn take_error(&mut self) -> Option<(i32, SignalError)> {
+        let error = self.signal_error.filter(|_| !self.is_error_logged)?;
+        self.is_error_logged = true;
+        Some((self.process.pid(), error))
     }
 
     /// Stops a task whose messages nobody will receive any more.
@@ -146,11 +165,20 @@ impl TaskEnd {
         self.read(scratch);
     }
 
-    /// Asks whether the process has ended, and handles its end.
+    /// Handles a readable process: it has ended.
     pub fn on_process(&mut self, scratch: &mut Scratch) {
-        if self.reap(false) {
+        self.look_at_process(scratch);
+        if self.life.ended().is_none() {
+            self.process.hold(clock::now_or_later());
+        }
+    }
+
+    /// Asks whether the process has ended, and handles its end.
+    fn look_at_process(&mut self, scratch: &mut Scratch) {
+        if self.reap() {
             self.channel.abandon();
-            self.read_rest(scratch);
+            self.rest.on_ended();
+            self.read(scratch);
         }
     }
 
@@ -159,10 +187,10 @@ impl TaskEnd {
         let is_look = self.process.watch().take_look(now);
         if is_look || self.life.deadline().is_some_and(|deadline| deadline <= now) {
             // The process may have ended unnoticed.
-            self.on_process(scratch);
+            self.look_at_process(scratch);
         }
         while let Some(action) = self.life.on_time(now) {
-            self.act(Some(action));
+            self.act(action, now);
         }
         if self.channel.watch().take_look(now) {
             self.on_socket(scratch);
@@ -175,15 +203,6 @@ impl TaskEnd {
         looks.into_iter().chain([self.life.deadline()]).flatten().min()
     }
 
-    /// Reads the remaining bytes of a process that has ended, while there is room. Returns whether it has read.
-    pub fn read_rest(&mut self, scratch: &mut Scratch) -> bool {
-        let mut has_read = false;
-        while self.life.ended().is_some() && self.read(scratch).is_some() {
-            has_read = true;
-        }
-        has_read
-    }
-
     /// Stops a task that has broken the protocol.
     pub fn stop_if_broken(&mut self, now: Instant) {
         if self.channel.error().is_some() && self.life.rung().is_none() {
@@ -191,10 +210,16 @@ impl TaskEnd {
         }
     }
 
-    /// Kills the process, and waits for its end.
-    pub fn kill_and_wait(&mut self) {
-        self.kill();
-        self.reap(true);
+    /// Kills the process, and closes the channel, since nobody is left who receives. It remains to be reaped.
+    pub fn give_up(&mut self, now: Instant) {
+        let _ = self.kill(now);
+        self.channel.close();
+    }
+
+    /// Asks whether the process has ended. Returns whether it has.
+    pub fn has_ended(&mut self) -> bool {
+        self.reap();
+        self.life.ended().is_some()
     }
 
     /// In a forked process: releases the channel and the process, which are the parent's.
@@ -205,22 +230,31 @@ impl TaskEnd {
         self.is_reported = true;
     }
 
-    fn read(&mut self, scratch: &mut Scratch) -> Option<Read> {
-        let read = self.channel.read(scratch)?;
-        // A process that has ended sends nothing more, even if another process holds its end.
-        if read == Read::Nothing && self.life.ended().is_some() {
-            self.channel.close();
+    /// Takes the steps of one wait to read from the channel: at most one read.
+    fn read(&mut self, scratch: &mut Scratch) {
+        let mut may_read = self.channel.is_open();
+        while let Some(step) = self.rest.step(self.channel.has_room(), may_read) {
+            match step {
+                Step::Read(most) => {
+                    may_read = false;
+                    self.rest.on_read(self.channel.read(scratch, most));
+                }
+                Step::Count => self.rest.on_count(self.channel.count_unread()),
+                Step::Close => {
+                    self.channel.close();
+                    self.rest.on_close();
+                }
+            }
         }
         self.handle_controls();
-        Some(read)
     }
 
-    /// Asks whether the process has ended, or waits until it has. Returns whether its end is new.
-    fn reap(&mut self, is_blocking: bool) -> bool {
+    /// Asks whether the process has ended. Returns whether its end is new.
+    fn reap(&mut self) -> bool {
         if self.life.ended().is_some() {
             return false;
         }
-        let ended = self.process.reap(is_blocking);
+        let ended = self.process.reap();
         if let Some(ended) = ended {
             self.life.on_ended(ended);
         }
@@ -235,7 +269,8 @@ impl TaskEnd {
     }
 
     fn on_control(&mut self, frame: &Frame) {
-        let text = || String::from_utf8_lossy(&frame.payload).into_owned();
+        // Each byte that is no text becomes three.
+        let text = || cut(&String::from_utf8_lossy(&frame.payload), LONGEST_TEXT).to_owned();
         match frame.kind {
             Kind::Ready => self.life.on_ready(),
             Kind::HangUp => self.channel.refuse(),
@@ -251,18 +286,31 @@ impl TaskEnd {
         self.words.get_or_insert(words);
     }
 
-    fn act(&mut self, action: Option<Action>) {
+    fn act(&mut self, action: Action, now: Instant) {
         match action {
-            None => {}
-            Some(Action::Ask) => {
-                self.channel.queue_control(Kind::Stop, "");
-                self.channel.write();
+            Action::Ask => {}
+            Action::Terminate => {
+                for signal in [libc::SIGTERM, libc::SIGCONT] {
+                    let _ = self.signal(signal);
+                }
             }
-            Some(Action::Terminate) => {
-                self.process.signal(libc::SIGTERM);
-                self.process.signal(libc::SIGCONT);
-            }
-            Some(Action::Kill) => self.process.signal(libc::SIGKILL),
+            Action::Kill => _ = self.send_kill(now),
         }
+    }
+
+    fn send_kill(&mut self, now: Instant) -> Result<(), SignalError> {
+        let result = self.signal(libc::SIGKILL);
+        if result.is_err() {
+            self.life.on_kill_failed(now);
+        }
+        result
+    }
+
+    fn signal(&mut self, signal: i32) -> Result<(), SignalError> {
+        let result = self.process.signal(signal);
+        if let Err(error) = result {
+            self.signal_error.get_or_insert(error);
+        }
+        result
     }
 }

@@ -94,6 +94,8 @@ impl<P: Poller> Tasks<P> {
             let is_due = soonest <= now;
             let has_news =
                 ends.after_wait(ready, &mut |source, interest| inner.modify(source, interest));
+            drop(ends);
+            ends::log_errors(&self.ends);
             let is_late = until <= now;
             // Events that have only moved bytes, or taken a step to end a task, don't end the wait.
             if is_theirs || has_news || is_late || !(is_ours || is_due) {
@@ -115,6 +117,10 @@ impl<P: Poller> Poller for Tasks<P> {
     fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable> {
         if ends::is_channel(source) {
             return self.ends.borrow_mut().set_interest(source, interest);
+        }
+        if self.ends.borrow().owns(source) {
+            // A thread has not noticed that its descriptor was closed, and the number is a channel's by now.
+            return if interest.is_none() { Ok(()) } else { Err(Unwatchable) };
         }
         self.inner.modify(source, interest)
     }

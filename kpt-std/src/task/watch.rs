@@ -13,6 +13,9 @@ pub type Modify<'a> = dyn FnMut(Source, Interest) -> Result<(), Unwatchable> + '
 /// The period of looking at what the poller can't watch.
 const LOOK_PERIOD: Duration = Duration::from_millis(20);
 
+/// The longest period of looking at what is readable although there is nothing new.
+const LONGEST_PERIOD: Duration = Duration::from_secs(1);
+
 /// A descriptor that a poller watches. It is closed only after the poller was told, since that frees its number.
 pub struct Watch {
     descriptor: Option<OwnedFd>,
@@ -20,20 +23,32 @@ pub struct Watch {
     retired: Option<OwnedFd>,
     /// The interest of which the poller was told. `None`: it may have stopped watching by itself.
     told: Option<Interest>,
-    /// The poller can't watch it, or there is no descriptor: it is looked at periodically.
-    is_blind: bool,
+    sight: Sight,
     look_at: Instant,
+    look_period: Duration,
+}
+
+/// Who notices that a descriptor is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sight {
+    /// The poller.
+    Watched,
+    /// Nobody: the poller can't watch it, or there is no descriptor. It is looked at periodically.
+    Blind,
+    /// Nobody: it is readable although there is nothing new. It is looked at more and more seldom.
+    Held,
 }
 
 impl Watch {
     /// Creates the watch of a descriptor, or of something for which the system has none.
     pub fn new(descriptor: Option<OwnedFd>) -> Self {
         Self {
-            is_blind: descriptor.is_none(),
+            sight: if descriptor.is_some() { Sight::Watched } else { Sight::Blind },
             descriptor,
             retired: None,
             told: Some(Interest::NONE),
             look_at: Instant::ZERO,
+            look_period: LOOK_PERIOD,
         }
     }
 
@@ -50,10 +65,14 @@ impl Watch {
     /// Tells the poller what is wanted, if that has changed, and of a descriptor that is to be closed.
     pub fn settle(&mut self, wanted: Interest, modify: &mut Modify) {
         self.release(modify);
+        let wanted = if self.sight == Sight::Held { Interest::NONE } else { wanted };
         if let Some(number) = self.number()
             && self.told != Some(wanted)
         {
-            self.is_blind = modify(source_of(number), wanted).is_err();
+            let is_blind = modify(source_of(number), wanted).is_err();
+            if self.sight != Sight::Held {
+                self.sight = if is_blind { Sight::Blind } else { Sight::Watched };
+            }
             self.told = Some(wanted);
         }
     }
@@ -88,7 +107,15 @@ impl Watch {
             self.retired = is_watched.then_some(descriptor);
         }
         self.told = Some(Interest::NONE);
-        self.is_blind = false;
+        self.sight = Sight::Watched;
+    }
+
+    /// Notes that it is readable although there is nothing new: it is not watched from now on, but looked at.
+    pub fn hold(&mut self, now: Instant) {
+        if self.sight != Sight::Held {
+            self.sight = Sight::Held;
+            self.look_at = now + self.look_period;
+        }
     }
 
     /// In a forked process: closes everything at once, since the poller is the parent's.
@@ -99,21 +126,25 @@ impl Watch {
 
     /// Returns the moment of the next look, if it is not watched.
     pub fn look_at(&self) -> Option<Instant> {
-        self.is_blind.then_some(self.look_at)
+        (self.sight != Sight::Watched).then_some(self.look_at)
     }
 
     /// Returns whether it has to be looked at now, and plans the next look.
     pub fn take_look(&mut self, now: Instant) -> bool {
         let is_due = self.look_at().is_some_and(|at| at <= now);
         if is_due {
-            self.look_at = now + LOOK_PERIOD;
+            if self.sight == Sight::Held {
+                self.look_period = (self.look_period * 2).min(LONGEST_PERIOD);
+            }
+            self.look_at = now + self.look_period;
         }
         is_due
     }
 
     /// Returns a question to the system that stands for the poller, if anything is wanted.
     pub fn question(&self, wanted: Interest) -> Option<Question> {
-        let number = self.number().filter(|_| !wanted.is_none())?;
+        let is_asked = !wanted.is_none() && self.sight != Sight::Held;
+        let number = self.number().filter(|_| is_asked)?;
         Some(Question::new(number, wanted))
     }
 }

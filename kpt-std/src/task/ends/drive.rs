@@ -1,12 +1,19 @@
 //! Waits without a loop, and the end of all tasks.
 
 use std::io;
+use std::time::Duration;
 
 use kpt_core::{Instant, Source};
 
 use super::{Ends, Entry};
 use crate::ask::ask;
 use crate::clock;
+
+/// The time for which dropping the last owner waits for the tasks that it has killed.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// The period of looking at them.
+const LOOK_PERIOD: Duration = Duration::from_millis(5);
 
 impl Ends {
     /// Drives all channels until there is an event, at the latest until `until`. Blocks.
@@ -15,13 +22,13 @@ impl Ends {
         let mut next = until;
         let now = clock::now_or_later();
         for (&number, entry) in &mut self.by_number {
-            let mut has_news = entry.end.prepare(now, &mut self.scratch);
+            entry.end.prepare(now);
             if entry.becomes_timed() {
                 self.timed.push(number);
             }
             questions.extend(entry.end.questions());
             // Events of tasks wait until they are received.
-            has_news |= !entry.end.readiness().seen_by(entry.end.own_interest()).is_none();
+            let has_news = !entry.end.readiness().seen_by(entry.end.own_interest()).is_none();
             let news = has_news.then_some(Instant::ZERO);
             next = [next, entry.end.deadline(), news].into_iter().flatten().min();
         }
@@ -45,16 +52,28 @@ impl Entry {
     }
 }
 
-/// Kills the remaining tasks, and waits for them, when the last owner is dropped.
+/// Kills the remaining tasks, and waits for them for at most a second, when the last owner is dropped.
 impl Drop for Ends {
     fn drop(&mut self) {
         if !self.are_own() {
             return;
         }
-        for entry in self.by_number.values_mut() {
-            if let Some(task) = entry.end.task() {
-                task.kill_and_wait();
+        let now = clock::now_or_later();
+        for task in self.by_number.values_mut().filter_map(|entry| entry.end.task()) {
+            task.give_up(now);
+        }
+        let late = now + LONGEST_WAIT;
+        loop {
+            self.by_number
+                .retain(|_, entry| entry.end.task().is_some_and(|task| !task.has_ended()));
+            let left = clock::remaining(late);
+            if self.by_number.is_empty() || left.is_zero() {
+                return;
             }
+            let ends = self.by_number.values().map(|entry| &entry.end);
+            let mut questions: Vec<_> = ends.flat_map(|end| end.questions()).collect();
+            // Not all processes have a descriptor, or one that tells.
+            let _ = ask(&mut questions, Some(left.min(LOOK_PERIOD)));
         }
     }
 }

@@ -12,6 +12,7 @@ use kpt_core::{Instant, Interest, Readiness, Source};
 
 use super::channel::Scratch;
 use super::end::End;
+use super::error::SignalError;
 use super::parent_end::ParentEnd;
 use super::task_end::TaskEnd;
 
@@ -33,6 +34,8 @@ pub struct Ends {
     timed: Vec<u32>,
     next: u32,
     scratch: Scratch,
+    /// The signals that could not be sent and have not been logged, with the numbers of their processes.
+    errors: Vec<(i32, SignalError)>,
     /// The process to which the channels belong.
     owner: u32,
 }
@@ -61,6 +64,7 @@ pub fn shared() -> SharedEnds {
         timed: Vec::new(),
         next: FIRST,
         scratch: Scratch::default(),
+        errors: Vec::new(),
         owner: std::process::id(),
     }));
     ALL.with_borrow_mut(|all| {
@@ -84,6 +88,15 @@ pub fn disown_all() {
             ends.owner = std::process::id();
         }
     });
+}
+
+/// Logs the signals that could not be sent.
+pub fn log_errors(ends: &SharedEnds) {
+    // Not while the channels are borrowed: the logger may send to a task.
+    let errors = std::mem::take(&mut ends.borrow_mut().errors);
+    for (pid, error) in errors {
+        crate::log::error!("task (process {}): {}", pid, error);
+    }
 }
 
 /// Returns whether a source number is in the range of channels.
@@ -184,6 +197,7 @@ impl Ends {
         for number in std::mem::take(&mut self.timed) {
             let Some(entry) = self.by_number.get_mut(&number) else { continue };
             entry.end.on_time(now, &mut self.scratch);
+            self.errors.extend(entry.end.task().and_then(|task| task.take_error()));
             entry.is_timed = entry.end.deadline().is_some();
             if entry.is_timed {
                 self.timed.push(number);

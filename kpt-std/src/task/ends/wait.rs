@@ -27,6 +27,13 @@ impl Ends {
         Ok(())
     }
 
+    /// Returns whether a descriptor is one of a channel, which no other code may have watched.
+    pub fn owns(&self, source: Source) -> bool {
+        let number = self.by_descriptor.get(source.number() as usize).copied().unwrap_or(0);
+        let entry = self.by_number.get(&number);
+        entry.is_some_and(|entry| entry.end.numbers().any(|it| it as u32 == source.number()))
+    }
+
     /// Prepares all channels for a wait. Returns the moment until which it may last, on the monotonic clock, which need
     /// not be the poller's.
     pub fn before_wait(&mut self, modify: &mut Modify) -> Option<Instant> {
@@ -44,7 +51,7 @@ impl Ends {
     fn settle(&mut self, number: u32, modify: &mut Modify) -> bool {
         let Some(entry) = self.by_number.get_mut(&number) else { return false };
         entry.is_touched = false;
-        entry.end.settle(&mut self.scratch, modify);
+        entry.end.settle(modify);
         if entry.becomes_timed() {
             self.timed.push(number);
         }

@@ -21,6 +21,7 @@ pub struct Inbox {
     partial: Partial,
     from: Sender,
     phase: Phase,
+    has_hung_up: bool,
     longest: usize,
     limit: usize,
     /// The bytes of the whole frames, and of their entries.
@@ -46,6 +47,7 @@ impl Inbox {
             partial: Partial::NOTHING,
             from,
             phase: Phase::Starting,
+            has_hung_up: false,
             longest,
             limit: limit.max(HEADER + longest),
             used: 0,
@@ -112,6 +114,7 @@ impl Inbox {
             return;
         }
         let frame = Frame { kind: *kind, payload: std::mem::take(bytes) };
+        self.has_hung_up |= frame.kind == Kind::HangUp;
         self.phase = match frame.kind {
             Kind::Stop | Kind::Failed | Kind::Panicked => Phase::Over,
             Kind::Ready => Phase::Running,
@@ -131,7 +134,9 @@ impl Inbox {
             (Sender::Child, Phase::Starting) => &[Message, HangUp, Ready, Failed, Panicked],
             (Sender::Child, Phase::Running) => &[Message, HangUp, Failed, Panicked],
         };
-        expected.iter().copied().find(|&expected| expected as u8 == kind)
+        let expected = expected.iter().copied().find(|&expected| expected as u8 == kind);
+        // It takes no room, so a sender that repeats it would never be held up.
+        expected.filter(|&kind| kind != HangUp || !self.has_hung_up)
     }
 
     fn longest(&self, kind: Kind) -> usize {

@@ -15,13 +15,13 @@ fn parse(
     longest: usize,
 ) -> (Vec<Frame>, Option<ProtocolError>, bool) {
     let mut frames = Vec::new();
-    let (mut is_ready, mut is_over) = (false, false);
+    let (mut is_ready, mut is_over, mut has_hung_up) = (false, false, false);
     while let [kind, a, b, c, d, rest @ ..] = bytes {
         let length = u32::from_le_bytes([*a, *b, *c, *d]);
         let (kind, most) = match (*kind, from) {
             (1, _) => (Kind::Message, longest),
             (2, Sender::Parent) => (Kind::Stop, 0),
-            (3, Sender::Child) => (Kind::HangUp, 0),
+            (3, Sender::Child) if !has_hung_up => (Kind::HangUp, 0),
             (4, Sender::Child) if !is_ready => (Kind::Ready, 0),
             (5, Sender::Child) => (Kind::Failed, 4_096),
             (6, Sender::Child) => (Kind::Panicked, 4_096),
@@ -36,6 +36,7 @@ fn parse(
         }
         let Some((payload, rest)) = rest.split_at_checked(length as usize) else { break };
         is_ready |= kind == Kind::Ready;
+        has_hung_up |= kind == Kind::HangUp;
         is_over = matches!(kind, Kind::Stop | Kind::Failed | Kind::Panicked);
         frames.push(Frame { kind, payload: payload.to_vec() });
         bytes = rest;
@@ -198,9 +199,9 @@ fn only_what_the_table_says_may_come() {
         (Parent, message.clone(), &[1, 2]),
         (Parent, whole(Kind::Stop, b""), &[]),
         (Child, vec![], &[1, 3, 4, 5, 6]),
-        (Child, [message, hang_up.clone()].concat(), &[1, 3, 4, 5, 6]),
+        (Child, [message, hang_up.clone()].concat(), &[1, 4, 5, 6]),
         (Child, ready.clone(), &[1, 3, 5, 6]),
-        (Child, [ready.clone(), hang_up].concat(), &[1, 3, 5, 6]),
+        (Child, [ready.clone(), hang_up].concat(), &[1, 5, 6]),
         (Child, failed, &[]),
         (Child, [ready, panicked].concat(), &[]),
     ];

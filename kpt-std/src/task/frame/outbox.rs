@@ -28,6 +28,11 @@ impl Outbox {
         Self { bytes: Vec::new(), sent: 0, longest, limit }
     }
 
+    /// Returns the number of bytes that it holds.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Appends a message.
     pub fn push_message(&mut self, payload: &[u8]) -> Result<(), Refused> {
         if payload.len() > self.longest {

@@ -1,0 +1,106 @@
+//! What the surroundings of a task do to it and to its parent: calls that are forbidden, tracers, odd sockets; and all
+//! unsafe code of that.
+//!
+//! Each function here is safe to call with any arguments.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+use libc::{c_int, c_long};
+
+/// Forbids these calls to this process and all that it forks from now on: each fails with `error`.
+///
+/// # Errors
+/// What the system says: it may have no such filters.
+pub fn forbid(calls: &[c_long], error: c_int) -> io::Result<()> {
+    // The number of the call is the first word of what the filter sees.
+    let mut filter = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0)];
+    for &call in calls {
+        filter.push(libc::sock_filter {
+            code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
+            jt: 0,
+            jf: 1,
+            k: call as u32,
+        });
+        let refuse = libc::SECCOMP_RET_ERRNO | error.cast_unsigned();
+        filter.push(statement(libc::BPF_RET | libc::BPF_K, refuse));
+    }
+    filter.push(statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW));
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: the first call takes numbers. For the second, `program` and the filter that it points to are valid, and
+    // borrowed until the call returns.
+    unsafe {
+        check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
+        check(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program))?;
+    }
+    Ok(())
+}
+
+fn statement(code: u32, k: u32) -> libc::sock_filter {
+    libc::sock_filter { code: code as u16, jt: 0, jf: 0, k }
+}
+
+/// Traces a process, without stopping it, until this process ends.
+///
+/// # Errors
+/// What the system says: not every process may.
+pub fn trace(process: u32) -> io::Result<()> {
+    let nothing = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: PTRACE_SEIZE reads and writes no memory of this process.
+    let result = unsafe { libc::ptrace(libc::PTRACE_SEIZE, process, nothing, nothing) };
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Has the system keep as much as it may of what is sent on a socket and not received.
+///
+/// # Errors
+/// What the system says.
+pub fn enlarge_send_buffer(socket: &impl AsFd) -> io::Result<()> {
+    let size: c_int = 8 << 20;
+    // SAFETY: the kernel reads as many bytes as an int has, which is borrowed until the call returns.
+    check(unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_SNDBUF,
+            std::ptr::from_ref(&size).cast(),
+            size_of::<c_int>() as u32,
+        )
+    })
+}
+
+/// Sends bytes on a Unix socket, with a descriptor.
+///
+/// # Errors
+/// What the system says.
+pub fn send_descriptor(
+    socket: &impl AsFd,
+    bytes: &[u8],
+    descriptor: &impl AsFd,
+) -> io::Result<usize> {
+    let number: c_int = descriptor.as_fd().as_raw_fd();
+    // Aligned as a header has to be, with room for one and a number.
+    let mut control = [0_u64; 3];
+    let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: all zero bytes are a valid msghdr.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control) as _;
+    // SAFETY: `control` has room for one header and the number, to which the pointers lead; everything is borrowed until
+    // the call returns.
+    let sent = unsafe {
+        let header = libc::CMSG_FIRSTHDR(&message);
+        (*header).cmsg_level = libc::SOL_SOCKET;
+        (*header).cmsg_type = libc::SCM_RIGHTS;
+        (*header).cmsg_len = libc::CMSG_LEN(size_of::<c_int>() as u32) as _;
+        libc::CMSG_DATA(header).cast::<c_int>().write_unaligned(number);
+        libc::sendmsg(socket.as_fd().as_raw_fd(), &message, libc::MSG_NOSIGNAL)
+    };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+fn check(result: c_int) -> io::Result<()> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

@@ -156,7 +156,7 @@ impl Pool {
                     self.workers[child].iter().for_each(|worker| worker.task.stop(grace));
                 }
                 Order::Kill(number) => {
-                    self.workers[number].iter().for_each(|worker| worker.task.kill());
+                    self.workers[number].iter().for_each(|worker| _ = worker.task.kill());
                 }
             }
         }

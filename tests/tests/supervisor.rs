@@ -102,7 +102,9 @@ impl App {
                 Order::Stop { child, grace } => {
                     self.tasks[child].as_ref().expect("it runs").stop(grace);
                 }
-                Order::Kill(child) => self.tasks[child].as_ref().expect("it runs").kill(),
+                Order::Kill(child) => {
+                    self.tasks[child].as_ref().expect("it runs").kill().expect("it can be killed")
+                }
             }
         }
         if let Some(timer) = self.timer.take() {

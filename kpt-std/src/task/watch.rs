@@ -91,7 +91,10 @@ impl Watch {
 
     /// Notes that the poller has reported an error, after which it may have stopped watching.
     pub fn doubt(&mut self) {
-        self.told = None;
+        // Without a poller, the error comes from a question of its own.
+        if self.told != Some(Interest::NONE) {
+            self.told = None;
+        }
     }
 
     /// Notes that the poller has been dropped.

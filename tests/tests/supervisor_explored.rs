@@ -10,6 +10,10 @@ use kpt_std::{
     ThreadId, Threads, When,
 };
 use kpt_tests::chance::is_deep;
+use kpt_tests::sys::CountingAllocator;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const MILLI: Duration = Duration::from_millis(1);
 const CHILDREN: usize = 3;
@@ -188,4 +192,30 @@ fn whatever_goes_wrong_once_all_children_are_ready_again() {
         let report = check(limits, |sim| supervised(sim, strategy));
         println!("{strategy:?}:\n{report}");
     }
+}
+
+#[test]
+fn a_supervisor_allocates_only_while_it_is_built() {
+    let child = ChildSpec::permanent().heartbeat(SILENCE);
+    let mut supervisor = Supervisor::new(Strategy::OneForAll)
+        .intensity(4, MILLI)
+        .back_off(MILLI, MILLI)
+        .child(child)
+        .child(child);
+    let before = CountingAllocator::count();
+    let mut now = Instant::ZERO;
+    for round in 0..1_000 {
+        now = now + MILLI;
+        supervisor.on_time(now);
+        while let Some(order) = supervisor.next(now) {
+            match order {
+                Order::Start(child) => supervisor.on_ready(child, now),
+                Order::Stop { child, .. } | Order::Kill(child) => {
+                    supervisor.on_exit(child, false, now);
+                }
+            }
+        }
+        supervisor.on_exit(round % 2, round % 3 == 0, now);
+    }
+    assert_eq!((CountingAllocator::count(), supervisor.given_up()), (before, None));
 }

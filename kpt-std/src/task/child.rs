@@ -253,11 +253,14 @@ fn give_up_privileges(config: &TaskConfig, parent: libc::pid_t) -> Result<(), Bo
     config.privileges.before_run()
 }
 
-/// Registers a handler that sends queued messages when a task ends by `std::process::exit`. Called before the first
-/// fork, once for the process and all that it forks.
-pub fn prepare_exit() {
+/// Registers a handler that sends queued messages when a task ends by `std::process::exit`, and makes what tasks would
+/// each make for themselves. Called before the first fork, once for the process and all that it forks.
+pub fn prepare() {
     static IS_DONE: Once = Once::new();
-    IS_DONE.call_once(|| sys::at_exit(at_exit));
+    IS_DONE.call_once(|| {
+        sys::at_exit(at_exit);
+        sys::generation();
+    });
 }
 
 extern "C" fn at_exit() {

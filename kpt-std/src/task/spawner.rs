@@ -71,7 +71,7 @@ impl Spawner {
         let (ours, theirs) = (sys::above_standard(ours)?, sys::above_standard(theirs)?);
         // Passing one can block whoever receives. Before Linux 6.16, they are received and closed.
         let _ = sys::refuse_descriptors(&ours);
-        child::prepare_exit();
+        child::prepare();
         let has_text = sys::flush_output().is_err();
         let parent = sys::process_id();
         let signals = SignalsBlocked::new();

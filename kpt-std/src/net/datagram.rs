@@ -13,6 +13,8 @@ use crate::sim::{self, SimDatagram};
 /// A UDP or Unix datagram socket that never blocks: where it would have to wait, its methods return an error of the kind
 /// [`WouldBlock`](ErrorKind::WouldBlock).
 ///
+/// Where there is a simulation in this OS thread (feature `sim`), the socket is a simulated one.
+///
 /// Options of the socket (broadcast, multicast, a connected peer) are set on the standard library's type before it is
 /// converted.
 ///

@@ -22,7 +22,8 @@ const PER_TURN: u32 = 64;
 /// The pause where none can be accepted.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A TCP or Unix socket that clients connect to. It never blocks, and its connections don't.
+/// A TCP or Unix socket that clients connect to. It never blocks, and its connections don't. Where there is a simulation
+/// in this OS thread (feature `sim`), it is a simulated one.
 ///
 /// When the process has no descriptor or memory left for a connection, that connection stays there, and the listener
 /// readable: a hook that just waits once more is called again and again. So [`when`](Self::when) says what to wait for,

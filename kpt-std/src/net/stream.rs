@@ -95,6 +95,9 @@ impl Stream {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
+    /// Where there is a simulation in this OS thread (feature `sim`), the connection is a simulated one. It is the same
+    /// for all other functions that open a socket.
+    ///
     /// How long the system goes on trying, up to two minutes, is not for a daemon to wait: have a timer that gives up.
     ///
     /// # Errors

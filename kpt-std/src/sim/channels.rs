@@ -154,12 +154,12 @@ impl Channel {
 }
 
 /// An end of a task: what [`TaskHandle`] and [`Parent`] have in a simulation.
-pub struct TaskEnd {
+pub struct SimTask {
     channel: Rc<Channel>,
     handle: Handle,
 }
 
-impl TaskEnd {
+impl SimTask {
     pub fn new(channel: Rc<Channel>, handle: Handle) -> Self {
         Self { channel, handle }
     }
@@ -182,7 +182,7 @@ impl TaskEnd {
 }
 
 /// What the parent does.
-impl TaskEnd {
+impl SimTask {
     pub fn send_down(&self, message: &[u8]) -> Result<(), SendError> {
         let mut state = self.state();
         if state.is_closed || state.has_hung_up {
@@ -281,7 +281,7 @@ impl TaskEnd {
 pub struct Killed;
 
 /// What the task does.
-impl TaskEnd {
+impl SimTask {
     pub fn send_up(&self, message: &[u8]) -> Result<(), SendError> {
         let Some(sim) = self.sim() else { return Err(SendError::Closed) };
         let mut state = self.state();
@@ -315,8 +315,8 @@ impl TaskEnd {
     }
 }
 
-impl fmt::Debug for TaskEnd {
+impl fmt::Debug for SimTask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TaskEnd").field("task", &self.channel.who).finish_non_exhaustive()
+        f.debug_struct("SimTask").field("task", &self.channel.who).finish_non_exhaustive()
     }
 }

@@ -69,7 +69,7 @@ pub use schedule::Schedule;
 pub use trace::{Observed, Trace};
 pub use world::End;
 
-pub(crate) use channels::TaskEnd;
+pub(crate) use channels::SimTask;
 pub(crate) use datagrams::{SimDatagram, bind_datagram, bind_datagram_unix};
 pub(crate) use listeners::{SimListener, listen, listen_unix};
 pub(crate) use streams::{SimStream, connect_tcp, connect_unix};

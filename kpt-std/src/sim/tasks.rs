@@ -6,7 +6,7 @@ use std::{io, panic};
 use kpt_core::{Exit, Instant};
 
 use super::Sim;
-use super::channels::{Channel, Killed, TaskEnd};
+use super::channels::{Channel, Killed, SimTask};
 use super::net::File;
 use super::panics::{self, Caught};
 use super::poller::Watches;
@@ -152,9 +152,9 @@ impl Sim {
         let (here, there) = {
             let mut net = self.world().net.borrow_mut();
             net.tasks.insert(who, channel.clone());
-            let mut end = |of_task| -> Result<TaskEnd, io::Error> {
+            let mut end = |of_task| -> Result<SimTask, io::Error> {
                 let handle = net.open(File::Task(who, of_task))?;
-                Ok(TaskEnd::new(channel.clone(), handle))
+                Ok(SimTask::new(channel.clone(), handle))
             };
             (end(false)?, end(true)?)
         };

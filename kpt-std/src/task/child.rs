@@ -67,12 +67,12 @@ pub struct Parent {
     source: Source,
     has_hung_up: std::rc::Rc<Cell<bool>>,
     #[cfg(feature = "sim")]
-    simulated: Option<std::rc::Rc<crate::sim::TaskEnd>>,
+    simulated: Option<std::rc::Rc<crate::sim::SimTask>>,
 }
 
 impl Parent {
     #[cfg(feature = "sim")]
-    pub(crate) fn simulated(end: crate::sim::TaskEnd) -> Self {
+    pub(crate) fn simulated(end: crate::sim::SimTask) -> Self {
         let (source, simulated) = (end.source(), Some(std::rc::Rc::new(end)));
         Self { ends: super::ends::shared(), source, has_hung_up: Default::default(), simulated }
     }

@@ -27,7 +27,7 @@ pub struct TaskHandle {
     id: i32,
     name: String,
     #[cfg(feature = "sim")]
-    simulated: Option<crate::sim::TaskEnd>,
+    simulated: Option<crate::sim::SimTask>,
 }
 
 impl TaskHandle {
@@ -43,7 +43,7 @@ impl TaskHandle {
     }
 
     #[cfg(feature = "sim")]
-    pub(crate) fn simulated(end: crate::sim::TaskEnd, name: String) -> Self {
+    pub(crate) fn simulated(end: crate::sim::SimTask, name: String) -> Self {
         let (source, id) = (end.source(), end.id());
         Self { ends: super::ends::shared(), source, id, name, simulated: Some(end) }
     }

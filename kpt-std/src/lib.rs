@@ -22,6 +22,11 @@ mod signals;
 pub mod sim;
 pub mod supervisor;
 mod sys;
+#[cfg(feature = "tape")]
+pub mod tape;
+#[cfg(not(feature = "tape"))]
+#[path = "tape/off.rs"]
+mod tape;
 mod task;
 mod waker;
 

@@ -17,6 +17,8 @@ mod orphan;
 mod output;
 mod privileges;
 mod process;
+#[cfg(feature = "tape")]
+mod shared;
 mod waiting;
 
 use std::io;
@@ -44,6 +46,8 @@ pub use process::{
     Ended, Forked, at_exit, exit_now, fork, look_at_child, process_id, reap, signal_descriptor,
     signal_number,
 };
+#[cfg(feature = "tape")]
+pub use shared::SharedWords;
 pub use waiting::{Bitmaps, Word, descriptor_limit, is_open, poll, select};
 
 /// Returns the time of the monotonic clock.

@@ -34,7 +34,12 @@ impl Address {
         self.unix()?.as_pathname()
     }
 
-    pub(super) fn unix(&self) -> Option<&UnixAddress> {
+    /// The address of a Unix socket at a path.
+    pub(super) fn of_path(path: &Path) -> Self {
+        UnixAddress::from_pathname(path).map_or(Self::UNKNOWN, Self::from)
+    }
+
+    pub(crate) fn unix(&self) -> Option<&UnixAddress> {
         if let Kind::Unix(address) = &self.0 { Some(address) } else { None }
     }
 }

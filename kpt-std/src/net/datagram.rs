@@ -9,6 +9,7 @@ use std::path::Path;
 use super::Address;
 #[cfg(feature = "sim")]
 use crate::sim::{self, SimDatagram};
+use crate::tape::{self, Opens, Replayed};
 
 /// A UDP or Unix datagram socket that never blocks: where it would have to wait, its methods return an error of the kind
 /// [`WouldBlock`](ErrorKind::WouldBlock).
@@ -58,6 +59,7 @@ enum Socket {
     Unix(UnixDatagram),
     #[cfg(feature = "sim")]
     Simulated(SimDatagram),
+    Replayed(Replayed),
 }
 
 impl Datagram {
@@ -71,7 +73,8 @@ impl Datagram {
         if let Some(socket) = sim::bind_datagram(address) {
             return socket;
         }
-        Self::try_from(UdpSocket::bind(address)?)
+        let bind = || Self::udp(UdpSocket::bind(address)?);
+        tape::opening(Opens::Bind, || address.into(), bind, Self::local, Self::replayed)
     }
 
     /// Opens a Unix socket at a path, which must not exist, and stays until it is removed.
@@ -83,7 +86,24 @@ impl Datagram {
         if let Some(socket) = sim::bind_datagram_unix(path.as_ref()) {
             return socket;
         }
-        Self::try_from(UnixDatagram::bind(path)?)
+        let path = path.as_ref();
+        let bind = || Self::unix(UnixDatagram::bind(path)?);
+        let wanted = || Address::of_path(path);
+        tape::opening(Opens::Bind, wanted, bind, Self::local, Self::replayed)
+    }
+
+    fn udp(socket: UdpSocket) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket: Socket::Udp(socket) })
+    }
+
+    fn unix(socket: UnixDatagram) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket: Socket::Unix(socket) })
+    }
+
+    fn replayed(socket: Replayed) -> Self {
+        Self { socket: Socket::Replayed(socket) }
     }
 
     #[cfg(feature = "sim")]
@@ -97,12 +117,15 @@ impl Datagram {
     /// The error is of the kind [`WouldBlock`](ErrorKind::WouldBlock) if none is there. Others are pending ones: the
     /// socket can be used after them.
     pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, Address)> {
-        match &self.socket {
+        let result = match &self.socket {
             Socket::Udp(udp) => udp.recv_from(buffer).map(|(count, from)| (count, from.into())),
             Socket::Unix(unix) => unix.recv_from(buffer).map(|(count, from)| (count, from.into())),
             #[cfg(feature = "sim")]
             Socket::Simulated(socket) => socket.recv_from(buffer),
-        }
+            Socket::Replayed(socket) => socket.recv_from(buffer),
+        };
+        tape::note_received(self, buffer, &result);
+        result
     }
 
     /// Sends a datagram, as a whole, and returns its length.
@@ -112,15 +135,18 @@ impl Datagram {
     /// [`InvalidInput`](ErrorKind::InvalidInput) if `to` is an address of another kind than the socket. Others are
     /// those of the system: too long, for example, or pending ones.
     pub fn send_to(&self, bytes: &[u8], to: &Address) -> io::Result<usize> {
-        match (&self.socket, to.ip(), to.unix()) {
+        let result = match (&self.socket, to.ip(), to.unix()) {
             (Socket::Udp(udp), Some(to), _) => udp.send_to(bytes, to),
             (Socket::Unix(unix), _, Some(to)) => unix.send_to_addr(bytes, to),
             #[cfg(feature = "sim")]
             (Socket::Simulated(socket), ..) => socket.send_to(bytes, to),
+            (Socket::Replayed(socket), ..) => socket.send_to(bytes, to),
             _ => {
                 Err(io::Error::new(ErrorKind::InvalidInput, "an address of another kind of socket"))
             }
-        }
+        };
+        tape::note_sent(self, bytes, to, &result);
+        result
     }
 
     /// Takes the error that is pending, which the next call would return otherwise.
@@ -128,12 +154,15 @@ impl Datagram {
     /// # Errors
     /// Returns the error of the system call itself.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        match &self.socket {
+        let result = match &self.socket {
             Socket::Udp(udp) => udp.take_error(),
             Socket::Unix(unix) => unix.take_error(),
             #[cfg(feature = "sim")]
             Socket::Simulated(_) => Ok(None),
-        }
+            Socket::Replayed(socket) => socket.take_error(),
+        };
+        tape::note_error(self, &result);
+        result
     }
 
     /// Returns the address of this socket, also for logs.
@@ -143,6 +172,7 @@ impl Datagram {
             Socket::Unix(unix) => unix.local_addr().map_or(Address::UNKNOWN, Address::from),
             #[cfg(feature = "sim")]
             Socket::Simulated(socket) => socket.local(),
+            Socket::Replayed(socket) => socket.address(),
         }
     }
 }
@@ -152,8 +182,8 @@ impl TryFrom<UdpSocket> for Datagram {
     type Error = io::Error;
 
     fn try_from(socket: UdpSocket) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        Ok(Self { socket: Socket::Udp(socket) })
+        let take = || Self::udp(socket);
+        tape::opening(Opens::Bind, || Address::UNKNOWN, take, Self::local, Self::replayed)
     }
 }
 
@@ -162,8 +192,8 @@ impl TryFrom<UnixDatagram> for Datagram {
     type Error = io::Error;
 
     fn try_from(socket: UnixDatagram) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        Ok(Self { socket: Socket::Unix(socket) })
+        let take = || Self::unix(socket);
+        tape::opening(Opens::Bind, || Address::UNKNOWN, take, Self::local, Self::replayed)
     }
 }
 
@@ -174,6 +204,7 @@ impl AsFd for Datagram {
             Socket::Unix(unix) => unix.as_fd(),
             #[cfg(feature = "sim")]
             Socket::Simulated(socket) => socket.as_fd(),
+            Socket::Replayed(socket) => socket.as_fd(),
         }
     }
 }

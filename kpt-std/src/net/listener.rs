@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::{Address, Stream};
 #[cfg(feature = "sim")]
 use crate::sim::{self, SimListener};
+use crate::tape::{self, Opens, Replayed};
 use crate::{When, source, sys};
 
 /// How many connections wait to be accepted, unless another number is set. The standard library's 128 are too few for a
@@ -76,6 +77,7 @@ enum Socket {
     Unix(UnixListener),
     #[cfg(feature = "sim")]
     Simulated(SimListener),
+    Replayed(Replayed),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,9 +101,12 @@ impl Listener {
         if let Some(listener) = sim::listen(address) {
             return listener;
         }
-        let listener = Self::try_from(TcpListener::bind(address)?)?;
-        listener.set_backlog(BACKLOG)?;
-        Ok(listener)
+        let bind = || {
+            let listener = Self::tcp(TcpListener::bind(address)?)?;
+            sys::listen(&listener, BACKLOG)?;
+            Ok(listener)
+        };
+        tape::opening(Opens::Bind, || address.into(), bind, Self::local, Self::replayed)
     }
 
     /// Listens at a path, which must not exist, and is stays there until it is removed: a daemon removes the
@@ -114,9 +119,32 @@ impl Listener {
         if let Some(listener) = sim::listen_unix(path.as_ref()) {
             return listener;
         }
-        let listener = Self::try_from(UnixListener::bind(path)?)?;
-        listener.set_backlog(BACKLOG)?;
-        Ok(listener)
+        let path = path.as_ref();
+        let bind = || {
+            let listener = Self::unix(UnixListener::bind(path)?)?;
+            sys::listen(&listener, BACKLOG)?;
+            Ok(listener)
+        };
+        let wanted = || Address::of_path(path);
+        tape::opening(Opens::Bind, wanted, bind, Self::local, Self::replayed)
+    }
+
+    fn tcp(socket: TcpListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self::new(Socket::Tcp(socket)))
+    }
+
+    fn unix(socket: UnixListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self::new(Socket::Unix(socket)))
+    }
+
+    fn replayed(socket: Replayed) -> Self {
+        Self::new(Socket::Replayed(socket))
+    }
+
+    fn new(socket: Socket) -> Self {
+        Self { socket, left: PER_TURN, state: State::Open }
     }
 
     #[cfg(feature = "sim")]
@@ -134,7 +162,12 @@ impl Listener {
         if let Socket::Simulated(socket) = &self.socket {
             return socket.set_backlog(connections);
         }
-        sys::listen(self, connections)
+        let result = match &self.socket {
+            Socket::Replayed(socket) => socket.set_backlog(),
+            _ => sys::listen(self, connections),
+        };
+        tape::note_backlog(self, &result);
+        result
     }
 
     /// Accepts the next connection. `None` means that there is none, or that others shall get their turn: after 64
@@ -171,12 +204,15 @@ impl Listener {
     }
 
     fn try_accept(&self) -> io::Result<Stream> {
-        match &self.socket {
+        let result = match &self.socket {
             Socket::Tcp(tcp) => tcp.accept().and_then(|(tcp, peer)| Stream::accepted(tcp, peer)),
-            Socket::Unix(unix) => unix.accept().and_then(|(unix, _)| Stream::try_from(unix)),
             #[cfg(feature = "sim")]
             Socket::Simulated(socket) => socket.accept(),
-        }
+            Socket::Unix(unix) => unix.accept().and_then(|(unix, _)| Stream::accepted_unix(unix)),
+            Socket::Replayed(socket) => socket.accept().map(Stream::replayed),
+        };
+        tape::note_accepted(self, &result, Stream::peer);
+        result
     }
 
     /// Lets [`when`](Self::when) be the end of a pause of 100 ms, for an application that has room for no more
@@ -200,6 +236,7 @@ impl Listener {
             Socket::Unix(unix) => unix.local_addr().map_or(Address::UNKNOWN, Address::from),
             #[cfg(feature = "sim")]
             Socket::Simulated(socket) => socket.local(),
+            Socket::Replayed(socket) => socket.address(),
         }
     }
 }
@@ -209,8 +246,8 @@ impl TryFrom<TcpListener> for Listener {
     type Error = io::Error;
 
     fn try_from(socket: TcpListener) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        Ok(Self { socket: Socket::Tcp(socket), left: PER_TURN, state: State::Open })
+        let take = || Self::tcp(socket);
+        tape::opening(Opens::Bind, || Address::UNKNOWN, take, Self::local, Self::replayed)
     }
 }
 
@@ -219,8 +256,8 @@ impl TryFrom<UnixListener> for Listener {
     type Error = io::Error;
 
     fn try_from(socket: UnixListener) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        Ok(Self { socket: Socket::Unix(socket), left: PER_TURN, state: State::Open })
+        let take = || Self::unix(socket);
+        tape::opening(Opens::Bind, || Address::UNKNOWN, take, Self::local, Self::replayed)
     }
 }
 
@@ -231,6 +268,7 @@ impl AsFd for Listener {
             Socket::Unix(unix) => unix.as_fd(),
             #[cfg(feature = "sim")]
             Socket::Simulated(socket) => socket.as_fd(),
+            Socket::Replayed(socket) => socket.as_fd(),
         }
     }
 }

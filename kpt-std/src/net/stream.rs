@@ -10,6 +10,7 @@ use super::Address;
 #[cfg(feature = "sim")]
 use crate::sim::{self, SimStream};
 use crate::sys;
+use crate::tape::{self, Opens, Replayed};
 
 /// A TCP or Unix connection that never blocks: where it would have to wait, [`Read`] and [`Write`] return an error of
 /// the kind [`WouldBlock`](ErrorKind::WouldBlock).
@@ -59,6 +60,7 @@ enum Socket {
     Unix(UnixStream),
     #[cfg(feature = "sim")]
     Simulated(SimStream),
+    Replayed(Replayed),
 }
 
 /// Calls the same method of whichever socket it is.
@@ -69,6 +71,7 @@ macro_rules! of_either {
             Socket::Unix($socket) => $call,
             #[cfg(feature = "sim")]
             Socket::Simulated($socket) => $call,
+            Socket::Replayed($socket) => $call,
         }
     };
 }
@@ -108,7 +111,9 @@ impl Stream {
         if let Some(stream) = sim::connect_tcp(address) {
             return stream;
         }
-        Ok(Self { socket: Socket::Tcp(sys::connect_tcp(address)?), peer: Some(address) })
+        let connect =
+            || Ok(Self { socket: Socket::Tcp(sys::connect_tcp(address)?), peer: Some(address) });
+        tape::opening(Opens::Connect, || address.into(), connect, Self::peer, Self::replayed)
     }
 
     /// Connects to the Unix socket at `path`. This does not take time: the stream that is returned is connected.
@@ -121,7 +126,10 @@ impl Stream {
         if let Some(stream) = sim::connect_unix(path.as_ref()) {
             return stream;
         }
-        Ok(Self { socket: Socket::Unix(sys::connect_unix(path.as_ref())?), peer: None })
+        let path = path.as_ref();
+        let connect = || sys::connect_unix(path).map(Self::unix);
+        let wanted = || Address::of_path(path);
+        tape::opening(Opens::Connect, wanted, connect, Self::peer, Self::replayed)
     }
 
     #[cfg(feature = "sim")]
@@ -135,19 +143,36 @@ impl Stream {
         Ok(Self { socket: Socket::Tcp(socket), peer: Some(peer) })
     }
 
+    /// Takes over a Unix connection that has been accepted.
+    pub(super) fn accepted_unix(socket: UnixStream) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self::unix(socket))
+    }
+
+    fn unix(socket: UnixStream) -> Self {
+        Self { socket: Socket::Unix(socket), peer: None }
+    }
+
+    pub(super) fn replayed(socket: Replayed) -> Self {
+        Self { socket: Socket::Replayed(socket), peer: None }
+    }
+
     /// Returns whether the connection is made: `false` while it is tried. Ask when the stream is writable.
     ///
     /// # Errors
     /// Returns why it has failed. The system tells that once, here or to a read or write.
     pub fn is_connected(&self) -> io::Result<bool> {
-        if let Some(error) = self.take_error()? {
-            return Err(error);
-        }
-        match of_either!(self, socket => socket.peer_addr().map(drop)) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
-            Err(error) => Err(error),
-        }
+        let result = match &self.socket {
+            Socket::Tcp(tcp) => is_connected(tcp.take_error(), || tcp.peer_addr().map(drop)),
+            Socket::Unix(unix) => is_connected(unix.take_error(), || unix.peer_addr().map(drop)),
+            #[cfg(feature = "sim")]
+            Socket::Simulated(socket) => {
+                is_connected(socket.take_error(), || socket.peer_addr().map(drop))
+            }
+            Socket::Replayed(socket) => socket.is_connected(),
+        };
+        tape::note_connected(self, &result);
+        result
     }
 
     /// Takes the error that is pending, which a read or write would return otherwise.
@@ -155,7 +180,9 @@ impl Stream {
     /// # Errors
     /// Returns the error of the system call itself.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        of_either!(self, socket => socket.take_error())
+        let result = of_either!(self, socket => socket.take_error());
+        tape::note_error(self, &result);
+        result
     }
 
     /// Returns who is at the other end, for logs. For TCP this is also known when the connection has broken, or could
@@ -166,6 +193,7 @@ impl Stream {
             Socket::Unix(unix) => unix.peer_addr().map_or(Address::UNKNOWN, Address::from),
             #[cfg(feature = "sim")]
             Socket::Simulated(socket) => socket.peer(),
+            Socket::Replayed(socket) => socket.address(),
         }
     }
 
@@ -175,7 +203,9 @@ impl Stream {
     /// # Errors
     /// Returns the system's error: not connected any more, for example.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        of_either!(self, socket => socket.shutdown(how))
+        let result = of_either!(self, socket => socket.shutdown(how));
+        tape::note_shutdown(self, how, &result);
+        result
     }
 
     /// Sets whether TCP sends each write at once. By default, a small write waits until what was sent before has been
@@ -186,12 +216,30 @@ impl Stream {
     /// # Errors
     /// Returns the system's error.
     pub fn set_nodelay(&self, is_on: bool) -> io::Result<()> {
-        match &self.socket {
+        let result = match &self.socket {
             Socket::Tcp(tcp) => tcp.set_nodelay(is_on),
             Socket::Unix(_) => Ok(()),
             #[cfg(feature = "sim")]
             Socket::Simulated(_) => Ok(()),
-        }
+            Socket::Replayed(socket) => socket.set_nodelay(is_on),
+        };
+        tape::note_nodelay(self, is_on, &result);
+        result
+    }
+}
+
+/// Returns whether a connection is made, from its pending error and whether it has a peer.
+fn is_connected(
+    error: io::Result<Option<io::Error>>,
+    has_peer: impl FnOnce() -> io::Result<()>,
+) -> io::Result<bool> {
+    if let Some(error) = error? {
+        return Err(error);
+    }
+    match has_peer() {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -200,9 +248,12 @@ impl TryFrom<TcpStream> for Stream {
     type Error = io::Error;
 
     fn try_from(socket: TcpStream) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        let peer = socket.peer_addr().ok();
-        Ok(Self { socket: Socket::Tcp(socket), peer })
+        let take = || {
+            socket.set_nonblocking(true)?;
+            let peer = socket.peer_addr().ok();
+            Ok(Self { socket: Socket::Tcp(socket), peer })
+        };
+        tape::opening(Opens::Connect, || Address::UNKNOWN, take, Self::peer, Self::replayed)
     }
 }
 
@@ -211,24 +262,31 @@ impl TryFrom<UnixStream> for Stream {
     type Error = io::Error;
 
     fn try_from(socket: UnixStream) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        Ok(Self { socket: Socket::Unix(socket), peer: None })
+        let take = || Self::accepted_unix(socket);
+        tape::opening(Opens::Connect, || Address::UNKNOWN, take, Self::peer, Self::replayed)
     }
 }
 
 impl Read for &Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        of_either!(self, socket => { let mut socket = socket; socket.read(buffer) })
+        let result = of_either!(self, socket => { let mut socket = socket; socket.read(buffer) });
+        tape::note_read(self, buffer, &result);
+        result
     }
 
     fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        of_either!(self, socket => { let mut socket = socket; socket.read_vectored(buffers) })
+        let result =
+            of_either!(self, socket => { let mut socket = socket; socket.read_vectored(buffers) });
+        tape::note_read_parts(self, buffers, &result);
+        result
     }
 }
 
 impl Write for &Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        of_either!(self, socket => { let mut socket = socket; socket.write(bytes) })
+        let result = of_either!(self, socket => { let mut socket = socket; socket.write(bytes) });
+        tape::note_written(self, bytes, &result);
+        result
     }
 
     fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -236,7 +294,12 @@ impl Write for &Stream {
         if let Socket::Simulated(socket) = &self.socket {
             return socket.send_parts(parts);
         }
-        sys::send_parts(self, parts)
+        let result = match &self.socket {
+            Socket::Replayed(socket) => socket.write_parts(parts),
+            _ => sys::send_parts(self, parts),
+        };
+        tape::note_written_parts(self, parts, &result);
+        result
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -281,6 +344,7 @@ impl From<Stream> for OwnedFd {
             Socket::Unix(unix) => unix.into(),
             #[cfg(feature = "sim")]
             Socket::Simulated(_) => panic!("a simulated stream has no descriptor to give away"),
+            Socket::Replayed(socket) => socket.into(),
         }
     }
 }

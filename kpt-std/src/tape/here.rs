@@ -1,0 +1,115 @@
+//! What this OS thread does: it records, it replays, or neither.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+
+use kpt_core::Source;
+
+use super::player::Player;
+use super::recording::{Mask, Writer};
+
+/// What this OS thread does.
+pub(super) enum Here {
+    Nothing,
+    Records(Box<Writer>),
+    Replays(Box<Player>),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Nothing,
+    Records,
+    Replays,
+}
+
+thread_local! {
+    /// Beside what it says, so that looking at it is one load.
+    static MODE: Cell<Mode> = const { Cell::new(Mode::Nothing) };
+    static HERE: RefCell<Here> = const { RefCell::new(Here::Nothing) };
+}
+
+#[inline]
+pub(super) fn is_recording() -> bool {
+    MODE.get() == Mode::Records
+}
+
+#[inline]
+pub(super) fn is_replaying() -> bool {
+    MODE.get() == Mode::Replays
+}
+
+/// Begins to record or to replay.
+pub(super) fn start(what: Here) -> io::Result<()> {
+    if MODE.get() != Mode::Nothing {
+        return Err(io::Error::other("this OS thread records or replays already"));
+    }
+    MODE.set(if matches!(what, Here::Records(_)) { Mode::Records } else { Mode::Replays });
+    HERE.set(what);
+    Ok(())
+}
+
+pub(super) fn stop_recording() -> Option<Box<Writer>> {
+    if let Here::Records(writer) = stop() { Some(writer) } else { None }
+}
+
+pub(super) fn stop() -> Here {
+    // At the end of the OS thread, there may be nothing left.
+    let _ = MODE.try_with(|mode| mode.set(Mode::Nothing));
+    HERE.try_with(|here| here.replace(Here::Nothing)).unwrap_or(Here::Nothing)
+}
+
+/// Does something with the tape that is recorded. Does nothing within itself: a mask or a file that uses a stream of its
+/// own is not recorded.
+pub(super) fn with_writer<R>(work: impl FnOnce(&mut Writer) -> R) -> Option<R> {
+    HERE.with(|here| match &mut *here.try_borrow_mut().ok()? {
+        Here::Records(writer) => Some(work(writer)),
+        _ => None,
+    })
+}
+
+/// Does something with the tape that is replayed.
+pub(super) fn with_player<R>(work: impl FnOnce(&mut Player) -> R) -> Option<R> {
+    HERE.with(|here| match &mut *here.try_borrow_mut().ok()? {
+        Here::Replays(player) => Some(work(player)),
+        _ => None,
+    })
+}
+
+/// Returns the digest of bytes that are sent, after the mask has hidden what it hides.
+pub(super) fn digest(
+    source: Source,
+    parts: &[&[u8]],
+    mask: Option<&mut Mask>,
+    copy: &mut Vec<u8>,
+) -> u32 {
+    let [part] = parts else {
+        copy.clear();
+        parts.iter().for_each(|part| copy.extend_from_slice(part));
+        if let Some(mask) = mask {
+            mask(source, copy);
+        }
+        return hash(copy);
+    };
+    let Some(mask) = mask else { return hash(part) };
+    copy.clear();
+    copy.extend_from_slice(part);
+    mask(source, copy);
+    hash(copy)
+}
+
+/// Returns a hash of bytes, eight at a time. It belongs to the format of tapes.
+fn hash(bytes: &[u8]) -> u32 {
+    const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+    let mix = |hash: u64, word: u64| {
+        let mixed = (hash ^ word).wrapping_mul(FACTOR);
+        mixed ^ mixed >> 32
+    };
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut hash = bytes.len() as u64;
+    for word in words {
+        hash = mix(hash, u64::from_le_bytes(*word));
+    }
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    mix(mix(hash, u64::from_le_bytes(last)), 0) as u32
+}

@@ -1,0 +1,398 @@
+//! Sockets of a replay, and how calls of the others get on the tape.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::SocketAddr as UnixAddress;
+use std::rc::Rc;
+
+use kpt_core::Source;
+use kpt_core::tape::{Call, Called};
+
+use super::here;
+use crate::{Address, source};
+
+/// A socket of a replay. Its descriptor is that of `/dev/null`: only its number is of use.
+#[derive(Debug)]
+pub struct Replayed {
+    file: File,
+    address: Address,
+}
+
+impl Replayed {
+    /// The socket that a call has opened on the tape.
+    fn open(call: Call, on: Option<Source>, parts: &[&[u8]]) -> io::Result<Self> {
+        let (number, bytes) = replay(call, on, parts)?;
+        let file = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+        here::with_player(|player| player.is_here(Source::new(number), source(&file)));
+        Ok(Self { file, address: decode(&bytes) })
+    }
+
+    /// Returns where it is, or who is at its other end.
+    pub fn address(&self) -> Address {
+        self.address.clone()
+    }
+
+    pub fn accept(&self) -> io::Result<Self> {
+        Self::open(Call::Accept, Some(source(self)), &[])
+    }
+
+    pub fn is_connected(&self) -> io::Result<bool> {
+        self.call(Call::State, &[]).map(|state| state == 1)
+    }
+
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        let code = self.call(Call::State, &[])?;
+        Ok((code != 0).then(|| io::Error::from_raw_os_error(code as i32)))
+    }
+
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.set(shutdown(how))
+    }
+
+    pub fn set_nodelay(&self, is_on: bool) -> io::Result<()> {
+        self.set(nodelay(is_on))
+    }
+
+    pub fn set_backlog(&self) -> io::Result<()> {
+        self.set(BACKLOG)
+    }
+
+    fn set(&self, what: &str) -> io::Result<()> {
+        self.call(Call::Set, &[what.as_bytes()]).map(drop)
+    }
+
+    fn call(&self, call: Call, parts: &[&[u8]]) -> io::Result<u32> {
+        replay(call, Some(source(self)), parts).map(|(number, _)| number)
+    }
+
+    pub fn write_parts(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let parts: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
+        self.call(Call::Write, &parts).map(|count| count as usize)
+    }
+
+    pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, Address)> {
+        let (count, bytes) = replay(Call::Receive, Some(source(self)), &[])?;
+        let (datagram, from) = bytes.split_at_checked(count as usize).unwrap_or((&bytes, &[]));
+        copy(datagram, &mut [IoSliceMut::new(buffer)])?;
+        Ok((datagram.len(), decode(from)))
+    }
+
+    pub fn send_to(&self, bytes: &[u8], to: &Address) -> io::Result<usize> {
+        self.call(Call::Send, &[bytes, &encode(to)]).map(|count| count as usize)
+    }
+}
+
+impl Read for &Replayed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_vectored(&mut [IoSliceMut::new(buffer)])
+    }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let (_, bytes) = replay(Call::Read, Some(source(*self)), &[])?;
+        copy(&bytes, buffers)
+    }
+}
+
+impl Write for &Replayed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_parts(&[IoSlice::new(bytes)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsFd for Replayed {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl From<Replayed> for OwnedFd {
+    fn from(socket: Replayed) -> Self {
+        socket.file.into()
+    }
+}
+
+/// Copies what was received into buffers, one after the other.
+fn copy(mut bytes: &[u8], buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    let all = bytes.len();
+    for buffer in buffers {
+        let count = bytes.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&bytes[..count]);
+        bytes = &bytes[count..];
+    }
+    if bytes.is_empty() {
+        return Ok(all);
+    }
+    Err(io::Error::other("the buffer is smaller than that of the recording"))
+}
+
+/// How a socket is opened.
+#[derive(Clone, Copy)]
+pub enum Opens {
+    Bind,
+    Connect,
+}
+
+/// Opens a socket: from the tape in a replay, and otherwise as `real` does. `wanted` is the address that it is opened
+/// with, and `address` where it is or who is at its other end.
+pub fn opening<T: AsFd>(
+    how: Opens,
+    wanted: impl FnOnce() -> Address,
+    real: impl FnOnce() -> io::Result<T>,
+    address: impl FnOnce(&T) -> Address,
+    replayed: impl FnOnce(Replayed) -> T,
+) -> io::Result<T> {
+    let call = match how {
+        Opens::Bind => Call::Bind,
+        Opens::Connect => Call::Connect,
+    };
+    if here::is_replaying() {
+        return Replayed::open(call, None, &[&encode(&wanted())]).map(replayed);
+    }
+    let result = real();
+    if here::is_recording() {
+        note_opened(call, Source::new(0), &[&encode(&wanted())], &result, address);
+    }
+    result
+}
+
+/// Puts a socket that was accepted on the tape.
+#[inline]
+pub fn note_accepted<T: AsFd>(
+    listener: &impl AsFd,
+    result: &io::Result<T>,
+    peer: impl FnOnce(&T) -> Address,
+) {
+    if here::is_recording() {
+        note_opened(Call::Accept, source(listener), &[], result, peer);
+    }
+}
+
+#[cold]
+fn note_opened<T: AsFd>(
+    call: Call,
+    on: Source,
+    parts: &[&[u8]],
+    result: &io::Result<T>,
+    address: impl FnOnce(&T) -> Address,
+) {
+    let address = result.as_ref().map(|socket| encode(&address(socket))).unwrap_or_default();
+    record(call, on, parts, outcome(result, |socket| source(socket).number()), &address);
+}
+
+/// Puts a read on the tape, with what it has brought.
+#[inline]
+pub fn note_read(stream: &impl AsFd, buffer: &[u8], result: &io::Result<usize>) {
+    if here::is_recording() {
+        let bytes = &buffer[..result.as_ref().map_or(0, |count| *count)];
+        record(Call::Read, source(stream), &[], outcome(result, |_| 0), bytes);
+    }
+}
+
+/// The same for several buffers.
+#[inline]
+pub fn note_read_parts(stream: &impl AsFd, buffers: &[IoSliceMut<'_>], result: &io::Result<usize>) {
+    if here::is_recording() {
+        let buffers: Vec<&[u8]> = buffers.iter().map(|buffer| &**buffer).collect();
+        note_read(stream, &buffers.concat(), result);
+    }
+}
+
+/// Puts a write on the tape: a digest of the bytes, and how many the system has taken.
+#[inline]
+pub fn note_written(stream: &impl AsFd, bytes: &[u8], result: &io::Result<usize>) {
+    if here::is_recording() {
+        record(Call::Write, source(stream), &[bytes], outcome(result, |count| *count as u32), &[]);
+    }
+}
+
+/// The same for several parts.
+#[inline]
+pub fn note_written_parts(stream: &impl AsFd, parts: &[IoSlice<'_>], result: &io::Result<usize>) {
+    if here::is_recording() {
+        let parts: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
+        record(Call::Write, source(stream), &parts, outcome(result, |count| *count as u32), &[]);
+    }
+}
+
+/// Puts a datagram that was received on the tape, or that none was.
+#[inline]
+pub fn note_received(socket: &impl AsFd, buffer: &[u8], result: &io::Result<(usize, Address)>) {
+    if here::is_recording() {
+        let bytes = match result {
+            Ok((count, from)) => [&buffer[..*count], &encode(from)].concat(),
+            Err(_) => Vec::new(),
+        };
+        let result = outcome(result, |(count, _)| *count as u32);
+        record(Call::Receive, source(socket), &[], result, &bytes);
+    }
+}
+
+/// Puts a datagram that was sent on the tape.
+#[inline]
+pub fn note_sent(socket: &impl AsFd, bytes: &[u8], to: &Address, result: &io::Result<usize>) {
+    if here::is_recording() {
+        let parts = [bytes, &encode(to)];
+        record(Call::Send, source(socket), &parts, outcome(result, |count| *count as u32), &[]);
+    }
+}
+
+/// Puts on the tape whether a connection is made.
+#[inline]
+pub fn note_connected(stream: &impl AsFd, result: &io::Result<bool>) {
+    if here::is_recording() {
+        record(Call::State, source(stream), &[], outcome(result, |is| u32::from(*is)), &[]);
+    }
+}
+
+/// Puts on the tape which error is pending.
+#[inline]
+pub fn note_error(socket: &impl AsFd, result: &io::Result<Option<io::Error>>) {
+    if here::is_recording() {
+        let code = |error: &Option<io::Error>| error.as_ref().map_or(0, |error| code(error) as u32);
+        record(Call::State, source(socket), &[], outcome(result, code), &[]);
+    }
+}
+
+#[inline]
+pub fn note_shutdown(stream: &impl AsFd, how: Shutdown, result: &io::Result<()>) {
+    note_set(stream, shutdown(how), result);
+}
+
+#[inline]
+pub fn note_nodelay(stream: &impl AsFd, is_on: bool, result: &io::Result<()>) {
+    note_set(stream, nodelay(is_on), result);
+}
+
+#[inline]
+pub fn note_backlog(listener: &impl AsFd, result: &io::Result<()>) {
+    note_set(listener, BACKLOG, result);
+}
+
+/// Puts on the tape whether something could be set.
+#[inline]
+fn note_set(socket: &impl AsFd, what: &str, result: &io::Result<()>) {
+    if here::is_recording() {
+        record(Call::Set, source(socket), &[what.as_bytes()], outcome(result, |()| 0), &[]);
+    }
+}
+
+/// What [`Call::Set`] has a digest of.
+const BACKLOG: &str = "backlog";
+
+fn shutdown(how: Shutdown) -> &'static str {
+    match how {
+        Shutdown::Read => "shutdown of reading",
+        Shutdown::Write => "shutdown of writing",
+        Shutdown::Both => "shutdown",
+    }
+}
+
+fn nodelay(is_on: bool) -> &'static str {
+    if is_on { "nodelay" } else { "delay" }
+}
+
+fn outcome<T>(result: &io::Result<T>, number: impl FnOnce(&T) -> u32) -> Result<u32, i32> {
+    result.as_ref().map(number).map_err(code)
+}
+
+fn code(error: &io::Error) -> i32 {
+    let other = if error.kind() == ErrorKind::InvalidInput { libc::EINVAL } else { libc::EIO };
+    error.raw_os_error().unwrap_or(other)
+}
+
+/// Puts a call on the tape.
+#[cold]
+pub(super) fn record(
+    call: Call,
+    source: Source,
+    parts: &[&[u8]],
+    result: Result<u32, i32>,
+    bytes: &[u8],
+) {
+    here::with_writer(|writer| {
+        let sent = if parts.is_empty() { 0 } else { writer.digest(source, parts) };
+        writer.called(&Called { call, source, sent, result, bytes });
+    });
+}
+
+/// Returns what the tape says of a call; without a source, of one that opens a socket.
+pub(super) fn replay(
+    call: Call,
+    source: Option<Source>,
+    parts: &[&[u8]],
+) -> io::Result<(u32, Rc<[u8]>)> {
+    let over = || io::Error::other("the replay is over");
+    here::with_player(|player| player.called(call, source, parts)).ok_or_else(over)?
+}
+
+const UNKNOWN: u8 = 0;
+const IP: u8 = 1;
+const PATH: u8 = 2;
+const NAME: u8 = 3;
+
+/// An address as bytes: its kind, and text or a name.
+fn encode(address: &Address) -> Vec<u8> {
+    let (kind, bytes) = match (address.ip(), address.unix()) {
+        (Some(ip), _) => (IP, ip.to_string().into_bytes()),
+        (None, None) => (UNKNOWN, Vec::new()),
+        (None, Some(unix)) => match unix.as_abstract_name() {
+            Some(name) => (NAME, name.to_vec()),
+            None => {
+                let path = unix.as_pathname().map(|path| path.as_os_str().as_encoded_bytes());
+                (PATH, path.unwrap_or_default().to_vec())
+            }
+        },
+    };
+    let mut all = vec![kind];
+    all.extend(bytes);
+    all
+}
+
+fn decode(bytes: &[u8]) -> Address {
+    let text = |bytes| std::str::from_utf8(bytes).ok();
+    let address = match bytes.split_first() {
+        Some((&IP, rest)) => {
+            text(rest).and_then(|text| text.parse::<SocketAddr>().ok()).map(Address::from)
+        }
+        Some((&PATH, rest)) => {
+            use std::os::unix::ffi::OsStrExt;
+            let path = std::ffi::OsStr::from_bytes(rest);
+            UnixAddress::from_pathname(path).ok().map(Address::from)
+        }
+        Some((&NAME, rest)) => UnixAddress::from_abstract_name(rest).ok().map(Address::from),
+        _ => None,
+    };
+    address.unwrap_or(Address::UNKNOWN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_what_they_were() {
+        let unix = |path: &str| Address::from(UnixAddress::from_pathname(path).unwrap());
+        let named = UnixAddress::from_abstract_name(b"a\xFFb").unwrap();
+        let ip = |text: &str| Address::from(text.parse::<SocketAddr>().unwrap());
+        let all = [
+            ip("192.0.2.7:80"),
+            ip("[2001:db8::1%3]:443"),
+            unix("/run/app.sock"),
+            unix(""),
+            named.into(),
+            Address::UNKNOWN,
+        ];
+        for address in all {
+            assert_eq!(decode(&encode(&address)).to_string(), address.to_string());
+        }
+        assert_eq!(decode(b"\x01nonsense").to_string(), "unknown");
+        assert_eq!(decode(b"").to_string(), "unknown");
+    }
+}

@@ -65,7 +65,7 @@ lint() {
         cargo clippy -p kpt-core --all-targets --features "$features" -- -D warnings
         cargo clippy -p kpt-core --all-targets --features "large,$features" -- -D warnings
     done
-    for features in "" log postcard sim log,postcard,sim; do
+    for features in "" log postcard sim log,postcard,sim tape; do
         cargo clippy -p kpt-std --features "$features" -- -D warnings
         cargo clippy -p kpt-std --no-default-features --features "$features" -- -D warnings
     done

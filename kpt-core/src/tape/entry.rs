@@ -201,6 +201,11 @@ impl<const N: usize> Encoder<N> {
         Self { time: 0, names: [""; N], next: 0 }
     }
 
+    /// Returns the latest time that was encoded.
+    pub const fn time(&self) -> Instant {
+        Instant::from_micros(self.time)
+    }
+
     /// Encodes the call of a hook.
     pub fn hook(&mut self, call: &HookCall, out: &mut impl Output) {
         let name = self.name(call.name, out);

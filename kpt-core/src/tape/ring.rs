@@ -124,9 +124,14 @@ impl<M: AsRef<[AtomicU32]>> Ring<M> {
         let next = self.block.saturating_add(size);
         self.block = if next.saturating_add(size) <= words.len() { next } else { HEADER };
         self.number = self.number.checked_add(1).unwrap_or(1);
-        self.used = 0;
-        self.encoder = Encoder::new();
         store(words, self.block, 0);
+        let time = self.encoder.time();
+        self.encoder = Encoder::new();
+        // A block that begins with a hook has its time, too.
+        let block = words.get(self.block..self.block.saturating_add(size)).unwrap_or_default();
+        let mut room = Room { block, at: 0, is_over: false };
+        self.encoder.entry(&Entry::Awake(time), &mut room);
+        self.used = room.at;
     }
 
     /// Makes what was written valid, by one store.

@@ -71,7 +71,7 @@ fn asked(log: &mut String) {
     let _ = writeln!(log, "{:?}", task.send(b"after it was stopped"));
     rest(&task, log);
     task.stop(GRACE);
-    task.kill();
+    task.kill().unwrap();
     let _ = writeln!(log, "{:?} {}", task.wait(), task.name());
 }
 
@@ -104,7 +104,7 @@ fn killed(log: &mut String) {
     for _ in 0..3 {
         say(task.receive_blocking().unwrap(), log);
     }
-    task.kill();
+    task.kill().unwrap();
     rest(&task, log);
 }
 

@@ -124,7 +124,7 @@ impl App {
                 }
                 Order::Kill(child) => {
                     self.kills += 1;
-                    self.tasks[child].as_ref().expect("it runs").kill();
+                    self.tasks[child].as_ref().expect("it runs").kill().expect("it is simulated");
                 }
             }
         }

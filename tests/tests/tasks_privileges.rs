@@ -440,7 +440,7 @@ fn a_task_without_privileges_is_a_task() {
     let config = TaskConfig::new("jail").user(USER, USER, []).root(folder.path()).no_new_privs();
     use_and_end(&start(config.clone(), |_, _| Ok(())));
     let killed = start(config.clone(), |_, _| Ok(()));
-    killed.kill();
+    killed.kill().unwrap();
     assert_eq!(killed.wait().status, TaskStatus::Signal(libc::SIGKILL));
     let exit = start(config, |_, _| panic!("as told")).wait();
     assert!(

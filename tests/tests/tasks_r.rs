@@ -147,7 +147,7 @@ fn go_stale<P: Poller<Error: std::fmt::Debug>>(poller: P, is_process: bool, by_s
     kpt.threads().add_timer("wait", Duration::ZERO, nothing, ()).expect("room");
     kpt.turn(&mut state).expect("the loop runs");
     if by_source {
-        drop(kpt.threads().cancel_source(stale));
+        let _ = kpt.threads().cancel_source(stale);
     } else {
         let _ = kpt.threads().cancel(id);
     }

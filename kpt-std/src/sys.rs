@@ -7,6 +7,7 @@ mod ancestry;
 mod channel;
 mod descriptors;
 mod epoll;
+mod guard;
 mod handlers;
 #[cfg(feature = "signals")]
 mod inbox;
@@ -30,6 +31,7 @@ pub use ancestry::generation;
 pub use channel::{count_unread, receive, refuse_descriptors, send};
 pub use descriptors::{EventFd, above_standard, open_process};
 pub use epoll::{EpollSet, Event, Timer};
+pub use guard::Guard;
 pub use handlers::{SignalsBlocked, reset_signals};
 #[cfg(feature = "signals")]
 pub use inbox::{Handler, Inbox};
@@ -43,8 +45,8 @@ pub use privileges::{
     set_no_new_privs, set_supplementary_groups, set_user, supplementary_groups, users,
 };
 pub use process::{
-    Ended, Forked, at_exit, exit_now, fork, look_at_child, process_id, reap, signal_descriptor,
-    signal_number,
+    Ended, Forked, at_exit, exit_now, fork, look_at_child, process_id, real_user, reap,
+    signal_descriptor, signal_number,
 };
 #[cfg(feature = "tape")]
 pub use shared::SharedWords;

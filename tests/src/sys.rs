@@ -531,3 +531,35 @@ pub fn replace(old: &OwnedFd, new: &impl AsFd) -> io::Result<()> {
     // SAFETY: both numbers are borrowed, so that they are open. What owns the old number, owns the new file from now on.
     check(unsafe { libc::dup2(new.as_fd().as_raw_fd(), old.as_raw_fd()) }).map(drop)
 }
+
+/// Writes a byte to a descriptor of which only the number is known. An error is as good as a byte that nobody reads.
+pub fn write_byte(number: RawFd, byte: u8) {
+    // SAFETY: the kernel reads one byte, which is borrowed until the call returns.
+    unsafe { libc::write(number, std::ptr::from_ref(&byte).cast(), 1) };
+}
+
+/// Closes all descriptors from a number on, except one. What owns them MUST never be used or dropped.
+pub fn close_from(lowest: RawFd, except: RawFd) {
+    // SAFETY: the call takes numbers. The owners are neither used nor dropped, as the caller ensures.
+    (lowest..1_024).filter(|&number| number != except).for_each(|number| unsafe {
+        libc::close(number);
+    });
+}
+
+/// Makes this process one of another user and group, for ever.
+///
+/// # Errors
+/// What the system says: only root may do that.
+pub fn become_user(user: u32) -> io::Result<()> {
+    // SAFETY: the calls take numbers.
+    unsafe {
+        check(libc::setresgid(user, user, user))?;
+        check(libc::setresuid(user, user, user)).map(drop)
+    }
+}
+
+/// Whether this process is root's.
+pub fn is_root() -> bool {
+    // SAFETY: the call has no arguments and can't fail.
+    unsafe { libc::getuid() == 0 }
+}

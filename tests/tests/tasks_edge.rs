@@ -160,6 +160,9 @@ fn handles_and_spawners_outlive_the_loop() {
 
 /// What is closed in a blocking wait is the loop's poller's to be told of; and then there is no loop any more.
 fn a_loop_that_is_dropped_leaves_nothing_open() {
+    // The guard is there before and after.
+    let other = Spawner::new();
+    use_and_end(&start(&other, |_, _| Ok(())));
     let before = descriptors();
     let mut kpt = EventLoop::with_capacity(1).unwrap();
     let task = start(&kpt.spawner(), |_, _| Ok(()));

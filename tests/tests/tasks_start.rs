@@ -170,7 +170,7 @@ fn r33_a_start_right_after_a_join_is_not_refused() {
         }
         let build = |parent: Parent| Scripted::new(parent, |_, _| Ok(()));
         match spawner.start(TaskConfig::new("after"), build) {
-            Ok(task) => task.kill(),
+            Ok(task) => task.kill().unwrap(),
             Err(_) => refused += 1,
         }
     }

@@ -44,6 +44,12 @@ pub fn process_id() -> pid_t {
     unsafe { libc::getpid() }
 }
 
+/// Returns the real user of this process.
+pub fn real_user() -> u32 {
+    // SAFETY: the call has no arguments and can't fail.
+    unsafe { libc::getuid() }
+}
+
 /// Ends the process at once: nothing is dropped, flushed or called.
 pub fn exit_now(code: c_int) -> ! {
     // SAFETY: the call does not return and touches no memory.

@@ -251,14 +251,20 @@ impl Channel {
         self.socket.close();
     }
 
-    /// Blocks until all queued bytes have been sent, or the other side has closed.
-    pub fn flush(&mut self) {
+    /// Blocks until all queued bytes have been sent, or the other side has closed, or the process with the descriptor
+    /// `parent` has ended.
+    pub fn flush(&mut self, parent: Option<RawFd>) {
         while let Some(number) = self.number()
             && !self.outbox.unsent().is_empty()
         {
             self.write();
-            let question = Question::new(number, Interest::WRITABLE);
-            if self.outbox.unsent().is_empty() || ask(&mut [question], None).is_err() {
+            if self.outbox.unsent().is_empty() {
+                return;
+            }
+            let room = Question::new(number, Interest::WRITABLE);
+            let end = Question::new(parent.unwrap_or(-1), Interest::READABLE);
+            let mut questions = [room, end];
+            if ask(&mut questions, None).is_err() || !questions[1].found.is_none() {
                 return;
             }
         }

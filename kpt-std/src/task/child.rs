@@ -16,6 +16,7 @@ use super::end::End;
 use super::ends::{self, SharedEnds};
 use super::error::SendError;
 use super::frame::Kind;
+use super::net::{self, Ticket};
 use super::parent_end::{Order, ParentEnd};
 use super::tasks::Tasks;
 use crate::epoll::EpollPoller;
@@ -121,7 +122,7 @@ impl Parent {
     fn flush(&self) {
         // `exit` may have been called while the channels were borrowed; nothing can be sent then.
         if let Ok(mut ends) = self.ends.try_borrow_mut() {
-            ends.with_parent(self.source, |parent| parent.channel_mut().flush());
+            ends.with_parent(self.source, |parent| parent.flush());
         }
     }
 
@@ -151,6 +152,8 @@ thread_local! {
 pub struct Start {
     /// The process that has forked it.
     pub parent: libc::pid_t,
+    /// Its number for the guard.
+    pub ticket: Ticket,
     pub config: TaskConfig,
     /// The task's end of the channel.
     pub socket: UnixStream,
@@ -185,16 +188,18 @@ fn forget(payload: Box<dyn Any + Send>) {
 
 /// Makes the channel first: by it, the parent learns why all else has failed.
 fn run<C: Child>(start: Start, build: impl FnOnce(Parent) -> C) -> Result<(), Box<dyn Error>> {
-    let Start { parent: process, config, socket, has_text } = start;
+    let Start { parent: process, ticket, config, socket, has_text } = start;
     ends::disown_all();
-    let kept = socket.as_raw_fd();
-    let parent = open_channel(ParentEnd::new(&config, socket));
+    let end = net::enter(ticket)?;
+    let kept: Vec<_> =
+        [socket.as_raw_fd()].into_iter().chain(end.as_ref().map(AsRawFd::as_raw_fd)).collect();
+    let parent = open_channel(ParentEnd::new(&config, socket, end));
     keep_words_of_panics();
     if has_text {
         sys::discard_output()
             .map_err(|error| format!("can't discard the parent's buffered output: {error}"))?;
     }
-    close_inherited(&config, kept)?;
+    close_inherited(&config, &kept)?;
     sys::reset_signals();
     sys::die_after(process)?;
     let mut kpt = new_loop(&config, &parent)?;
@@ -223,9 +228,9 @@ fn open_channel(end: ParentEnd) -> Parent {
     parent
 }
 
-fn close_inherited(config: &TaskConfig, channel: RawFd) -> Result<(), Box<dyn Error>> {
+fn close_inherited(config: &TaskConfig, own: &[RawFd]) -> Result<(), Box<dyn Error>> {
     let Some(kept) = config.kept() else { return Ok(()) };
-    let kept = [kept, &[channel]].concat();
+    let kept = [kept, own].concat();
     sys::close_all_but(&kept)?;
     config.privileges.check_descriptors(&kept)
 }

@@ -72,7 +72,7 @@ impl End {
     pub fn numbers(&self) -> impl Iterator<Item = RawFd> {
         let process = match self {
             Self::Task(task) => task.process().number(),
-            Self::Parent(_) => None,
+            Self::Parent(parent) => parent.parent_number(),
         };
         [self.channel().number(), process].into_iter().flatten()
     }
@@ -81,15 +81,16 @@ impl End {
     pub fn watches(&mut self) -> impl Iterator<Item = &mut Watch> {
         let watches = match self {
             Self::Task(task) => task.watches().map(Some),
-            Self::Parent(parent) => [Some(parent.channel_mut().watch()), None],
+            Self::Parent(parent) => parent.watches(),
         };
         watches.into_iter().flatten()
     }
 
     /// Prepares for a wait: tells the poller what to watch.
-    pub fn settle(&mut self, modify: &mut Modify) {
-        if let Self::Task(task) = self {
-            task.process_mut().settle(modify);
+    pub fn settle(&mut self, scratch: &mut Scratch, modify: &mut Modify) {
+        match self {
+            Self::Task(task) => task.process_mut().settle(modify),
+            Self::Parent(parent) => parent.settle(scratch, modify),
         }
         self.channel_mut().settle(modify);
     }
@@ -105,6 +106,9 @@ impl End {
             Self::Task(task) if is_socket => task.on_socket(scratch),
             Self::Parent(parent) if is_socket => parent.on_socket(scratch),
             Self::Task(task) if task.process().number() == Some(number) => task.on_process(scratch),
+            Self::Parent(parent) if parent.parent_number() == Some(number) => {
+                parent.on_parent_ended(scratch);
+            }
             _ => return false,
         }
         true
@@ -122,7 +126,7 @@ impl End {
     pub fn deadline(&self) -> Option<Instant> {
         match self {
             Self::Task(task) => task.deadline(),
-            Self::Parent(parent) => parent.channel().look_at(),
+            Self::Parent(parent) => parent.look_at(),
         }
     }
 
@@ -130,15 +134,18 @@ impl End {
     pub fn questions(&self) -> impl Iterator<Item = Question> {
         let process = match self {
             Self::Task(task) => task.process().question(),
-            Self::Parent(_) => None,
+            Self::Parent(parent) => parent.question(),
         };
         [self.channel().question(), process].into_iter().flatten()
     }
 
     /// Prepares for a wait without a poller.
-    pub fn prepare(&mut self, now: Instant) {
+    pub fn prepare(&mut self, now: Instant, scratch: &mut Scratch) {
         self.channel_mut().refill();
         self.stop_if_broken(now);
+        if let Self::Parent(parent) = self {
+            parent.read_rest(scratch);
+        }
     }
 
     /// Stops a task that has broken the protocol.
@@ -152,7 +159,7 @@ impl End {
     pub fn disown(&mut self) {
         match self {
             Self::Task(task) => task.disown(),
-            Self::Parent(parent) => parent.channel_mut().disown(),
+            Self::Parent(parent) => parent.disown(),
         }
     }
 }

@@ -198,9 +198,6 @@ impl Drop for TaskHandle {
         }
         let now = clock::now_or_later();
         let mut ends = self.ends.borrow_mut();
-        if !ends.are_own() {
-            return;
-        }
         ends.with_task(self.source, |task| task.release(now));
         ends.release(self.source);
     }

@@ -17,6 +17,8 @@ mod exit;
 mod frame;
 mod handle;
 mod life;
+mod net;
+mod net_watch;
 mod parent_end;
 mod privileges;
 mod process;

@@ -7,6 +7,7 @@ use kpt_core::{Instant, Interest};
 
 use super::delivery::{Answer, Call, Delivery};
 use super::error::SignalError;
+use super::net::{self, Ticket};
 use super::watch::{Modify, Watch};
 use crate::ask::{Question, ask};
 use crate::sys::{self, Ended};
@@ -14,14 +15,30 @@ use crate::sys::{self, Ended};
 /// A child process that has not been reaped.
 pub struct Process {
     pid: i32,
+    /// The process that has started it.
+    parent: i32,
+    start: Ticket,
     /// Readable when the process has ended. Closed when it has been reaped.
     end: Watch,
 }
 
 impl Process {
     /// Takes the number of a process that has just been forked.
-    pub fn new(pid: i32) -> Self {
-        Self { pid, end: Watch::new(sys::open_process(pid).ok()) }
+    pub fn new(pid: i32, start: Ticket) -> Self {
+        let parent = sys::process_id();
+        Self { pid, parent, start, end: Watch::new(sys::open_process(pid).ok()) }
+    }
+
+    /// Returns whether it is a child of this process, and not of one from which other code has forked this one.
+    pub fn is_own(&self) -> bool {
+        self.parent == sys::process_id()
+    }
+
+    /// Tells a new guard of the process. MUST NOT be called after the process has been reaped.
+    pub fn tell_guard(&self) {
+        if self.is_own() {
+            net::adopt(self.start, self.pid, self.end.descriptor());
+        }
     }
 
     /// Returns its number.
@@ -81,6 +98,8 @@ impl Process {
             delivery = delivery.after(self.call(call, signal));
         }
         match delivery {
+            // The guard may have rights that this process has given up.
+            Delivery::Failed(libc::EPERM) if net::signal(self.start, signal).is_ok() => Ok(()),
             Delivery::Failed(error) => Err(SignalError { signal, error }),
             _ => Ok(()),
         }

@@ -74,19 +74,21 @@ impl Spawner {
         child::prepare();
         let has_text = sys::flush_output().is_err();
         let parent = sys::process_id();
+        let ticket = self.ends.borrow_mut().before_start();
         let signals = SignalsBlocked::new();
         match sys::fork()?.ok_or(StartError::MultiThreaded)? {
             Forked::Parent { child } => {
                 drop(signals);
                 drop(theirs);
-                let end = End::Task(TaskEnd::new(&config, ours, Process::new(child)));
+                let end = End::Task(TaskEnd::new(&config, ours, Process::new(child, ticket)));
                 let source = self.ends.borrow_mut().insert(end);
                 crate::log::trace!("task {} (process {}) has started", config.name, child);
                 Ok(TaskHandle::new(self.ends.clone(), source, child, config.name))
             }
             Forked::Child => {
                 drop(ours);
-                child::run_and_exit(Start { parent, config, socket: theirs, has_text }, build)
+                let start = Start { parent, ticket, config, socket: theirs, has_text };
+                child::run_and_exit(start, build)
             }
         }
     }

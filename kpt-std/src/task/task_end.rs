@@ -125,8 +125,12 @@ impl TaskEnd {
         Some((self.process.pid(), error))
     }
 
-    /// Stops a task whose messages nobody will receive any more.
+    /// Stops a task whose messages nobody will receive any more. Does nothing in a process that other code has forked:
+    /// the task belongs to the one that has started it.
     pub fn release(&mut self, now: Instant) {
+        if !self.process.is_own() {
+            return;
+        }
         self.stop(now, self.grace);
         self.discard();
     }
@@ -207,6 +211,13 @@ impl TaskEnd {
     pub fn stop_if_broken(&mut self, now: Instant) {
         if self.channel.error().is_some() && self.life.rung().is_none() {
             self.stop(now, self.grace);
+        }
+    }
+
+    /// Tells a new guard of the task.
+    pub fn tell_guard(&self) {
+        if self.life.ended().is_none() {
+            self.process.tell_guard();
         }
     }
 

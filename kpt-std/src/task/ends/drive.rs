@@ -22,7 +22,7 @@ impl Ends {
         let mut next = until;
         let now = clock::now_or_later();
         for (&number, entry) in &mut self.by_number {
-            entry.end.prepare(now);
+            entry.end.prepare(now, &mut self.scratch);
             if entry.becomes_timed() {
                 self.timed.push(number);
             }
@@ -32,6 +32,11 @@ impl Ends {
             let news = has_news.then_some(Instant::ZERO);
             next = [next, entry.end.deadline(), news].into_iter().flatten().min();
         }
+        self.tell_new_guard();
+        self.net.drop_closed();
+        self.net.watch();
+        questions.extend(self.net.question());
+        let next = [next, self.net.deadline()].into_iter().flatten().min();
         ask(&mut questions, next.map(clock::remaining))?;
         for question in questions.iter().filter(|question| !question.found.is_none()) {
             self.found(Source::new(question.descriptor as u32), question.found);
@@ -55,23 +60,23 @@ impl Entry {
 /// Kills the remaining tasks, and waits for them for at most a second, when the last owner is dropped.
 impl Drop for Ends {
     fn drop(&mut self) {
-        if !self.are_own() {
-            return;
-        }
+        let tasks = self.by_number.values_mut().filter_map(|entry| entry.end.task());
+        let mut own: Vec<_> = tasks.filter(|task| task.process().is_own()).collect();
         let now = clock::now_or_later();
-        for task in self.by_number.values_mut().filter_map(|entry| entry.end.task()) {
-            task.give_up(now);
-        }
+        own.iter_mut().for_each(|task| task.give_up(now));
         let late = now + LONGEST_WAIT;
         loop {
-            self.by_number
-                .retain(|_, entry| entry.end.task().is_some_and(|task| !task.has_ended()));
+            own.retain_mut(|task| !task.has_ended());
             let left = clock::remaining(late);
-            if self.by_number.is_empty() || left.is_zero() {
+            if own.is_empty() {
                 return;
             }
-            let ends = self.by_number.values().map(|entry| &entry.end);
-            let mut questions: Vec<_> = ends.flat_map(|end| end.questions()).collect();
+            if left.is_zero() {
+                // The guard kills them when this process has ended.
+                return self.net.keep();
+            }
+            let mut questions: Vec<_> =
+                own.iter().filter_map(|task| task.process().question()).collect();
             // Not all processes have a descriptor, or one that tells.
             let _ = ask(&mut questions, Some(left.min(LOOK_PERIOD)));
         }

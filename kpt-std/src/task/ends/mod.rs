@@ -13,8 +13,11 @@ use kpt_core::{Instant, Interest, Readiness, Source};
 use super::channel::Scratch;
 use super::end::End;
 use super::error::SignalError;
+use super::net::Ticket;
+use super::net_watch::NetWatch;
 use super::parent_end::ParentEnd;
 use super::task_end::TaskEnd;
+use crate::clock;
 
 /// The first source number of channels. Descriptors are far below.
 const FIRST: u32 = 1 << 31;
@@ -36,8 +39,7 @@ pub struct Ends {
     scratch: Scratch,
     /// The signals that could not be sent and have not been logged, with the numbers of their processes.
     errors: Vec<(i32, SignalError)>,
-    /// The process to which the channels belong.
-    owner: u32,
+    net: NetWatch,
 }
 
 struct Entry {
@@ -65,7 +67,7 @@ pub fn shared() -> SharedEnds {
         next: FIRST,
         scratch: Scratch::default(),
         errors: Vec::new(),
-        owner: std::process::id(),
+        net: NetWatch::default(),
     }));
     ALL.with_borrow_mut(|all| {
         all.retain(|ends| ends.strong_count() > 0);
@@ -85,7 +87,7 @@ pub fn disown_all() {
             }
             ends.by_descriptor.clear();
             ends.timed.clear();
-            ends.owner = std::process::id();
+            ends.net.disown();
         }
     });
 }
@@ -154,9 +156,21 @@ impl Ends {
         Some(result)
     }
 
-    /// Returns whether the channels belong to this process, and not to the one from which other code has forked it.
-    pub fn are_own(&self) -> bool {
-        self.owner == std::process::id()
+    /// Prepares the net for the start of a task.
+    pub fn before_start(&mut self) -> Ticket {
+        let start = self.net.before_start();
+        self.tell_new_guard();
+        start
+    }
+
+    /// Tells the guard of all tasks that are alive, if it is a new one.
+    fn tell_new_guard(&mut self) {
+        if self.net.is_new() {
+            self.by_number
+                .values_mut()
+                .filter_map(|entry| entry.end.task())
+                .for_each(|task| task.tell_guard());
+        }
     }
 
     /// Marks a channel as having no owner.
@@ -183,17 +197,19 @@ impl Ends {
     pub fn found(&mut self, source: Source, readiness: Readiness) -> bool {
         let descriptor = source.number() as usize;
         let number = self.by_descriptor.get(descriptor).copied().unwrap_or(0);
-        let Some(entry) = self.by_number.get_mut(&number) else { return false };
-        let is_ours = RawFd::try_from(descriptor)
-            .is_ok_and(|descriptor| entry.end.found(descriptor, readiness, &mut self.scratch));
-        if is_ours {
+        let Ok(descriptor) = RawFd::try_from(descriptor) else { return false };
+        if let Some(entry) = self.by_number.get_mut(&number)
+            && entry.end.found(descriptor, readiness, &mut self.scratch)
+        {
             self.touch(number);
+            return true;
         }
-        is_ours
+        self.net.found(descriptor, clock::now_or_earlier())
     }
 
     /// Does the work that is due.
     fn on_time(&mut self, now: Instant) {
+        self.net.on_time(now);
         for number in std::mem::take(&mut self.timed) {
             let Some(entry) = self.by_number.get_mut(&number) else { continue };
             entry.end.on_time(now, &mut self.scratch);

@@ -11,9 +11,9 @@ use crate::clock;
 use crate::task::watch::Modify;
 
 impl Ends {
-    /// Returns whether there are no channels.
+    /// Returns whether there are no channels, and nothing that the poller has to be told.
     pub fn is_empty(&self) -> bool {
-        self.by_number.is_empty()
+        self.by_number.is_empty() && !self.net.is_watching()
     }
 
     /// Sets the interest of the threads in a channel.
@@ -41,17 +41,33 @@ impl Ends {
         for number in std::mem::take(&mut self.touched) {
             has_news |= self.settle(number, modify);
         }
+        self.settle_net(modify);
         if has_news {
             return Some(Instant::ZERO);
         }
-        self.timed.iter().filter_map(|number| self.by_number.get(number)?.end.deadline()).min()
+        let net = self.net.deadline();
+        self.timed
+            .iter()
+            .filter_map(|number| self.by_number.get(number)?.end.deadline())
+            .chain(net)
+            .min()
+    }
+
+    fn settle_net(&mut self, modify: &mut Modify) {
+        self.tell_new_guard();
+        if self.by_number.is_empty() {
+            self.net.unwatch();
+        } else {
+            self.net.watch();
+        }
+        self.net.settle(modify);
     }
 
     /// Updates the poller and the tables after a change of a channel. Returns whether the channel has an event.
     fn settle(&mut self, number: u32, modify: &mut Modify) -> bool {
         let Some(entry) = self.by_number.get_mut(&number) else { return false };
         entry.is_touched = false;
-        entry.end.settle(modify);
+        entry.end.settle(&mut self.scratch, modify);
         if entry.becomes_timed() {
             self.timed.push(number);
         }
@@ -91,5 +107,6 @@ impl Ends {
             entry.interest = Interest::NONE;
             entry.end.watches().for_each(|watch| watch.forget_poller());
         }
+        self.net.forget_poller();
     }
 }

@@ -1,0 +1,153 @@
+//! Gives back the memory that a guard has inherited: its parent would copy each page that it writes to, as long as the
+//! guard has it, too.
+//!
+//! Only pages of large anonymous mappings are given back, and the mappings stay: reading from such a page gives zeros,
+//! where reading from a mapping that is gone would be the end. The guard uses its stack, and what the C library has
+//! for its thread, which may lie in such a mapping.
+
+use std::ops::Range;
+
+use super::calls::{self, File};
+use super::proc::number;
+
+/// The size from which a mapping counts as large.
+const LARGE: usize = 1 << 20;
+
+/// What stays on both sides of an address that is used.
+const NEAR: usize = 256 << 10;
+
+/// Finds large mappings without a file. A stack is none, nor what lies behind a file: variables of zeros (`.bss`).
+#[derive(Debug, Default)]
+struct Finder {
+    /// Where the last mapping of a file ended.
+    end_of_file: usize,
+}
+
+/// Gives back what the guard does not use. Without `/proc`, it keeps all.
+pub fn give_back_memory() {
+    let Some(maps) = File::open(c"/proc/self/maps") else { return };
+    let used = calls::used_addresses();
+    let mut finder = Finder::default();
+    let mut buffer = [0; 4_096];
+    let mut length = 0_usize;
+    loop {
+        let room = buffer.get_mut(length..).unwrap_or_default();
+        let count = maps.read(room).len();
+        length = length.saturating_add(count);
+        let mut rest = buffer.get(..length).unwrap_or_default();
+        while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+            let (line, next) = rest.split_at(end);
+            if let Some(mapping) = finder.large(line) {
+                parts_to_give_back(mapping, used).into_iter().for_each(calls::give_back);
+            }
+            rest = next.get(1..).unwrap_or_default();
+        }
+        // The end of the file, or a line that is too long.
+        if count == 0 {
+            return;
+        }
+        let kept = rest.len();
+        buffer.copy_within(length.saturating_sub(kept)..length, 0);
+        length = kept;
+    }
+}
+
+impl Finder {
+    /// Returns the mapping of a line of `/proc/self/maps` if it is large and may be given back.
+    fn large(&mut self, line: &[u8]) -> Option<Range<usize>> {
+        let mut words = line.split(|&byte| byte == b' ').filter(|word| !word.is_empty());
+        let mut ends = words.next()?.split(|&byte| byte == b'-');
+        let mut address = || usize::try_from(number(ends.next()?, 16)?).ok();
+        let (start, end) = (address()?, address()?);
+        let is_private = words.next()?.get(3) == Some(&b'p');
+        let has_file = words.nth(2)? != b"0";
+        let name = words.next().unwrap_or_default();
+        let is_behind_file = start == self.end_of_file;
+        if has_file || is_behind_file {
+            self.end_of_file = end;
+            return None;
+        }
+        let is_special = name.starts_with(b"[stack") || name.starts_with(b"[v");
+        let is_large = end.saturating_sub(start) >= LARGE;
+        (is_private && is_large && !is_special).then_some(start..end)
+    }
+}
+
+/// Returns the parts of a mapping that are not near one of the addresses that are used, which are sorted.
+fn parts_to_give_back(mapping: Range<usize>, used: [usize; 3]) -> [Range<usize>; 4] {
+    let mut start = mapping.start;
+    let mut until = |kept: Range<usize>| {
+        let part = start..kept.start.min(mapping.end).max(start);
+        start = start.max(kept.end.min(mapping.end));
+        part
+    };
+    let [first, second, third] = used.map(neighbourhood);
+    [until(first), until(second), until(third), until(usize::MAX..usize::MAX)]
+}
+
+/// Returns what stays around an address. Both ends are those of pages, whatever the size of a page is.
+fn neighbourhood(address: usize) -> Range<usize> {
+    let start = address.saturating_sub(NEAR) & !(NEAR - 1);
+    let end = address.saturating_add(2 * NEAR) & !(NEAR - 1);
+    start..end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAPS: &str = "\
+55d0c0000000-55d0c0200000 rw-p 00000000 fe:00 4321                       /usr/bin/large file
+55d0c0200000-55d0c0800000 rw-p 00000000 00:00 0 
+55d0c1000000-55d0c2000000 rw-p 00000000 00:00 0                          [heap]
+7f0000000000-7f0020000000 rw-p 00000000 00:00 0 
+7f0020000000-7f0020021000 rw-p 00000000 00:00 0 
+7f0030000000-7f0040000000 rw-s 00000000 00:01 99                         /dev/zero (deleted)
+7f0050000000-7f0060000000 r--p 00000000 00:00 0                          [anon:some name]
+7ffd00000000-7ffd00800000 rw-p 00000000 00:00 0                          [stack]
+7ffd00900000-7ffd00b00000 r--p 00000000 00:00 0                          [vvar]
+";
+
+    #[test]
+    fn only_large_private_mappings_without_a_file_are_given_back() {
+        let mut finder = Finder::default();
+        let found: Vec<_> = MAPS.lines().filter_map(|line| finder.large(line.as_bytes())).collect();
+        let expected = [
+            0x55d0_c100_0000..0x55d0_c200_0000,
+            0x7f00_0000_0000..0x7f00_2000_0000,
+            0x7f00_5000_0000..0x7f00_6000_0000,
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(finder.large(b"nonsense"), None);
+        assert_eq!(finder.large(b""), None);
+    }
+
+    #[test]
+    fn what_is_near_an_address_that_is_used_stays() {
+        const M: usize = 1 << 20;
+        let mapping = 100 * M..200 * M;
+        for used in [
+            [0, 0, 0],
+            [100 * M, 100 * M + 5, 101 * M],
+            [150 * M, 150 * M, 150 * M + 700_000],
+            [99 * M, 199 * M, 200 * M - 1],
+            [M, 300 * M, usize::MAX],
+        ] {
+            let parts = parts_to_give_back(mapping.clone(), used);
+            let is_given = |address| parts.iter().any(|part| part.contains(&address));
+            for address in (98 * M..202 * M).step_by(4_096) {
+                let is_near = used.iter().any(|used| used.abs_diff(address) < NEAR);
+                let is_far = used.iter().all(|used| used.abs_diff(address) >= 3 * NEAR);
+                assert!(!(is_near && is_given(address)), "{used:x?} {address:x}");
+                assert!(mapping.contains(&address) || !is_given(address), "{used:x?} {address:x}");
+                assert!(
+                    is_given(address) || !is_far || !mapping.contains(&address),
+                    "{used:x?} {address:x}"
+                );
+            }
+            for part in parts {
+                assert!(part.start <= part.end && part.start % 4_096 == 0);
+            }
+        }
+    }
+}

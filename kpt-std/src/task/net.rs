@@ -1,0 +1,205 @@
+//! The net under the tasks of this process: the guards, one for each user that the process has been, and a descriptor
+//! of the process itself, which its tasks watch.
+//!
+//! It is there while a [`Share`] is: each set of channels that has started tasks has one.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kpt_core::{Instant, Interest};
+
+use crate::ask::{Question, ask};
+use crate::clock;
+use crate::sys::{self, Guard};
+
+/// A guard that ends is replaced once in this time, except by a start.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// The start of a task, for its guard.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticket {
+    /// The number among the starts of this process.
+    number: u32,
+    /// The user of the guard with which the task is registered.
+    uid: u32,
+}
+
+static NET: Mutex<Net> = Mutex::new(Net::new());
+
+struct Net {
+    /// The process to which all of this belongs. Another one was forked from it.
+    owner: i32,
+    /// A descriptor of that process.
+    own: Option<OwnedFd>,
+    /// The last one has the current user.
+    guards: Vec<Guard>,
+    starts: u32,
+    shares: u32,
+    /// Counts the guards that were made.
+    version: u32,
+    made_at: Instant,
+}
+
+fn lock() -> MutexGuard<'static, Net> {
+    NET.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Net {
+    const fn new() -> Self {
+        Self {
+            owner: 0,
+            own: None,
+            guards: Vec::new(),
+            starts: 0,
+            shares: 0,
+            version: 0,
+            made_at: Instant::ZERO,
+        }
+    }
+
+    /// Makes a guard with the current user, unless there is one.
+    fn ensure_guard(&mut self) {
+        self.guards.retain(|guard| !guard.has_ended());
+        let uid = sys::real_user();
+        if self.guards.last().is_some_and(|guard| guard.uid == uid) {
+            return;
+        }
+        if let Some(at) = self.guards.iter().position(|guard| guard.uid == uid) {
+            let guard = self.guards.remove(at);
+            self.guards.push(guard);
+        } else {
+            match Guard::make(self.own.as_ref().map(AsFd::as_fd)) {
+                Ok(guard) => self.guards.push(guard),
+                Err(error) => return crate::log::error!("can't make a guard for tasks: {}", error),
+            }
+        }
+        self.version = self.version.wrapping_add(1);
+        self.made_at = clock::now_or_later();
+    }
+
+    fn guard_of(&self, start: Ticket) -> Option<&Guard> {
+        self.guards.iter().find(|guard| guard.uid == start.uid)
+    }
+
+    /// Ends all guards.
+    fn close(&mut self) {
+        self.guards.drain(..).for_each(Guard::end);
+        self.own = None;
+    }
+}
+
+/// A part of the net of this process.
+#[derive(Debug)]
+pub struct Share {
+    owner: i32,
+}
+
+impl Share {
+    pub fn new() -> Self {
+        let (mut net, owner) = (lock(), sys::process_id());
+        if net.owner != owner {
+            // Descriptors of a process from which other code has forked this one are closed.
+            let version = net.version;
+            *net = Net { owner, version, ..Net::new() };
+        }
+        net.shares += 1;
+        Self { owner }
+    }
+
+    /// Returns whether this belongs to the process that asks.
+    pub fn is_own(&self) -> bool {
+        self.owner == sys::process_id()
+    }
+
+    /// Prepares for the start of a task.
+    pub fn before_start(&self) -> Ticket {
+        let mut net = lock();
+        if net.own.is_none() {
+            net.own = sys::open_process(self.owner).ok();
+        }
+        net.ensure_guard();
+        if let Some(guard) = net.guards.last_mut() {
+            guard.before_start();
+        }
+        net.starts = net.starts.wrapping_add(1);
+        Ticket { number: net.starts, uid: sys::real_user() }
+    }
+
+    /// Returns the number of guards that were made so far. The last one has to be told of the tasks that are alive, by
+    /// [`adopt`].
+    pub fn version(&self) -> u32 {
+        lock().version
+    }
+
+    /// Returns a descriptor that is readable when the last guard has ended.
+    pub fn open_guard(&self) -> Option<OwnedFd> {
+        let net = lock();
+        net.guards.last()?.process()?.try_clone_to_owned().ok()
+    }
+
+    /// Replaces the last guard if it has ended, unless it was made a moment ago. Returns the time at which to call this
+    /// again.
+    pub fn renew(&self, now: Instant) -> Option<Instant> {
+        let mut net = lock();
+        let due = net.made_at + PERIOD;
+        if now < due {
+            return Some(due);
+        }
+        net.ensure_guard();
+        None
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut net = lock();
+        if net.owner == self.owner && self.is_own() {
+            net.shares -= 1;
+            if net.shares == 0 {
+                net.close();
+            }
+        }
+    }
+}
+
+/// Tells the last guard of a task that has not been reaped.
+pub fn adopt(start: Ticket, pid: i32, process: Option<BorrowedFd<'_>>) {
+    if let Some(guard) = lock().guards.last() {
+        let _ = guard.adopt(start.number, pid, process);
+    }
+}
+
+/// Asks the guard of a task to send it a signal: it may have rights that this process has given up.
+///
+/// # Errors
+/// Returns the system's error if there is no such guard.
+pub fn signal(start: Ticket, signal: i32) -> io::Result<()> {
+    let net = lock();
+    let guard = net.guard_of(start).ok_or(io::ErrorKind::NotFound)?;
+    guard.signal(start.number, signal)
+}
+
+/// In a new task, before any code of the application runs: registers it with its guard, and closes all of the net but a
+/// descriptor of the parent, which is returned. Without a guard, the signal at the parent's death is left.
+///
+/// # Errors
+/// Fails if the parent has died already.
+pub fn enter(start: Ticket) -> io::Result<Option<OwnedFd>> {
+    let net = std::mem::replace(&mut *lock(), Net::new());
+    if let Some(guard) = net.guard_of(start)
+        && let Err(error) = guard.register(start.number)
+    {
+        crate::log::error!("can't register this task with its guard: {}", error);
+    }
+    if net.own.as_ref().is_some_and(has_ended) {
+        return Err(io::Error::other("the parent has died"));
+    }
+    Ok(net.own)
+}
+
+fn has_ended(process: &OwnedFd) -> bool {
+    let mut question = [Question::new(process.as_raw_fd(), Interest::READABLE)];
+    ask(&mut question, Some(Duration::ZERO)).is_ok() && !question[0].found.is_none()
+}

@@ -48,6 +48,12 @@ impl Spawner {
     /// between them: a start takes about 0.6 µs longer for each task that is alive, 0.6 ms with 1,000 tasks. In a
     /// program without a loop, each wait asks the system about all tasks, which takes about twice as long.
     ///
+    /// The first start makes a guard: a small process, `kpt-guard`, that kills the tasks which are still there a second
+    /// after this process has ended, however it ended and whatever they have done. It needs four descriptors here, and
+    /// ends when the last loop, spawner and handle is dropped. No wait for any child finds it. It does not find processes
+    /// that a task has forked by hand. After `unshare` with `CLONE_NEWPID`, the guard is PID 1 of the new namespace unless
+    /// a task was started before.
+    ///
     /// # Needs
     /// What a start needs of the system: sockets and a free process. `/proc` is needed where the system call `unshare`
     /// is forbidden, as in some containers, and where the task closes inherited descriptors: with

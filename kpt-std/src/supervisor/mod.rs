@@ -119,7 +119,10 @@ pub enum Order {
 ///                     Err(_) => self.supervisor.on_exit(child, false, now),
 ///                 },
 ///                 Order::Stop { child, grace } => self.tasks[child].iter().for_each(|task| task.stop(grace)),
-///                 Order::Kill(child) => self.tasks[child].iter().for_each(TaskHandle::kill),
+///                 Order::Kill(child) => {
+///                     let task = self.tasks[child].as_ref().expect("it runs");
+///                     task.kill().unwrap_or_else(|error| eprintln!("worker {child}: {error}"));
+///                 }
 ///             }
 ///         }
 ///         if let Some(timer) = self.timer.take() {

@@ -174,8 +174,11 @@ pub fn adopt(start: Ticket, pid: i32, process: Option<BorrowedFd<'_>>) {
 /// Asks the guard of a task to send it a signal: it may have rights that this process has given up.
 ///
 /// # Errors
-/// Returns the system's error if there is no such guard.
+/// Fails if there is no such guard, or if it has no other rights than this process.
 pub fn signal(start: Ticket, signal: i32) -> io::Result<()> {
+    if start.uid == sys::real_user() {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
     let net = lock();
     let guard = net.guard_of(start).ok_or(io::ErrorKind::NotFound)?;
     guard.signal(start.number, signal)

@@ -84,7 +84,7 @@ type PoolThreads<'t> = Threads<'t, Pool, usize>;
 impl Pool {
     fn new(spawner: Spawner, workers: usize, parts: u64, up_to: u64) -> Self {
         let bound = |part| up_to * part / parts + 1;
-        let worker = ChildSpec::permanent().grace(GRACE).heartbeat(SILENCE);
+        let worker = ChildSpec::permanent().grace(GRACE).ready_within(SILENCE).heartbeat(SILENCE);
         let supervisor = Supervisor::new(Strategy::OneForOne).intensity(RESTARTS, PERIOD);
         Self {
             spawner,

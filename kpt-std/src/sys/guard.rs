@@ -179,9 +179,12 @@ impl Guard {
     }
 
     /// Ends the guard, and waits for that. MUST only be called when all tasks have ended.
+    ///
+    /// If it can't be killed, it ends by itself, as its socket is closed, and is not waited for.
     pub fn end(self) {
-        if matches!(self.child.reap(libc::WNOHANG), Ok(false)) {
-            calls::kill(self.child.0, libc::SIGKILL);
+        if matches!(self.child.reap(libc::WNOHANG), Ok(false))
+            && calls::kill(self.child.0, libc::SIGKILL)
+        {
             let _ = self.child.reap(0);
         }
     }

@@ -37,6 +37,8 @@ struct Net {
     guards: Vec<Guard>,
     starts: u32,
     shares: u32,
+    /// Whether there are tasks that could not be ended.
+    has_left: bool,
     /// Counts the guards that were made.
     version: u32,
     made_at: Instant,
@@ -54,6 +56,7 @@ impl Net {
             guards: Vec::new(),
             starts: 0,
             shares: 0,
+            has_left: false,
             version: 0,
             made_at: Instant::ZERO,
         }
@@ -83,9 +86,13 @@ impl Net {
         self.guards.iter().find(|guard| guard.uid == start.uid)
     }
 
-    /// Ends all guards.
+    /// Ends all guards. If there are tasks left, the guards see that the net is gone, kill them after a second, and end.
     fn close(&mut self) {
-        self.guards.drain(..).for_each(Guard::end);
+        if self.has_left {
+            self.guards.clear();
+        } else {
+            self.guards.drain(..).for_each(Guard::end);
+        }
         self.own = None;
     }
 }
@@ -137,6 +144,11 @@ impl Share {
     pub fn open_guard(&self) -> Option<OwnedFd> {
         let net = lock();
         net.guards.last()?.process()?.try_clone_to_owned().ok()
+    }
+
+    /// Leaves tasks that could not be ended to the guards.
+    pub fn leave_tasks(&self) {
+        lock().has_left = true;
     }
 
     /// Replaces the last guard if it has ended, unless it was made a moment ago. Returns the time at which to call this

@@ -108,9 +108,11 @@ impl NetWatch {
         self.guard = None;
     }
 
-    /// Keeps the net until this process ends, for tasks that could not be ended.
-    pub fn keep(&mut self) {
-        std::mem::forget(self.share.take());
+    /// Leaves tasks that could not be ended to the guards.
+    pub fn leave_tasks(&self) {
+        if let Some(share) = &self.share {
+            share.leave_tasks();
+        }
     }
 
     /// In a forked process: closes what is the parent's.

@@ -180,10 +180,10 @@ pub fn signal(process: Descriptor, signal: c_int) -> bool {
     unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.get(), signal, no_info, 0) == 0 }
 }
 
-/// Sends a signal by the number of a process, which is greater than 1.
-pub fn kill(pid: pid_t, signal: c_int) {
+/// Sends a signal by the number of a process, which is greater than 1. Returns whether it was sent.
+pub fn kill(pid: pid_t, signal: c_int) -> bool {
     // SAFETY: kill touches no memory of this process.
-    unsafe { libc::kill(pid, signal) };
+    unsafe { libc::kill(pid, signal) == 0 }
 }
 
 /// Returns the number of the parent, or of who has adopted this process; 0 if that is not in its PID namespace.

@@ -72,8 +72,7 @@ impl Drop for Ends {
                 return;
             }
             if left.is_zero() {
-                // The guard kills them when this process has ended.
-                return self.net.keep();
+                return self.net.leave_tasks();
             }
             let mut questions: Vec<_> =
                 own.iter().filter_map(|task| task.process().question()).collect();

@@ -189,7 +189,7 @@ all() {
     local log mcu result=0
     fmt
     log=$(mktemp)
-    "$0" mcu >"$log" 2>&1 &
+    ./ci.sh mcu >"$log" 2>&1 &
     mcu=$!
     trap "kill $mcu 2>/dev/null || :; rm -f $log" EXIT
     lint

@@ -28,7 +28,7 @@ Usage: pool [options]
 
 /// What a worker gets to end by itself.
 const GRACE: Duration = Duration::from_secs(1);
-/// A worker that gives no sign of life for so long hangs.
+/// A worker without a heartbeat for this time hangs.
 const SILENCE: Duration = Duration::from_secs(1);
 const HEARTBEAT: Duration = Duration::from_millis(200);
 /// At most so many restarts in the period.

@@ -66,7 +66,7 @@ fn run(sim: &Sim, server: &mut Server, kpt: &mut Loop) -> TestResult {
     Ok(())
 }
 
-/// Nobody waits for ever, and nobody is dropped for no reason.
+/// No client waits for ever, and none is dropped without a reason.
 fn all_is_well(sim: &Sim, clients: &[&Client]) {
     for client in clients {
         sim.always(

@@ -233,7 +233,7 @@ impl Transfer {
     }
 }
 
-/// What there is to know.
+/// The state of a transfer.
 impl Transfer {
     /// Returns the packet that was sent last, and is sent again.
     pub fn outgoing(&self) -> &[u8] {

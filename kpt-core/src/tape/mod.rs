@@ -7,6 +7,7 @@
 //!
 //! All numbers in the format are of the same size on all machines, so that a microcontroller's tape is read on a PC.
 
+mod code;
 mod entry;
 mod recorder;
 mod records;
@@ -14,7 +15,8 @@ mod ring;
 #[cfg(test)]
 mod tests;
 
-pub use entry::{Call, Called, Decoder, Encoder, Entry, Output, Seconds, TAPE, VERSION};
+pub use code::{Decoder, Encoder, Output, TAPE, VERSION};
+pub use entry::{Call, Called, Entry, Seconds};
 pub use recorder::{Recorder, Tape};
 pub use records::{NoTape, Record, Records};
 pub use ring::{RING, Ring};

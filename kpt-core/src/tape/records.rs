@@ -2,7 +2,8 @@
 
 use core::fmt;
 
-use super::entry::{Decoder, Entry, Seconds, TAPE, VERSION};
+use super::code::{Decoder, TAPE, VERSION};
+use super::entry::{Entry, Seconds};
 use super::ring::{HEADER, NUMBER, RING, RUNS, USED, block_size};
 use crate::time::Instant;
 

@@ -6,7 +6,8 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use super::entry::{Encoder, Entry, Output, VERSION};
+use super::code::{Encoder, Output, VERSION};
+use super::entry::Entry;
 use super::recorder::Tape;
 use crate::poller::HookCall;
 

@@ -18,7 +18,7 @@ pub(super) struct Runner<'t> {
     pub(super) decisions: Decisions,
 }
 
-/// What there is to know of a run.
+/// The state of a run.
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) met: Vec<Met>,

@@ -68,7 +68,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// End the thread before you close its descriptor, as with each poller. Otherwise nothing else is harmed, but the
 /// kernel does not report that the descriptor is closed. The poller looks for such descriptors itself, and reports an
 /// error to their threads within 10 seconds of the loop's next activity, where [`SelectPoller`](crate::SelectPoller)
-/// does so in the next wait. If the number is another file by then, that file is watched from then on.
+/// does so in the next wait. If the number has become that of another file, that file is watched.
 ///
 /// # Forks
 /// In a process that was forked by hand, the loop uses a set of its own, and leaves the parent's alone.

@@ -13,6 +13,20 @@ use libc::{c_int, c_long};
 /// # Errors
 /// What the system says: it may have no such filters.
 pub fn forbid(calls: &[c_long], error: c_int) -> io::Result<()> {
+    let refuse = libc::SECCOMP_RET_ERRNO | error.cast_unsigned();
+    filter(calls, refuse, libc::SECCOMP_RET_ALLOW)
+}
+
+/// Forbids all other calls to this process from now on: it ends with `SIGSYS` at the first.
+///
+/// # Errors
+/// What the system says: it may have no such filters.
+pub fn allow_only(calls: &[c_long]) -> io::Result<()> {
+    filter(calls, libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_KILL_PROCESS)
+}
+
+/// What is done to these calls, and to all others.
+fn filter(calls: &[c_long], these: u32, others: u32) -> io::Result<()> {
     // The number of the call is the first word of what the filter sees.
     let mut filter = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0)];
     for &call in calls {
@@ -22,10 +36,9 @@ pub fn forbid(calls: &[c_long], error: c_int) -> io::Result<()> {
             jf: 1,
             k: call as u32,
         });
-        let refuse = libc::SECCOMP_RET_ERRNO | error.cast_unsigned();
-        filter.push(statement(libc::BPF_RET | libc::BPF_K, refuse));
+        filter.push(statement(libc::BPF_RET | libc::BPF_K, these));
     }
-    filter.push(statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW));
+    filter.push(statement(libc::BPF_RET | libc::BPF_K, others));
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
     // SAFETY: the first call takes numbers. For the second, `program` and the filter that it points to are valid, and
     // borrowed until the call returns.

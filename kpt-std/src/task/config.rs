@@ -184,8 +184,10 @@ impl TaskConfig {
     ///
     /// A system call filter must allow what the task's loop and channel use: `epoll_wait`, `epoll_ctl`,
     /// `timerfd_settime`, `clock_gettime`, `poll`, `sendto`, `sendmsg`, `recvfrom`, `recvmsg`, `close`, `getpid`,
-    /// `getppid`, `exit_group`, `rt_sigreturn`, `timer_create`, `timer_settime`, and those of the allocator: `brk`,
-    /// `mmap`, `munmap`, `mremap`, `madvise`.
+    /// `getppid`, `exit_group`, `rt_sigreturn`, `timer_create`, `timer_settime`; those of the allocator: `brk`, `mmap`,
+    /// `munmap`, `mremap`, `madvise`; and in a program with debug assertions `fcntl`, by which the standard library
+    /// checks what it closes. Others, `epoll_pwait` and `ppoll`, take the place of the first ones where the machine or
+    /// the C library has no other.
     ///
     /// ```
     /// # use kpt_std::TaskConfig;

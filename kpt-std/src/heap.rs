@@ -4,7 +4,7 @@ use std::{fmt, io};
 
 use kpt_core::large::{Body, Link, Parts, Storage, Wheel};
 
-use crate::sys::Pages;
+use crate::sys::{Paged, Pages};
 
 /// The timer structure of [`HeapStorage`]: a wheel of 4 levels with 1,024 slots each. It spans 12.7 days; timers beyond
 /// that are in a list. It takes 32 KiB, and moves a timer at most four times.
@@ -20,6 +20,7 @@ const MOST_THREADS: usize =
 pub struct HeapStorage<S, A> {
     links: Pages<Link>,
     bodies: Pages<Body<S, A>>,
+    timers: Paged<HostTimers>,
 }
 
 impl<S, A> HeapStorage<S, A> {
@@ -29,17 +30,21 @@ impl<S, A> HeapStorage<S, A> {
     /// Returns the system's error if there is not enough memory.
     pub fn new(threads: usize) -> io::Result<Self> {
         let threads = threads.min(MOST_THREADS);
-        Ok(Self { links: Pages::vacant_links(threads)?, bodies: Pages::vacant_bodies(threads)? })
+        Ok(Self {
+            links: Pages::vacant_links(threads)?,
+            bodies: Pages::vacant_bodies(threads)?,
+            timers: Paged::no_timers()?,
+        })
     }
 }
 
 impl<S, A> Storage<S, A> for HeapStorage<S, A> {
     type Links = Pages<Link>;
     type Bodies = Pages<Body<S, A>>;
-    type Timers = HostTimers;
+    type Timers = Paged<HostTimers>;
 
-    fn into_parts(self) -> Parts<Self::Links, Self::Bodies, HostTimers> {
-        Parts { links: self.links, bodies: self.bodies, timers: HostTimers::new() }
+    fn into_parts(self) -> Parts<Self::Links, Self::Bodies, Self::Timers> {
+        Parts { links: self.links, bodies: self.bodies, timers: self.timers }
     }
 }
 

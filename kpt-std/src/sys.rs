@@ -36,7 +36,7 @@ pub use handlers::{SignalsBlocked, reset_signals};
 #[cfg(feature = "signals")]
 pub use inbox::{Handler, Inbox};
 pub use inherited::{close_all_but, is_directory, open_descriptors};
-pub use memory::Pages;
+pub use memory::{Paged, Pages};
 pub use net::{connect_tcp, connect_unix, is_of_connection, listen, send_parts};
 pub use orphan::{ask_for_death_signal, die_after};
 pub use output::{discard_output, flush_output, flush_output_fully};

@@ -1,5 +1,7 @@
 //! The interface of the loop to its timer structure.
 
+use core::ops::DerefMut;
+
 use crate::id::Index;
 use crate::large::link::Link;
 use crate::time::Instant;
@@ -40,4 +42,45 @@ pub trait Timers {
     ///
     /// Without debug assertions it MAY check nothing and return 0, so that firmware does not contain this code.
     fn verify(&self, links: &[Link]) -> Result<usize, &'static str>;
+}
+
+/// Timers in memory outside of the loop.
+impl<T> Timers for T
+where
+    T: DerefMut<Target: Timers>,
+{
+    #[inline]
+    fn insert(&mut self, links: &mut [Link], timer: Index) {
+        (**self).insert(links, timer);
+    }
+
+    #[inline]
+    fn remove(&mut self, links: &mut [Link], timer: Index) {
+        (**self).remove(links, timer);
+    }
+
+    #[inline]
+    fn position(&self) -> Instant {
+        (**self).position()
+    }
+
+    #[inline]
+    fn next_deadline(&self, links: &[Link]) -> Instant {
+        (**self).next_deadline(links)
+    }
+
+    #[inline]
+    fn advance(&mut self, links: &mut [Link], now: Instant) {
+        (**self).advance(links, now);
+    }
+
+    #[inline]
+    fn take_due(&mut self, links: &mut [Link]) -> Option<Index> {
+        (**self).take_due(links)
+    }
+
+    #[inline]
+    fn verify(&self, links: &[Link]) -> Result<usize, &'static str> {
+        (**self).verify(links)
+    }
 }

@@ -8,6 +8,8 @@ use std::ptr::{self, NonNull};
 
 use kpt_core::large::{Body, Link};
 
+use crate::heap::HostTimers;
+
 /// The smallest page size of Linux.
 const PAGE: usize = 4_096;
 
@@ -49,6 +51,41 @@ impl<S, A> Pages<Body<S, A>> {
     pub fn vacant_bodies(count: usize) -> io::Result<Self> {
         // SAFETY: zero bytes are a valid body. It is a vacant one, as no hook is at address zero.
         unsafe { Self::zeroed(count, &Self::BODY) }
+    }
+}
+
+/// A value in pages of its own.
+///
+/// Not in the loop itself: a loop that is moved would touch all of it, and on the stack of a new process each page that
+/// is touched takes as long as ten system calls.
+#[derive(Debug)]
+pub struct Paged<T>(Pages<T>);
+
+impl Paged<HostTimers> {
+    /// Allocates timers, of which there are none.
+    pub fn no_timers() -> io::Result<Self> {
+        // SAFETY: the compiler checks that zero bytes are valid timers, as above.
+        const TIMERS: ManuallyDrop<HostTimers> = unsafe { mem::zeroed() };
+        // SAFETY: zero bytes are valid timers. kpt-core defines them as new ones.
+        Ok(Self(unsafe { Pages::zeroed(1, &TIMERS)? }))
+    }
+}
+
+impl<T> Deref for Paged<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: there is one value, as in `Pages::deref`.
+        unsafe { self.0.first.as_ref() }
+    }
+}
+
+impl<T> DerefMut for Paged<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as in `deref`, and only here, as `self` is borrowed mutably.
+        unsafe { self.0.first.as_mut() }
     }
 }
 

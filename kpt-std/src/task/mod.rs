@@ -3,8 +3,9 @@
 //! From the bottom: [`frame`] (messages as bytes) and [`life`] (the steps to end a task) use neither descriptors nor
 //! processes. [`watch`] is one descriptor and what the poller knows of it; [`channel`] the bytes in and out, and
 //! [`process`] the process of a task. An [`end`] of a channel is a [`task_end`] at the parent or a [`parent_end`] at the
-//! task; [`ends`] are those of a loop, and [`tasks`] is the poller that drives them. [`child`] runs in the new process.
-//! [`spawner`] and [`handle`] are the parent's API. `typed` encodes values as messages.
+//! task; [`ends`] are those of a loop, and [`tasks`] is the poller that drives them. [`child`] is the API of a task,
+//! and [`run`] what runs in its process, with its [`last_words`]. [`spawner`] and [`handle`] are the parent's API. `typed`
+//! encodes values as messages.
 
 mod channel;
 mod child;
@@ -16,6 +17,7 @@ mod error;
 mod exit;
 mod frame;
 mod handle;
+mod last_words;
 mod life;
 mod net;
 mod net_watch;
@@ -23,6 +25,7 @@ mod parent_end;
 mod privileges;
 mod process;
 mod rest;
+mod run;
 mod spawner;
 mod task_end;
 mod tasks;

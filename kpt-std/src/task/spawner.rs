@@ -2,13 +2,15 @@
 
 use std::os::unix::net::UnixStream;
 
-use super::child::{self, Child, Parent, Start};
+use super::child::{Child, Parent};
 use super::config::TaskConfig;
 use super::end::End;
 use super::ends::{self, SharedEnds};
 use super::error::StartError;
 use super::handle::TaskHandle;
+use super::last_words;
 use super::process::Process;
+use super::run::{self, Start};
 use super::task_end::TaskEnd;
 use super::tasks::Tasks;
 use crate::sys::{self, Forked, SignalsBlocked};
@@ -77,7 +79,7 @@ impl Spawner {
         let (ours, theirs) = (sys::above_standard(ours)?, sys::above_standard(theirs)?);
         // Passing one can block whoever receives. Before Linux 6.16, they are received and closed.
         let _ = sys::refuse_descriptors(&ours);
-        child::prepare();
+        last_words::prepare();
         let has_text = sys::flush_output().is_err();
         let parent = sys::process_id();
         let ticket = self.ends.borrow_mut().before_start();
@@ -94,7 +96,7 @@ impl Spawner {
             Forked::Child => {
                 drop(ours);
                 let start = Start { parent, ticket, config, socket: theirs, has_text };
-                child::run_and_exit(start, build)
+                run::run_and_exit(start, build)
             }
         }
     }

@@ -1,0 +1,180 @@
+//! What runs in the process of a task, from the fork to its exit.
+
+use std::any::Any;
+use std::error::Error;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::panic::{self, AssertUnwindSafe};
+
+use kpt_core::{Exit, large};
+
+use super::child::{Child, Parent};
+use super::config::TaskConfig;
+use super::end::End;
+use super::ends;
+use super::frame::Kind;
+use super::last_words::{
+    self, flush_parent, keep_words_of_panics, last_words, say_panic, with_last_words,
+};
+use super::net::{self, Ticket};
+use super::parent_end::{Order, ParentEnd};
+use super::tasks::Tasks;
+use crate::epoll::EpollPoller;
+use crate::heap::HeapStorage;
+use crate::sys;
+
+/// The number of messages that are delivered before the threads run.
+const MESSAGES_PER_TURN: usize = 64;
+
+/// The exit code of a task that panicked: that of any Rust program.
+const PANICKED: i32 = 101;
+
+/// The exit code of a task that could not start, or whose loop failed.
+const FAILED: i32 = 1;
+
+/// What the new process of a task has from its start.
+pub struct Start {
+    /// The process that has forked it.
+    pub parent: libc::pid_t,
+    /// Its number for the guard.
+    pub ticket: Ticket,
+    pub config: TaskConfig,
+    /// The task's end of the channel.
+    pub socket: UnixStream,
+    /// Whether there is text of the parent's in the buffer of standard output.
+    pub has_text: bool,
+}
+
+/// Runs the task in the new process, and exits.
+pub fn run_and_exit<C: Child>(start: Start, build: impl FnOnce(Parent) -> C) -> ! {
+    // No value of the parent may be unwound or dropped here.
+    let code = match panic::catch_unwind(AssertUnwindSafe(|| run(start, build))) {
+        Ok(Ok(())) => 0,
+        Ok(Err(error)) => {
+            last_words(Kind::Failed, &error.to_string());
+            FAILED
+        }
+        Err(payload) => {
+            say_panic();
+            forget(payload);
+            PANICKED
+        }
+    };
+    flush_parent();
+    let _ = panic::catch_unwind(sys::flush_output_fully);
+    sys::exit_now(code)
+}
+
+/// Leaks the payload of a panic, since dropping it can panic.
+fn forget(payload: Box<dyn Any + Send>) {
+    std::mem::forget(payload);
+}
+
+/// Makes the channel first: by it, the parent learns why all else has failed.
+fn run<C: Child>(start: Start, build: impl FnOnce(Parent) -> C) -> Result<(), Box<dyn Error>> {
+    let Start { parent: process, ticket, config, socket, has_text } = start;
+    ends::disown_all();
+    let end = net::enter(ticket)?;
+    let kept: Vec<_> =
+        [socket.as_raw_fd()].into_iter().chain(end.as_ref().map(AsRawFd::as_raw_fd)).collect();
+    let parent = open_channel(ParentEnd::new(&config, socket, end));
+    keep_words_of_panics();
+    if has_text {
+        sys::discard_output()
+            .map_err(|error| format!("can't discard the parent's buffered output: {error}"))?;
+    }
+    close_inherited(&config, &kept)?;
+    sys::reset_signals();
+    sys::die_after(process)?;
+    let mut kpt = new_loop(&config, &parent)?;
+    give_up_privileges(&config, process)?;
+    let result = run_loop(&mut kpt, &parent, build);
+    if kpt.threads().is_empty() {
+        // The loop holds nothing that needs to be dropped, and freeing its memory would write to pages that are shared
+        // with the parent.
+        std::mem::forget(kpt);
+    }
+    result
+}
+
+fn open_channel(end: ParentEnd) -> Parent {
+    let ends = ends::shared();
+    let source = ends.borrow_mut().insert(End::Parent(end));
+    let parent = Parent::new(ends, source);
+    last_words::begin(&parent);
+    parent
+}
+
+fn close_inherited(config: &TaskConfig, own: &[RawFd]) -> Result<(), Box<dyn Error>> {
+    let Some(kept) = config.kept() else { return Ok(()) };
+    let kept = [kept, own].concat();
+    sys::close_all_but(&kept)?;
+    config.privileges.check_descriptors(&kept)
+}
+
+/// The loop of a task. Not an [`EventLoop`](crate::EventLoop), which is made of the same parts, and knows this module.
+type Loop<C> =
+    large::EventLoop<Tasks<EpollPoller>, C, <C as Child>::Arg, HeapStorage<C, <C as Child>::Arg>>;
+
+fn new_loop<C: Child>(config: &TaskConfig, parent: &Parent) -> Result<Loop<C>, Box<dyn Error>> {
+    let make = || -> io::Result<Loop<C>> {
+        let poller = Tasks::of(EpollPoller::new()?, parent.ends().clone());
+        Ok(large::EventLoop::with_storage(poller, HeapStorage::new(config.threads)?))
+    };
+    make().map_err(|error| {
+        format!("can't make a loop for {} threads: {error}", config.threads).into()
+    })
+}
+
+fn give_up_privileges(config: &TaskConfig, parent: libc::pid_t) -> Result<(), Box<dyn Error>> {
+    if config.privileges.are_kept() {
+        return Ok(());
+    }
+    config.privileges.apply()?;
+    sys::ask_for_death_signal(parent)?;
+    config.privileges.before_run()
+}
+
+/// Builds the task's state, and runs its loop.
+fn run_loop<C: Child>(
+    kpt: &mut Loop<C>,
+    parent: &Parent,
+    build: impl FnOnce(Parent) -> C,
+) -> Result<(), Box<dyn Error>> {
+    let mut state = build(parent.clone());
+    with_last_words(|| serve(kpt, &mut state, parent))
+}
+
+/// Runs the task from `pre_run` to its last message.
+fn serve<C: Child>(
+    kpt: &mut Loop<C>,
+    state: &mut C,
+    parent: &Parent,
+) -> Result<(), Box<dyn Error>> {
+    state.pre_run(kpt.threads())?;
+    parent.with(|parent| parent.channel_mut().queue_control(Kind::Ready, ""));
+    loop {
+        for _ in 0..MESSAGES_PER_TURN {
+            if kpt.threads().is_stopping() {
+                break;
+            }
+            match parent.with(ParentEnd::receive).flatten() {
+                Some(Order::Message(_)) if parent.has_hung_up() => {}
+                Some(Order::Message(message)) => state.on_message(message, kpt.threads()),
+                Some(Order::Stop | Order::Gone) => {
+                    state.pre_stop(kpt.threads());
+                    return Ok(());
+                }
+                None => break,
+            }
+        }
+        match kpt.turn(state)? {
+            None => {}
+            Some(Exit::Stopped) => return Ok(()),
+            Some(Exit::Empty) if parent.has_hung_up() => return Ok(()),
+            // No thread is left, but the parent may send a message.
+            Some(Exit::Empty) => parent.ends().borrow_mut().drive(None)?,
+        }
+    }
+}

@@ -182,6 +182,10 @@ impl Poller for SelectPoller {
     }
 
     fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable> {
+        #[cfg(feature = "sim")]
+        if !interest.is_none() {
+            crate::sim::on_real_poller(source);
+        }
         let descriptor = source.number() as usize;
         if descriptor / BITS >= self.wanted.limit {
             return if interest.is_none() { Ok(()) } else { Err(Unwatchable) };

@@ -211,6 +211,10 @@ impl Poller for EpollPoller {
     }
 
     fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable> {
+        #[cfg(feature = "sim")]
+        if !interest.is_none() {
+            crate::sim::on_real_poller(source);
+        }
         if self.adopt().is_ok() {
             return self.registry.watch(source.number(), interest);
         }

@@ -22,13 +22,14 @@ const VARIABLE: &str = "KPT_SCHEDULE";
 ///
 /// # Panics
 /// If a schedule fails; if a property that should be true [`sometimes`](Sim::sometimes) was so in no schedule; if
-/// nothing was decided in any, so that there was nothing to try; if `KPT_SCHEDULE` is no schedule.
+/// nothing was decided in any, so that there was nothing to try; if an entry of [`Limits::only`] is no decision; if `KPT_SCHEDULE` is no schedule.
 pub fn check(limits: Limits, test: impl Fn(&Sim) -> TestResult) -> Report {
     if let Ok(schedule) = env::var(VARIABLE) {
         return check_again(&schedule, &limits, &test);
     }
     let expects_decisions = limits.expects_decisions();
-    let report = explore(limits, test);
+    let report = explore(limits.clone(), test);
+    let unknown = limits.unknown(&report);
     if let Some(failure) = &report.failure {
         panic!("{failure}");
     }
@@ -38,9 +39,15 @@ pub fn check(limits: Limits, test: impl Fn(&Sim) -> TestResult) -> Report {
         report.schedules,
         report.not_reached.join(", ")
     );
+    if let Some(entry) = unknown {
+        panic!(
+            "`Limits::only({entry:?})`: nothing was decided that is called so. What was:\n{report}"
+        );
+    }
     assert!(
         report.sites.iter().any(|site| site.decisions > 0) || !expects_decisions,
-        "there was nothing to try: the simulation had nothing to decide"
+        "there was nothing to try: the simulation had nothing to decide. Does the loop run on `sim.poller()`, and is there \
+         somebody who sends to it?"
     );
     report
 }

@@ -1,24 +1,20 @@
 //! Clients that follow a script.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::fmt;
-use std::io::ErrorKind;
-use std::net::Shutdown;
 use std::rc::Rc;
 use std::time::Duration;
 
 use kpt_core::Instant;
 
 use super::Sim;
-use super::conn::Conn;
-use super::net::Name;
+use super::script::{Script, Step};
 use super::world::Actor;
 
 /// A client that does its steps one after the other, and receives all the while: [`Sim::client`] makes it.
 ///
-/// It connects when its first step comes that is not a wait. Steps may be added while the simulation runs. Clones are the
-/// same client.
+/// It connects when it first sends, expects something, or [`connect`](Self::connect)s. Steps may be added while the
+/// simulation runs. Clones are the same client.
 ///
 /// ```
 /// use kpt_std::sim::Sim;
@@ -54,44 +50,6 @@ use super::world::Actor;
 #[derive(Clone)]
 pub struct Client(Rc<RefCell<Script>>);
 
-/// What a test has a client do.
-type Action = Box<dyn FnOnce(&Sim)>;
-
-enum Step {
-    Wait(Duration),
-    WaitUntil(Instant),
-    Connect,
-    Send(Vec<u8>),
-    Expect(Vec<u8>),
-    ExpectEnd,
-    Read(bool),
-    Room(usize),
-    Shutdown,
-    HangUp,
-    Reset,
-    Call(Action),
-}
-
-struct Script {
-    port: u16,
-    who: u32,
-    steps: VecDeque<Step>,
-    /// Its connection, of which it has the first end.
-    conn: Option<u32>,
-    has_connected: bool,
-    unsent: VecDeque<u8>,
-    received: Vec<u8>,
-    /// How much of that was expected.
-    matched: usize,
-    /// The moment until which it does nothing but receive.
-    until: Instant,
-    reads: bool,
-    closed_at: Option<Instant>,
-    is_broken: bool,
-    /// Steps were added since it has looked.
-    has_news: bool,
-}
-
 impl Client {
     fn step(self, step: Step) -> Self {
         let mut script = self.0.borrow_mut();
@@ -124,6 +82,12 @@ impl Client {
     /// Waits until it has received these bytes, after those that it expected before. Others fail the run.
     pub fn expect(self, bytes: impl AsRef<[u8]>) -> Self {
         self.step(Step::Expect(bytes.as_ref().to_vec()))
+    }
+
+    /// Waits until it has received these bytes, whatever has come before: where others decide what comes, as in a chat.
+    /// The next [`expect`](Self::expect) goes on behind them.
+    pub fn skip_to(self, bytes: impl AsRef<[u8]>) -> Self {
+        self.step(Step::SkipTo(bytes.as_ref().to_vec()))
     }
 
     /// Waits until the other side sends no more, or has broken the connection. More bytes than it has expected fail the
@@ -218,21 +182,7 @@ impl Sim {
     /// have the number of the client, counted from 1.
     pub fn client(&self, port: u16) -> Client {
         let who = self.world().next_client();
-        let client = Client(Rc::new(RefCell::new(Script {
-            port,
-            who,
-            steps: VecDeque::new(),
-            conn: None,
-            has_connected: false,
-            unsent: VecDeque::new(),
-            received: Vec::new(),
-            matched: 0,
-            until: Instant::ZERO,
-            reads: true,
-            closed_at: None,
-            is_broken: false,
-            has_news: true,
-        })));
+        let client = Client(Rc::new(RefCell::new(Script::new(port, who))));
         self.world().push_actor(Box::new(client.clone()));
         client
     }
@@ -252,6 +202,10 @@ impl Actor for Client {
             })
     }
 
+    fn standing(&self) -> Option<String> {
+        self.0.borrow().standing()
+    }
+
     fn deadline(&self) -> Instant {
         let script = self.0.borrow();
         if script.until == Instant::ZERO { Instant::NEVER } else { script.until }
@@ -269,129 +223,5 @@ impl Actor for Client {
             script = self.0.borrow_mut();
         }
         true
-    }
-}
-
-impl Script {
-    /// Does what can be done now, up to a call, which it returns.
-    fn go_on(&mut self, sim: &Sim) -> Option<Action> {
-        self.pump(sim);
-        while self.until == Instant::ZERO && self.unsent.is_empty() {
-            match self.steps.pop_front()? {
-                Step::Wait(time) => self.until = sim.now() + time,
-                Step::WaitUntil(at) if at > sim.now() => self.until = at,
-                Step::WaitUntil(_) => {}
-                Step::Call(call) => return Some(call),
-                step => {
-                    self.connect(sim);
-                    let step = self.take(sim, step);
-                    if let Some(step) = step {
-                        self.steps.push_front(step);
-                        break;
-                    }
-                }
-            }
-            self.pump(sim);
-        }
-        None
-    }
-
-    /// Takes a step. Returns it if it is not done yet.
-    fn take(&mut self, sim: &Sim, step: Step) -> Option<Step> {
-        match step {
-            Step::Send(bytes) => self.unsent.extend(bytes),
-            Step::Expect(bytes) => return self.compare(sim, &bytes).then_some(Step::Expect(bytes)),
-            Step::ExpectEnd => {
-                let more = &self.received[self.matched..];
-                if !more.is_empty() {
-                    let what = format_args!("\"{}\" instead of the end", more.escape_ascii());
-                    sim.fail("a client gets what it does not expect", what);
-                }
-                return self.closed_at.is_none().then_some(step);
-            }
-            Step::Read(reads) => self.reads = reads,
-            Step::Room(bytes) => {
-                self.with(sim, |_, conn| conn.ends[0].set_room(bytes));
-            }
-            Step::Shutdown => {
-                self.with(sim, |sim, conn| conn.shutdown(sim, 0, Shutdown::Write));
-            }
-            Step::Reset => {
-                self.with(sim, |sim, conn| conn.break_off(sim, 0));
-                self.hang_up(sim);
-            }
-            Step::HangUp => self.hang_up(sim),
-            Step::Connect | Step::Wait(_) | Step::WaitUntil(_) | Step::Call(_) => {}
-        }
-        None
-    }
-
-    /// Returns whether some of the expected bytes have not come yet.
-    fn compare(&mut self, sim: &Sim, bytes: &[u8]) -> bool {
-        let found = &self.received[self.matched..];
-        let found = &found[..found.len().min(bytes.len())];
-        if !bytes.starts_with(found) {
-            let (found, bytes) = (found.escape_ascii(), bytes.escape_ascii());
-            let what = format_args!("client {}: \"{found}\" instead of \"{bytes}\"", self.who);
-            sim.fail("a client gets what it does not expect", what);
-        }
-        let is_short = found.len() < bytes.len();
-        self.matched += if is_short { 0 } else { bytes.len() };
-        is_short
-    }
-
-    fn connect(&mut self, sim: &Sim) {
-        if std::mem::replace(&mut self.has_connected, true) {
-            return;
-        }
-        let mut net = sim.world().net.borrow_mut();
-        let to = net.at_port(self.port).cloned();
-        let to = to.unwrap_or(Name::Ip(sim.address(self.port)));
-        let key = net.connect(sim, to.clone(), false, Some(self.who));
-        if net.start_knocking(sim, key, to).is_ok() {
-            self.conn = Some(key);
-        }
-    }
-
-    /// Calls `work` with its connection, if it has one.
-    fn with<R>(&self, sim: &Sim, work: impl FnOnce(&Sim, &mut Conn) -> R) -> Option<R> {
-        let mut net = sim.world().net.borrow_mut();
-        let conn = net.conns.get_mut(&self.conn?)?;
-        Some(work(sim, conn))
-    }
-
-    /// Sends and receives as much as goes.
-    fn pump(&mut self, sim: &Sim) {
-        let Some(key) = self.conn else { return };
-        let mut net = sim.world().net.borrow_mut();
-        let Some(conn) = net.conns.get_mut(&key) else { return };
-        conn.ends[0].has_changed = false;
-        while !self.unsent.is_empty() {
-            match conn.write(sim, 0, self.unsent.make_contiguous()) {
-                Ok(count) => drop(self.unsent.drain(..count)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => {
-                    self.is_broken |= error.kind() == ErrorKind::ConnectionReset;
-                    self.unsent.clear();
-                }
-            }
-        }
-        let mut buffer = [0; 4096];
-        while self.reads && self.closed_at.is_none() {
-            match conn.read(sim, 0, &mut buffer) {
-                Ok(count) if count > 0 => self.received.extend_from_slice(&buffer[..count]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                result => {
-                    self.closed_at = Some(sim.now());
-                    self.is_broken |= result.is_err();
-                }
-            }
-        }
-    }
-
-    fn hang_up(&mut self, sim: &Sim) {
-        if let Some(key) = self.conn.take() {
-            sim.world().net.borrow_mut().close_stream(sim, key, 0);
-        }
     }
 }

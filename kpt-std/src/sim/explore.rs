@@ -85,7 +85,8 @@ impl Limits {
         self
     }
 
-    /// Leaves out all deviations but these.
+    /// Leaves out all deviations but these, which are written as for [`without`](Self::without). [`check`](super::check)
+    /// fails if one of them can't happen.
     pub fn only(mut self, deviations: &[&str]) -> Self {
         self.filter.only.extend(deviations.iter().map(ToString::to_string));
         self
@@ -98,6 +99,18 @@ impl Limits {
 
     pub(super) fn runner<'t>(&self, test: &'t dyn Fn(&Sim) -> TestResult) -> Runner<'t> {
         Runner::new(test, Rc::new(self.filter.clone()), self.turns)
+    }
+
+    /// Returns the first entry of [`only`](Self::only) that names no decision of this search.
+    pub(super) fn unknown(&self, report: &Report) -> Option<&str> {
+        let is_known = |entry: &&String| {
+            let (name, way) = entry.split_once('=').unwrap_or((entry, ""));
+            report.sites.iter().any(|site| {
+                site.name == name
+                    && (way.is_empty() || site.ways.iter().any(|(known, _)| known == way))
+            })
+        };
+        self.filter.only.iter().find(|entry| !is_known(entry)).map(String::as_str)
     }
 
     pub(super) fn expects_decisions(&self) -> bool {

@@ -53,6 +53,7 @@ mod report;
 mod run;
 mod runner;
 mod schedule;
+mod script;
 mod shrink;
 mod streams;
 mod tasks;
@@ -72,6 +73,7 @@ pub use world::End;
 pub(crate) use channels::SimTask;
 pub(crate) use datagrams::{SimDatagram, bind_datagram, bind_datagram_unix};
 pub(crate) use listeners::{SimListener, listen, listen_unix};
+pub(crate) use poller::on_real_poller;
 pub(crate) use streams::{SimStream, connect_tcp, connect_unix};
 
 pub(crate) use world::current;

@@ -9,7 +9,7 @@ use kpt_core::poller::{HookCall, Poller, Ready, Unwatchable};
 use kpt_core::{Instant, Interest, Readiness, Source};
 
 use super::world::End;
-use super::{Sim, files};
+use super::{Sim, files, world};
 
 /// The poller of a loop in a simulation: [`Sim::poller`] makes it. It knows the simulated sockets and tasks, and no
 /// descriptors.
@@ -68,6 +68,15 @@ fn seen(sim: &Sim, source: Source, interest: Interest) -> Readiness {
     sim.world().net.borrow().readiness(source).seen_by(interest)
 }
 
+/// Notices that a loop on a real poller waits for a simulated source: that is a test which has not built its loop on
+/// [`Sim::poller`].
+pub fn on_real_poller(source: Source) {
+    if let Some(sim) = files::number_of(source).and_then(|_| world::current()) {
+        let what = "a thread waits for a simulated source, and its loop is not simulated";
+        sim.fail(what, "use `Builder::build_on(sim.poller())`");
+    }
+}
+
 /// Returns a number of the source that is the same in each process.
 fn name(source: Source) -> u32 {
     files::number_of(source).unwrap_or(source.number())
@@ -119,9 +128,17 @@ impl Poller for SimPoller {
         let mut sources = self.watches.0.sources.borrow_mut();
         if interest.is_none() {
             sources.remove(&source);
-        } else {
-            sources.insert(source, interest);
+            return Ok(());
         }
+        if files::number_of(source).is_none() {
+            let number = source.number();
+            let what = "a thread of a simulated loop waits for what is not simulated";
+            self.sim.fail(
+                what,
+                format_args!("descriptor {number}, which `kpt_std` has not opened here"),
+            );
+        }
+        sources.insert(source, interest);
         Ok(())
     }
 

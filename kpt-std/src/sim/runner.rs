@@ -53,9 +53,14 @@ impl<'t> Runner<'t> {
         decisions.begin(driver);
         let sim = Sim::of(Run::new(decisions, self.turns, trace));
         let result = panics::catch(|| (self.test)(&sim));
-        sim.end();
         let run = sim.run();
         run.end(result);
+        if run.has_failed() {
+            sim.world().note_standing(run);
+        }
+        if let Err(caught) = panics::catch(|| sim.end()) {
+            run.end(Err(caught));
+        }
         let nothing = Decisions::new(Rc::clone(&self.filter));
         self.decisions = run.decisions.replace(nothing);
         Outcome {

@@ -11,6 +11,7 @@ use kpt_core::{Instant, Threads};
 use super::channels::Channel;
 use super::net::{Arrival, Net};
 use super::poller::{SimPoller, Watches};
+use super::run::Run;
 use super::{Inner, Sim};
 use crate::{Builder, EventLoop};
 
@@ -54,6 +55,10 @@ pub trait Actor {
     fn deadline(&self) -> Instant;
     /// Does what there is to do. Returns whether it goes on.
     fn turn(&mut self, sim: &Sim) -> bool;
+    /// Returns what it has not done, for the trace of a run that has failed.
+    fn standing(&self) -> Option<String> {
+        None
+    }
 }
 
 impl Default for World {
@@ -166,6 +171,13 @@ impl World {
         let soonest = actors.iter().flatten().map(|actor| actor.deadline()).min();
         let event = self.script.borrow().events.first_key_value().map(|(&(at, _), _)| at);
         soonest.unwrap_or(Instant::NEVER).min(event.unwrap_or(Instant::NEVER))
+    }
+
+    /// Adds to the trace what the peers have not done.
+    pub fn note_standing(&self, run: &Run) {
+        for text in self.actors.borrow().iter().flatten().filter_map(|actor| actor.standing()) {
+            run.note(|| text);
+        }
     }
 
     /// Drops everything: what is in the world refers to it.
@@ -326,7 +338,8 @@ impl<S, A> Actor for Peer<S, A> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum End {
-    /// Nothing can happen any more: no deadline, no ready source, nothing scheduled. A real loop would wait for ever.
+    /// Nothing can happen any more: no deadline, no ready source, nothing scheduled. A real loop would wait for ever. It
+    /// is how the run of a daemon usually ends, that stops for a signal only: `assert_eq!(kpt.run(&mut app), Err(End::Idle))`.
     Idle,
     /// The moment of [`Sim::run_until`] has come.
     Time,
@@ -339,7 +352,10 @@ pub enum End {
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Idle => "nothing can happen any more in the simulation",
+            Self::Idle => {
+                "nothing can happen any more in the simulation: all wait. A test for which that is the end compares with \
+                 Err(End::Idle)"
+            }
             Self::Time => "the simulation has come to the moment until which it was to run",
             Self::Turns => "the simulation has taken as many turns as its limit allows",
             Self::Failed => "the run of the simulation has failed",

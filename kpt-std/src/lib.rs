@@ -10,6 +10,7 @@ mod ask;
 mod channel;
 mod clock;
 mod epoll;
+mod event;
 mod event_loop;
 mod heap;
 mod log;

@@ -5,6 +5,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
+#[cfg(feature = "sim")]
+use crate::sim::SimSignals;
 use crate::sys::{Handler, Inbox};
 
 /// Receives signals in a hook. It is a source, readable when signals have arrived.
@@ -50,6 +52,9 @@ use crate::sys::{Handler, Inbox};
 /// Dropping it leaves the signals to other code that handles them, through signal-hook or another `Signals`. If there
 /// is none, they have no effect: the default action is not restored.
 ///
+/// Where there is a simulation in this OS thread (feature `sim`), they are those that the test sends with `Sim::signal`,
+/// and no signal of the system is handled.
+///
 /// # Processes
 /// It belongs to the process that made it. In a task, and in a process forked by hand, the signals have their default
 /// actions: `SIGTERM` ends that process, and its parent does not receive the signal. Make a new one there. A daemon
@@ -57,9 +62,17 @@ use crate::sys::{Handler, Inbox};
 /// always.
 #[derive(Debug)]
 #[must_use = "dropping it leaves the signals without effect"]
-pub struct Signals {
-    inbox: Arc<Inbox>,
-    _handlers: Vec<Handler>,
+pub struct Signals(Origin);
+
+/// Where the signals come from.
+#[derive(Debug)]
+enum Origin {
+    Real {
+        inbox: Arc<Inbox>,
+        _handlers: Vec<Handler>,
+    },
+    #[cfg(feature = "sim")]
+    Simulated(SimSignals),
 }
 
 impl Signals {
@@ -71,10 +84,14 @@ impl Signals {
     /// `SIGRTMAX - 1`, which tasks use. Otherwise returns the system's error. After an error, all signals are as after
     /// a drop.
     pub fn new(signals: &[Signal]) -> io::Result<Self> {
+        #[cfg(feature = "sim")]
+        if let Some(simulated) = SimSignals::open(signals) {
+            return simulated.map(Origin::Simulated).map(Self);
+        }
         let inbox = Arc::new(Inbox::new()?);
         let handler = |signal: &Signal| Handler::new(signal.0, inbox.clone());
-        let handlers = signals.iter().map(handler).collect::<io::Result<_>>()?;
-        Ok(Self { inbox, _handlers: handlers })
+        let _handlers = signals.iter().map(handler).collect::<io::Result<_>>()?;
+        Ok(Self(Origin::Real { inbox, _handlers }))
     }
 
     /// Takes a signal that has arrived, the one with the lowest number first. Returns `None` if there is none.
@@ -82,13 +99,21 @@ impl Signals {
     /// A hook may return before it has taken all signals: the source stays readable. Only the call that returns `None`
     /// costs a system call.
     pub fn take(&self) -> Option<Signal> {
-        self.inbox.take().map(Signal)
+        match &self.0 {
+            Origin::Real { inbox, .. } => inbox.take().map(Signal),
+            #[cfg(feature = "sim")]
+            Origin::Simulated(signals) => signals.take(),
+        }
     }
 }
 
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inbox.event.as_fd()
+        match &self.0 {
+            Origin::Real { inbox, .. } => inbox.event.as_fd(),
+            #[cfg(feature = "sim")]
+            Origin::Simulated(signals) => signals.as_fd(),
+        }
     }
 }
 

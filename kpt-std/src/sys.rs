@@ -33,6 +33,8 @@ pub use descriptors::{EventFd, above_standard, open_process};
 pub use epoll::{EpollSet, Event, Timer};
 pub use guard::Guard;
 pub use handlers::{SignalsBlocked, reset_signals};
+#[cfg(all(feature = "signals", feature = "sim"))]
+pub use inbox::check_signal;
 #[cfg(feature = "signals")]
 pub use inbox::{Handler, Inbox};
 pub use inherited::{close_all_but, is_directory, open_descriptors};

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::sys::EventFd;
+use crate::event::Event;
 
 /// Creates a waker, and the source that it makes readable. Uses one descriptor.
 ///
@@ -32,13 +32,16 @@ use crate::sys::EventFd;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
+/// In a simulation (feature `sim`) the source is simulated, and to be woken from the OS thread of the simulation: by an
+/// action of the test, which stands for the other OS threads. It is the same for a [`channel`](crate::channel()).
+///
 /// Both belong to the process that made them. A forked process shares their descriptor, and should neither wake nor
 /// take.
 ///
 /// # Errors
 /// Returns the system's error if no descriptor is available.
 pub fn waker() -> io::Result<(Waker, Wakeups)> {
-    let flag = Arc::new(Flag { is_set: AtomicBool::new(false), event: EventFd::new()? });
+    let flag = Arc::new(Flag { is_set: AtomicBool::new(false), event: Event::new()? });
     Ok((Waker(flag.clone()), Wakeups(flag)))
 }
 
@@ -88,7 +91,7 @@ impl AsFd for Wakeups {
 #[derive(Debug)]
 struct Flag {
     is_set: AtomicBool,
-    event: EventFd,
+    event: Event,
 }
 
 impl Flag {

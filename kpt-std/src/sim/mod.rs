@@ -12,7 +12,8 @@
 //!   [`sometimes`](Sim::sometimes) and [`eventually`](Sim::eventually).
 //! - Its world has virtual time and a poller for the application's loop ([`Sim::poller`]), clients that follow a script
 //!   ([`Sim::client`]), and other loops ([`Sim::add_loop`]). While a simulation lives, what the same OS thread opens is
-//!   opened in its newest one: the application's `Listener`, `Stream` and `Datagram`, and tasks that `start_owned` starts.
+//!   opened in its newest one: the application's `Listener`, `Stream` and `Datagram`, its `Signals`, wakers and channels,
+//!   and tasks that `start_owned` starts.
 //!
 //! ```
 //! use kpt_std::sim::{Limits, Sim, explore};
@@ -42,6 +43,7 @@ mod choice;
 mod clients;
 mod conn;
 mod datagrams;
+mod events;
 mod explore;
 mod files;
 mod listeners;
@@ -55,6 +57,8 @@ mod runner;
 mod schedule;
 mod script;
 mod shrink;
+#[cfg(feature = "signals")]
+mod signals;
 mod streams;
 mod tasks;
 mod trace;
@@ -72,8 +76,11 @@ pub use world::End;
 
 pub(crate) use channels::SimTask;
 pub(crate) use datagrams::{SimDatagram, bind_datagram, bind_datagram_unix};
+pub(crate) use events::SimEvent;
 pub(crate) use listeners::{SimListener, listen, listen_unix};
 pub(crate) use poller::on_real_poller;
+#[cfg(feature = "signals")]
+pub(crate) use signals::SimSignals;
 pub(crate) use streams::{SimStream, connect_tcp, connect_unix};
 
 pub(crate) use world::current;

@@ -1,5 +1,6 @@
 //! The files that are open in a simulation, by number, and what arrives at them.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
@@ -15,8 +16,10 @@ use super::channels::Channel;
 use super::conn::{Conn, Kind, Sent};
 use super::datagrams::{Packet, Socket};
 use super::listeners::Listening;
+#[cfg(feature = "signals")]
+use super::signals::Waiting;
 use super::world::{self, Event};
-use super::{Sim, files};
+use super::{Sim, events, files};
 use crate::Address;
 
 /// The first port of those that are given to who does not ask for one.
@@ -37,6 +40,9 @@ pub struct Net {
     pub tasks: BTreeMap<u32, Rc<Channel>>,
     /// The paths at which there have been sockets.
     pub paths: BTreeSet<PathBuf>,
+    /// The signals that the application has waited for so far. Signal n is bit n - 1.
+    #[cfg(feature = "signals")]
+    pub handled: u64,
     /// How many connections there were, and how many of them not of a client.
     conns_made: u32,
     nameless: u32,
@@ -52,6 +58,10 @@ pub enum File {
     Datagram(Name),
     /// The end of a task's parent, or that of the task.
     Task(u32, bool),
+    /// Of a waker: whether it is set.
+    Event(Rc<Cell<bool>>),
+    #[cfg(feature = "signals")]
+    Signals(Rc<Waiting>),
 }
 
 /// The address of a socket.
@@ -111,6 +121,9 @@ impl Net {
             Some(File::Task(who, of_task)) => {
                 self.tasks.get(who).map(|task| task.readiness(*of_task))
             }
+            Some(File::Event(is_set)) => Some(events::readiness(is_set)),
+            #[cfg(feature = "signals")]
+            Some(File::Signals(waiting)) => Some(events::readiness(&waiting.is_set)),
             None => None,
         };
         found.unwrap_or(Readiness::ERROR)
@@ -137,6 +150,15 @@ impl Net {
         });
         self.conns.insert(key, Conn::new(key, who, kind));
         key
+    }
+
+    /// Returns those who wait for signals.
+    #[cfg(feature = "signals")]
+    pub fn waiting(&self) -> impl Iterator<Item = &Waiting> {
+        self.files.iter().flatten().filter_map(|file| match file {
+            File::Signals(waiting) => Some(&**waiting),
+            _ => None,
+        })
     }
 
     /// Returns the listener at this port.
@@ -245,7 +267,7 @@ impl Drop for Handle {
             Some(File::Stream(key, side)) => net.close_stream(&sim, key, side),
             Some(File::Listener(name)) => net.close_listener(&sim, &name),
             Some(File::Datagram(name)) => drop(net.sockets.remove(&name)),
-            Some(File::Task(..)) | None => {}
+            Some(_) | None => {}
         }
     }
 }

@@ -90,6 +90,25 @@ fn in_forked_process(signal: c_int, known: &Known) {
     }
 }
 
+/// Returns what is known of a signal that may be handled, and its action.
+fn check(signal: c_int) -> io::Result<(&'static Known, libc::sigaction)> {
+    let is_refused = signal_hook_registry::FORBIDDEN.contains(&signal) || signal == death_signal();
+    let known = usize::try_from(signal).ok().and_then(|number| KNOWN.get(number));
+    if let (Some(known), Some(before), false) = (known, action(signal), is_refused) {
+        return Ok((known, before));
+    }
+    let text = format!(
+        "signal {signal} can't be handled: it is not a signal, the system forbids it, or tasks use it"
+    );
+    Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+}
+
+/// Returns the error that [`Handler::new`] has for a signal that can't or must not be handled.
+#[cfg(feature = "sim")]
+pub fn check_signal(signal: c_int) -> io::Result<()> {
+    check(signal).map(drop)
+}
+
 /// Records a signal in an inbox until it is dropped. The signal has no other effect, except through other handlers.
 #[derive(Debug)]
 pub struct Handler(SigId);
@@ -99,15 +118,7 @@ impl Handler {
     /// Returns `InvalidInput` if the number is not a signal, if the signal can't or must not be handled, or if tasks
     /// use it. Otherwise returns the system's error.
     pub fn new(signal: c_int, inbox: Arc<Inbox>) -> io::Result<Self> {
-        let is_refused =
-            signal_hook_registry::FORBIDDEN.contains(&signal) || signal == death_signal();
-        let known = usize::try_from(signal).ok().and_then(|number| KNOWN.get(number));
-        let (Some(known), Some(before), false) = (known, action(signal), is_refused) else {
-            let text = format!(
-                "signal {signal} can't be handled: it is not a signal, the system forbids it, or tasks use it"
-            );
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-        };
+        let (known, before) = check(signal)?;
         known.process.store(generation(), Ordering::Relaxed);
         known.was_default.fetch_or(before.sa_sigaction == libc::SIG_DFL, Ordering::Relaxed);
         // SAFETY: the handler does not allocate, lock or panic. Besides atomics, it uses what may be called in one:

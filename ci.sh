@@ -16,10 +16,12 @@
 #   count     the instructions of operations, by callgrind, are those of a table, within 3 %
 #   tiny      a static binary without std, and one with; their sizes
 #   mcu       firmware in QEMU: traces, stress, no panic, sizes; unpacks a toolchain where rustup has no target
+#   net       the matrix of the net under tasks, as root and as user 65534, 20 times: who is left when a parent was killed
+#             (docs/NET.md)
 #   asan      the tests of tasks with AddressSanitizer
 #   valgrind  the tests of tasks under valgrind, all processes, with their descriptors; six minutes
-#   deep      the long tests, what would be published builds, mcu with every variant of the proof on every target, asan and
-#             valgrind: not in CI
+#   deep      the long tests, what would be published builds, mcu with every variant of the proof on every target, asan,
+#             valgrind and net: not in CI
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -167,6 +169,10 @@ mcu() {
     examples/mcu/mcu.sh
 }
 
+net() {
+    cargo run --quiet -p kpt-tests --bin net -- --repeats 20
+}
+
 asan() {
     tests/checked.sh asan
 }
@@ -182,6 +188,7 @@ deep() {
     KPT_DEEP=1 mcu
     asan
     run_valgrind
+    net
 }
 
 # mcu runs beside what measures no time: it has long steps that use one core. What it says comes when it has ended.
@@ -215,13 +222,13 @@ for word in "$@"; do
 done
 for verb in "${verbs[@]:-all}"; do
     case $verb in
-        fmt | lint | doc | api | package | speed | compare | count | tiny | mcu | asan | deep) "$verb" ;;
+        fmt | lint | doc | api | package | speed | compare | count | tiny | mcu | net | asan | deep) "$verb" ;;
         valgrind) run_valgrind ;;
         test) run_tests ;;
         no-panic) no_panic ;;
         all) all ;;
         *)
-            sed -n '3,22p' "$0" >&2
+            sed -n '3,24p' "$0" >&2
             exit 2
             ;;
     esac

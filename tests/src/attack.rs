@@ -8,13 +8,20 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use libc::{c_int, c_long};
 
+use crate::sys::family::wait_for_traced;
+
+/// The number of a socket option, since Linux 6.5.
+pub const SO_PASSPIDFD: u32 = 76;
+
+/// The number of a socket option, since Linux 6.16.
+pub const SO_PASSRIGHTS: u32 = 83;
+
 /// Forbids these calls to this process and all that it forks from now on: each fails with `error`.
 ///
 /// # Errors
 /// What the system says: it may have no such filters.
 pub fn forbid(calls: &[c_long], error: c_int) -> io::Result<()> {
-    let refuse = libc::SECCOMP_RET_ERRNO | error.cast_unsigned();
-    filter(calls, refuse, libc::SECCOMP_RET_ALLOW)
+    filter(calls, refuse(error), statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW))
 }
 
 /// Forbids all other calls to this process from now on: it ends with `SIGSYS` at the first.
@@ -22,23 +29,42 @@ pub fn forbid(calls: &[c_long], error: c_int) -> io::Result<()> {
 /// # Errors
 /// What the system says: it may have no such filters.
 pub fn allow_only(calls: &[c_long]) -> io::Result<()> {
-    filter(calls, libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_KILL_PROCESS)
+    let answer = |answer| statement(libc::BPF_RET | libc::BPF_K, answer);
+    filter(calls, answer(libc::SECCOMP_RET_ALLOW), answer(libc::SECCOMP_RET_KILL_PROCESS))
 }
 
 /// What is done to these calls, and to all others.
-fn filter(calls: &[c_long], these: u32, others: u32) -> io::Result<()> {
+fn filter(calls: &[c_long], these: libc::sock_filter, others: libc::sock_filter) -> io::Result<()> {
     // The number of the call is the first word of what the filter sees.
     let mut filter = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0)];
     for &call in calls {
-        filter.push(libc::sock_filter {
-            code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
-            jt: 0,
-            jf: 1,
-            k: call as u32,
-        });
-        filter.push(statement(libc::BPF_RET | libc::BPF_K, these));
+        filter.push(unless_equal(call as u32, 1));
+        filter.push(these);
     }
-    filter.push(statement(libc::BPF_RET | libc::BPF_K, others));
+    filter.push(others);
+    set_filter(&mut filter)
+}
+
+/// Forbids a call whose argument number `argument`, from 0 on, is `value`, as [`forbid`] does.
+///
+/// # Errors
+/// What the system says: it may have no such filters.
+pub fn forbid_argument(call: c_long, argument: u32, value: u32, error: c_int) -> io::Result<()> {
+    // Arguments have 64 bits, and lie behind the number of the call, the architecture, and the address.
+    let low_word = if cfg!(target_endian = "big") { 4 } else { 0 };
+    let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+    let mut filter = vec![
+        statement(load, 0),
+        unless_equal(call as u32, 3),
+        statement(load, 16 + 8 * argument + low_word),
+        unless_equal(value, 1),
+        refuse(error),
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
+    ];
+    set_filter(&mut filter)
+}
+
+fn set_filter(filter: &mut [libc::sock_filter]) -> io::Result<()> {
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
     // SAFETY: the first call takes numbers. For the second, `program` and the filter that it points to are valid, and
     // borrowed until the call returns.
@@ -47,6 +73,16 @@ fn filter(calls: &[c_long], these: u32, others: u32) -> io::Result<()> {
         check(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program))?;
     }
     Ok(())
+}
+
+/// Skips so many statements unless the word is this one.
+fn unless_equal(word: u32, count: u8) -> libc::sock_filter {
+    let code = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    libc::sock_filter { code, jt: 0, jf: count, k: word }
+}
+
+fn refuse(error: c_int) -> libc::sock_filter {
+    statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | error.cast_unsigned())
 }
 
 fn statement(code: u32, k: u32) -> libc::sock_filter {
@@ -62,6 +98,39 @@ pub fn trace(process: u32) -> io::Result<()> {
     // SAFETY: PTRACE_SEIZE reads and writes no memory of this process.
     let result = unsafe { libc::ptrace(libc::PTRACE_SEIZE, process, nothing, nothing) };
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// How a process is held by a tracer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// It is stopped.
+    Stopped,
+    /// It runs, and is stopped when it ends, before it has ended.
+    AtItsEnd,
+}
+
+/// Holds a process, calls `when_held`, and waits for its end.
+///
+/// # Errors
+/// What the system says: not every process may.
+pub fn hold(process: u32, how: Hold, when_held: impl FnOnce()) -> io::Result<()> {
+    let nothing = std::ptr::null_mut::<libc::c_void>();
+    let options = std::ptr::without_provenance_mut::<libc::c_void>(match how {
+        Hold::Stopped => 0,
+        Hold::AtItsEnd => libc::PTRACE_O_TRACEEXIT as usize,
+    });
+    let call = |request, data: *mut libc::c_void| {
+        // SAFETY: PTRACE_SEIZE and PTRACE_INTERRUPT read and write no memory of this process.
+        let result = unsafe { libc::ptrace(request, process, nothing, data) };
+        if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    };
+    call(libc::PTRACE_SEIZE, options)?;
+    if how == Hold::Stopped {
+        call(libc::PTRACE_INTERRUPT, nothing)?;
+    }
+    when_held();
+    wait_for_traced(c_int::try_from(process).map_err(io::Error::other)?);
+    Ok(())
 }
 
 /// Has the system keep as much as it may of what is sent on a socket and not received.

@@ -3,6 +3,7 @@
 //! Each function here is safe to call with any arguments.
 
 pub mod attempts;
+pub mod family;
 pub mod namespaces;
 
 use std::alloc::{GlobalAlloc, Layout, System};

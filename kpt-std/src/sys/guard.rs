@@ -72,6 +72,7 @@ impl Guard {
         let kick = EventFd::new()?;
         let (socket, event) = (theirs.as_raw_fd(), kick.as_fd().as_raw_fd());
         let own = own.map(|own| own.as_raw_fd());
+        let parent = process_id();
         let signals = SignalsBlocked::new();
         let mut process: c_int = -1;
         // SAFETY: the new process is a copy of this one that runs `become_guard`, which does not return, and makes only
@@ -87,7 +88,7 @@ impl Guard {
             }
         };
         if pid == 0 {
-            become_guard(socket, event, own);
+            become_guard(parent, socket, event, own);
         }
         let pid = check_long(pid)? as pid_t;
         drop(signals);
@@ -124,11 +125,10 @@ impl Guard {
         if self.attests {
             return self.say(Message::Register { number, start_time: 0 }, None);
         }
-        let pid = process_id();
-        match open_process(pid) {
+        match open_process(process_id()) {
             Ok(own) => self.say(Message::Register { number, start_time: 0 }, Some(own.as_fd())),
             Err(_) => {
-                let start_time = proc::start_time(pid);
+                let start_time = proc::own_start_time();
                 self.say(Message::Register { number, start_time }, None)
             }
         }
@@ -222,10 +222,10 @@ impl Child {
 }
 
 /// In the process of the guard.
-fn become_guard(socket: c_int, kick: c_int, parent: Option<c_int>) -> ! {
-    calls::settle(socket, kick, parent);
+fn become_guard(parent: pid_t, socket: c_int, kick: c_int, own: Option<c_int>) -> ! {
+    calls::settle(socket, kick, own);
     match calls::new_table(MOST_TASKS) {
-        Some(table) => run::run(parent.is_some(), table),
+        Some(table) => run::run(parent, own.is_some(), table),
         None => calls::leave(),
     }
 }

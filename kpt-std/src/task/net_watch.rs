@@ -91,11 +91,13 @@ impl NetWatch {
         true
     }
 
-    /// Replaces a guard that has ended.
-    pub fn on_time(&mut self, now: Instant) {
-        if self.renew_at.is_some_and(|at| at <= now) {
+    /// Replaces a guard that has ended. Returns whether there may be a new one.
+    pub fn on_time(&mut self, now: Instant) -> bool {
+        let is_due = self.renew_at.is_some_and(|at| at <= now);
+        if is_due {
             self.renew_at = self.share.as_ref().and_then(|share| share.renew(now));
         }
+        is_due
     }
 
     /// Returns the time at which work is due.

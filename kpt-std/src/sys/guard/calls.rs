@@ -36,10 +36,8 @@ pub fn settle(socket: c_int, kick: c_int, parent: Option<c_int>) {
         );
         libc::dup2(socket, SOCKET);
         libc::dup2(kick, KICK);
-        match parent {
-            Some(parent) => libc::dup2(parent, PARENT),
-            None => libc::close(PARENT),
-        };
+        // Without a descriptor of the parent, its place is taken all the same: what the guard receives lies above.
+        libc::dup2(parent.unwrap_or(kick), PARENT);
         let mut limit: libc::rlimit = mem::zeroed();
         libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
         if libc::syscall(libc::SYS_close_range, PARENT + 1, c_int::MAX, 0) == -1 {

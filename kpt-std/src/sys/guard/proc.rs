@@ -1,18 +1,28 @@
 //! What a guard reads in `/proc`, without memory of its own.
 
+use std::ffi::CStr;
+
 use super::calls::File;
 
 /// Returns when a process was started, in ticks since the system's start; 0 if that can't be told.
 pub fn start_time(pid: i32) -> u64 {
     let mut path = [0; 32];
-    let Some(path) = write_path(&mut path, pid) else { return 0 };
+    write_path(&mut path, pid).map_or(0, start_time_in)
+}
+
+/// Returns when this process was started, as `start_time` does, whatever number it has in which namespace.
+pub fn own_start_time() -> u64 {
+    start_time_in(c"/proc/self/stat")
+}
+
+fn start_time_in(path: &CStr) -> u64 {
     let mut bytes = [0; 1_024];
     let Some(file) = File::open(path) else { return 0 };
     parse_start_time(file.read(&mut bytes))
 }
 
 /// Writes `/proc/PID/stat` and a zero byte.
-fn write_path(place: &mut [u8; 32], pid: i32) -> Option<&std::ffi::CStr> {
+fn write_path(place: &mut [u8; 32], pid: i32) -> Option<&CStr> {
     let mut digits = [0; 10];
     let mut rest = u32::try_from(pid).ok()?;
     let mut count = 0_usize;
@@ -27,7 +37,7 @@ fn write_path(place: &mut [u8; 32], pid: i32) -> Option<&std::ffi::CStr> {
     let digits = digits.get(digits.len().checked_sub(count)?..)?;
     let bytes = b"/proc/".iter().chain(digits).chain(b"/stat\0");
     place.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
-    std::ffi::CStr::from_bytes_until_nul(place).ok()
+    CStr::from_bytes_until_nul(place).ok()
 }
 
 /// Finds field 22. The name, field 2, ends with the last parenthesis, and may have spaces itself.
@@ -60,7 +70,8 @@ mod tests {
         assert_eq!(parse_start_time(stat), 777);
         assert_eq!(parse_start_time(b"12 (cut) S 1 2"), 0);
         assert_eq!(parse_start_time(b""), 0);
-        assert_ne!(start_time(std::process::id() as i32), 0);
+        assert_ne!(own_start_time(), 0);
+        assert_eq!(start_time(std::process::id() as i32), own_start_time());
         assert_eq!(start_time(i32::MAX), 0);
         assert_eq!(start_time(-1), 0);
     }

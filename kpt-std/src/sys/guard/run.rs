@@ -23,9 +23,11 @@ const LOOK_PERIOD: Duration = Duration::from_millis(50);
 /// The number of tasks that are polled at once.
 const AT_ONCE: usize = 256;
 
-/// Runs a guard in a process that was made for it. `has_parent` says whether `PARENT` is a descriptor of the parent.
-pub fn run(has_parent: bool, table: &mut [Ward]) -> ! {
-    let parent = calls::parent_id();
+/// Runs a guard in a process that was made for it by process `parent`. `has_parent` says whether `PARENT` is a descriptor
+/// of that.
+pub fn run(parent: i32, has_parent: bool, table: &mut [Ward]) -> ! {
+    // The parent may have died meanwhile: what its number is now, only says whether it is in this namespace.
+    let parent = if calls::parent_id() == 0 { 0 } else { parent };
     let mut wards = Wards::new(real_user(), parent, table);
     give_back_memory();
     loop {

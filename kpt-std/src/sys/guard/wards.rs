@@ -75,6 +75,8 @@ pub struct Wards<'t> {
     parent: i32,
     table: &'t mut [Ward],
     count: usize,
+    /// Whether a task could not be kept, since it could not be told from others later.
+    has_unknown: bool,
     must_drain: bool,
     must_look: bool,
     /// Since the parent is gone: when the tasks that are left are killed.
@@ -92,13 +94,14 @@ enum End {
 
 impl<'t> Wards<'t> {
     /// Creates a guard with the rights of `uid` for the tasks of process `parent`, with room for as many as `table` has
-    /// places.
+    /// places. `parent` is 0 if the guard is in a PID namespace of its own, for which `/proc` has other numbers.
     pub fn new(uid: u32, parent: i32, table: &'t mut [Ward]) -> Self {
         Self {
             uid,
             parent,
             table,
             count: 0,
+            has_unknown: false,
             must_drain: false,
             must_look: false,
             kill_at: None,
@@ -158,7 +161,8 @@ impl<'t> Wards<'t> {
             _ => return Answer::Refused,
         };
         // It could not be told from a later process of the same number.
-        if descriptor.is_none() && start_time == 0 {
+        if descriptor.is_none() && (start_time == 0 || self.parent == 0) {
+            self.has_unknown = true;
             return Answer::Refused;
         }
         self.keep(Ward { number, pid, descriptor, start_time })
@@ -197,7 +201,9 @@ impl<'t> Wards<'t> {
             return Step::Look;
         }
         let Some(kill_at) = self.kill_at else { return Step::Wait { until: None } };
-        if self.count == 0 || self.end == End::Killed {
+        // When the first process of a namespace leaves, the kernel kills all others: they have their time first.
+        let is_needed = self.count > 0 || self.has_unknown;
+        if !is_needed || self.end == End::Killed {
             return Step::Leave;
         }
         if now < kill_at {

@@ -98,6 +98,7 @@ impl World {
             parent: PARENT_PID,
             table: &mut table,
             count: self.count,
+            has_unknown: false,
             must_drain: self.must.0,
             must_look: self.must.1,
             kill_at: self.kill_at,
@@ -373,4 +374,20 @@ fn without_a_descriptor_and_a_time_nothing_is_kept() {
     let message = Message::Register { number: 1, start_time: 8 };
     assert_eq!(wards.on_message(message, SELF, None), Answer::Kept { instead_of: None });
     assert_eq!(wards.all()[0], Ward { number: 1, pid: SELF.pid, descriptor: None, start_time: 8 });
+}
+
+/// As the first process of a PID namespace, which ends with it, a guard can't look up numbers. Those that it can't keep have
+/// their time all the same.
+#[test]
+fn r42_in_a_namespace_of_its_own_a_guard_keeps_no_numbers_and_stays_for_the_grace() {
+    let mut table = [Ward::default(); 3];
+    let mut wards = Wards::new(UID, 0, &mut table);
+    let message = Message::Register { number: 1, start_time: 8 };
+    assert_eq!(wards.on_message(message, SELF, None), Answer::Refused);
+    wards.on_parent_gone(5);
+    assert_eq!((wards.next(5), wards.next(5)), (Step::Drain, Step::Look));
+    let until = Some(5 + GRACE);
+    assert_eq!(wards.next(6), Step::Wait { until });
+    let rest: Vec<_> = (0..4).map(|_| wards.next(5 + GRACE)).collect();
+    assert_eq!(rest, [Step::Drain, Step::Look, Step::Kill, Step::Leave]);
 }

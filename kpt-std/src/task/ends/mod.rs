@@ -209,7 +209,10 @@ impl Ends {
 
     /// Does the work that is due.
     fn on_time(&mut self, now: Instant) {
-        self.net.on_time(now);
+        if self.net.on_time(now) {
+            // At once, as the hooks may take long.
+            self.tell_new_guard();
+        }
         for number in std::mem::take(&mut self.timed) {
             let Some(entry) = self.by_number.get_mut(&number) else { continue };
             entry.end.on_time(now, &mut self.scratch);

@@ -16,6 +16,7 @@ mod memory;
 mod net;
 mod orphan;
 mod output;
+mod passing;
 mod privileges;
 mod process;
 #[cfg(feature = "tape")]
@@ -28,7 +29,7 @@ use std::time::Duration;
 use libc::c_int;
 
 pub use ancestry::generation;
-pub use channel::{count_unread, receive, refuse_descriptors, send};
+pub use channel::{count_unread, receive, send};
 pub use descriptors::{EventFd, above_standard, open_process};
 pub use epoll::{EpollSet, Event, Timer};
 pub use guard::Guard;
@@ -42,6 +43,7 @@ pub use memory::{Paged, Pages};
 pub use net::{connect_tcp, connect_unix, is_of_connection, listen, send_parts};
 pub use orphan::{ask_for_death_signal, die_after};
 pub use output::{discard_output, flush_output, flush_output_fully};
+pub use passing::{Received, receive_with, refuse_descriptors, send_with};
 pub use privileges::{
     Resource, give_up_capabilities, groups, has_capabilities, set_group, set_limit,
     set_no_new_privs, set_supplementary_groups, set_user, supplementary_groups, users,

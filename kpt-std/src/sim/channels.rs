@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::panic;
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,7 +14,9 @@ use super::Sim;
 use super::net::Handle;
 use super::world;
 use crate::task::{Action, Life};
-use crate::{ProtocolError, SendError, TaskConfig, TaskEvent, TaskExit, TaskStatus, source};
+use crate::{
+    Message, Passed, ProtocolError, SendError, TaskConfig, TaskEvent, TaskExit, TaskStatus, source,
+};
 
 /// The number of the first process, less 1.
 const FIRST_PROCESS: i32 = 1_000;
@@ -28,6 +31,8 @@ pub struct Channel {
     /// Of each message, and of all that are queued in one direction.
     longest: usize,
     most: usize,
+    /// Of all that are queued in one direction.
+    descriptors: usize,
     tells_ready: bool,
     pub state: RefCell<State>,
 }
@@ -35,8 +40,8 @@ pub struct Channel {
 #[derive(Debug, Default)]
 pub struct State {
     /// From the parent to the task, and back.
-    pub down: Queue<Vec<u8>>,
-    pub up: Queue<TaskEvent>,
+    pub down: Queue<Message>,
+    pub up: Queue<TaskEvent<Message>>,
     pub life: Life,
     pub does_hang: bool,
     pub is_closed: bool,
@@ -50,11 +55,26 @@ pub struct State {
 pub struct Queue<M> {
     pub messages: VecDeque<M>,
     pub bytes: usize,
+    pub descriptors: usize,
 }
 
 impl<M> Default for Queue<M> {
     fn default() -> Self {
-        Self { messages: VecDeque::new(), bytes: 0 }
+        Self { messages: VecDeque::new(), bytes: 0, descriptors: 0 }
+    }
+}
+
+impl<M> Queue<M> {
+    /// Counts a message that is added.
+    fn add(&mut self, message: &Message) {
+        self.bytes += message.bytes.len();
+        self.descriptors += usize::from(!matches!(message.descriptor, Passed::Nothing));
+    }
+
+    /// Counts a message that was taken.
+    pub fn remove(&mut self, message: &Message) {
+        self.bytes -= message.bytes.len();
+        self.descriptors -= usize::from(!matches!(message.descriptor, Passed::Nothing));
     }
 }
 
@@ -62,27 +82,49 @@ impl Channel {
     pub fn new(who: u32, config: &TaskConfig) -> Self {
         let (longest, queue) = config.sizes();
         let (_, grace) = config.loop_and_grace();
-        let (most, tells_ready) = (queue.max(2 * longest), config.is_ready_told());
-        Self { who, grace, longest, most, tells_ready, state: RefCell::default() }
+        Self {
+            who,
+            grace,
+            longest,
+            most: queue.max(2 * longest),
+            descriptors: config.descriptors(),
+            tells_ready: config.is_ready_told(),
+            state: RefCell::default(),
+        }
     }
 
-    fn has_room(&self, bytes: usize, more: usize) -> Result<(), SendError> {
+    /// Returns whether a message of this length fits, and a descriptor.
+    fn has_room<M>(
+        &self,
+        queue: &Queue<M>,
+        more: usize,
+        has_descriptor: bool,
+    ) -> Result<(), SendError> {
+        if has_descriptor && self.descriptors == 0 {
+            return Err(SendError::NoDescriptors);
+        }
         if more > self.longest {
             return Err(SendError::TooLong);
         }
-        if bytes + more > self.most { Err(SendError::Full) } else { Ok(()) }
+        let is_full = has_descriptor && queue.descriptors >= self.descriptors;
+        if is_full || queue.bytes + more > self.most { Err(SendError::Full) } else { Ok(()) }
+    }
+
+    /// Returns whether a message of any allowed length fits, with a descriptor where there may be any.
+    fn is_writable<M>(&self, queue: &Queue<M>) -> bool {
+        self.has_room(queue, self.longest, self.descriptors > 0).is_ok()
     }
 
     /// Returns what is found on one of its ends: that of the parent, or that of the task.
     pub fn readiness(&self, of_task: bool) -> Readiness {
         let state = self.state.borrow();
-        let (bytes, is_closed) = if of_task {
-            (state.up.bytes, state.has_ended)
+        let is_writable = if of_task {
+            state.has_ended || self.is_writable(&state.up)
         } else {
-            (state.down.bytes, state.is_closed || state.has_hung_up)
+            state.is_closed || state.has_hung_up || self.is_writable(&state.down)
         };
         let mut found = Readiness::NONE;
-        if is_closed || self.has_room(bytes, self.longest).is_ok() {
+        if is_writable {
             found = found | Readiness::WRITABLE;
         }
         if !of_task && !state.up.messages.is_empty() {
@@ -183,22 +225,40 @@ impl SimTask {
 
 /// What the parent does.
 impl SimTask {
-    pub fn send_down(&self, message: &[u8]) -> Result<(), SendError> {
+    /// Takes the descriptor, if there is one, unless it fails.
+    pub fn send_down(
+        &self,
+        message: &[u8],
+        descriptor: &mut Option<OwnedFd>,
+    ) -> Result<(), SendError> {
         let mut state = self.state();
         if state.is_closed || state.has_hung_up {
             return Err(SendError::Closed);
         }
-        self.channel.has_room(state.down.bytes, message.len())?;
-        state.down.bytes += message.len();
-        state.down.messages.push_back(message.to_vec());
+        self.channel.has_room(&state.down, message.len(), descriptor.is_some())?;
+        let message = self.message(message, descriptor.take());
+        state.down.add(&message);
+        state.down.messages.push_back(message);
         Ok(())
     }
 
-    pub fn receive(&self) -> Option<TaskEvent> {
+    /// Makes a message that arrives. Its descriptor may be lost on the way.
+    fn message(&self, bytes: &[u8], descriptor: Option<OwnedFd>) -> Message {
+        let does_pass =
+            |sim: Sim| sim.choose("descriptor", self.channel.who, &["passed", "lost"]) == 0;
+        let descriptor = match descriptor {
+            None => Passed::Nothing,
+            Some(descriptor) if self.sim().is_some_and(does_pass) => Passed::Descriptor(descriptor),
+            Some(_) => Passed::Lost,
+        };
+        Message { bytes: bytes.to_vec(), descriptor }
+    }
+
+    pub fn receive(&self) -> Option<TaskEvent<Message>> {
         let mut state = self.state();
         let event = state.up.messages.pop_front()?;
         if let TaskEvent::Message(message) = &event {
-            state.up.bytes -= message.len();
+            state.up.remove(message);
         }
         Some(event)
     }
@@ -222,7 +282,7 @@ impl SimTask {
     fn discard(&self) {
         let mut state = self.state();
         state.up.messages.retain(|event| matches!(event, TaskEvent::Exit(_)));
-        state.up.bytes = 0;
+        (state.up.bytes, state.up.descriptors) = (0, 0);
     }
 
     /// Drops the handle: the task is stopped.
@@ -251,7 +311,7 @@ impl SimTask {
 
     /// Returns the next event that comes before this moment. It does not return before the task has ended, or the moment
     /// has come.
-    pub fn receive_until(&self, until: Instant) -> Option<TaskEvent> {
+    pub fn receive_until(&self, until: Instant) -> Option<TaskEvent<Message>> {
         loop {
             if let Some(event) = self.receive() {
                 return Some(event);
@@ -282,13 +342,18 @@ pub struct Killed;
 
 /// What the task does.
 impl SimTask {
-    pub fn send_up(&self, message: &[u8]) -> Result<(), SendError> {
+    /// Takes the descriptor, if there is one, unless it fails.
+    pub fn send_up(
+        &self,
+        message: &[u8],
+        descriptor: &mut Option<OwnedFd>,
+    ) -> Result<(), SendError> {
         let Some(sim) = self.sim() else { return Err(SendError::Closed) };
         let mut state = self.state();
         if state.has_ended {
             return Err(SendError::Closed);
         }
-        self.channel.has_room(state.up.bytes, message.len())?;
+        self.channel.has_room(&state.up, message.len(), descriptor.is_some())?;
         match sim.choose("message", self.channel.who, &["sent", "dies", "garbage"]) {
             1 => {
                 drop(state);
@@ -301,8 +366,9 @@ impl SimTask {
             }
             _ if state.protocol_error.is_some() => {} // Nothing is read any more.
             _ => {
-                state.up.bytes += message.len();
-                state.up.messages.push_back(TaskEvent::Message(message.to_vec()));
+                let message = self.message(message, descriptor.take());
+                state.up.add(&message);
+                state.up.messages.push_back(TaskEvent::Message(message));
             }
         }
         Ok(())

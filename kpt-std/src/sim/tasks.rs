@@ -94,9 +94,9 @@ impl<C: Child> Task<C> {
         for _ in 0..MESSAGES_PER_TURN {
             let mut state = channel.state.borrow_mut();
             let Some(message) = state.down.messages.pop_front() else { break };
-            state.down.bytes -= message.len();
+            state.down.remove(&message);
             drop(state);
-            self.state.on_message(message, self.kpt.threads());
+            self.state.on_message_with(message, self.kpt.threads());
         }
         let is_asked = {
             let state = channel.state.borrow();

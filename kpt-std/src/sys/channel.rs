@@ -41,25 +41,3 @@ pub fn count_unread(socket: &impl AsFd) -> io::Result<usize> {
     check(unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::FIONREAD, &mut count) })?;
     Ok(usize::try_from(count).unwrap_or(0))
 }
-
-/// Since Linux 6.16; not in libc yet.
-const SO_PASSRIGHTS: c_int = 83;
-
-/// Makes the system refuse descriptors that the other side of a Unix socket passes.
-///
-/// # Errors
-/// Fails before Linux 6.16. Descriptors are closed in the next `receive` then.
-pub fn refuse_descriptors(socket: &impl AsFd) -> io::Result<()> {
-    let no: c_int = 0;
-    // SAFETY: the kernel reads as many bytes as an int has, which is borrowed until the call returns.
-    check(unsafe {
-        libc::setsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::SOL_SOCKET,
-            SO_PASSRIGHTS,
-            std::ptr::from_ref(&no).cast(),
-            size_of::<c_int>() as libc::socklen_t,
-        )
-    })
-    .map(drop)
-}

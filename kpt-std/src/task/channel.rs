@@ -1,18 +1,25 @@
 //! The bytes of a channel, in and out. Knows neither the process at the other end nor any other channel.
 
 use std::io::{self, ErrorKind};
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use kpt_core::{Instant, Interest};
 
 use super::config::TaskConfig;
 use super::error::SendError;
-use super::frame::{Frame, Inbox, Kind, Outbox, ProtocolError, Refused, Sender};
-use super::rest::{LARGEST_READ, Read};
+use super::frame::{Frame, Inbox, Kind, Outbox, Passed, ProtocolError, Sender};
+use super::rest::Read;
+use super::scratch::Scratch;
 use super::watch::{Modify, Watch};
 use crate::ask::{Question, ask};
-use crate::sys;
+use crate::clock;
+use crate::sys::{self, Received};
+
+/// The time after which a descriptor is tried again, if too many are under way. The system does not tell when there are
+/// fewer.
+const RETRY: Duration = Duration::from_millis(20);
 
 /// One end of a channel.
 pub struct Channel {
@@ -24,6 +31,10 @@ pub struct Channel {
     /// The number of bytes that may still be sent before the next wait.
     eager: usize,
     queue: usize,
+    /// How many descriptors it holds at most in each direction.
+    descriptors: usize,
+    /// Until when nothing is sent, since too many descriptors are under way.
+    retry_at: Option<Instant>,
     /// That the task is ready is an event, and no control frame.
     tells_ready: bool,
 }
@@ -37,34 +48,22 @@ enum Way {
     Closed,
 }
 
-/// The buffer for reads. Allocated at the first use, since many tasks never read, and written only as far as it is
-/// used, since a fork copies each page that was written.
-#[derive(Default)]
-pub struct Scratch(Vec<u8>);
-
-impl Scratch {
-    /// Reads once, at most `most` bytes.
-    fn receive(&mut self, socket: BorrowedFd<'_>, most: usize) -> io::Result<&[u8]> {
-        self.0.clear();
-        self.0.reserve_exact(LARGEST_READ);
-        sys::receive(&socket, &mut self.0, most)?;
-        Ok(&self.0)
-    }
-}
-
 impl Channel {
     /// Creates an end of a channel, at the other end of which is `from`.
     pub fn new(config: &TaskConfig, socket: UnixStream, from: Sender) -> Self {
-        let outbox = Outbox::new(config.max_message, config.queue);
+        let descriptors = config.descriptors;
+        let outbox = Outbox::new(config.max_message, config.queue, descriptors);
         let queue = outbox.limit();
         Self {
             socket: Watch::new(Some(socket.into())),
-            inbox: Inbox::new(from, config.max_message, config.queue),
+            inbox: Inbox::new(from, config.max_message, config.queue, descriptors),
             outbox,
             incoming: Way::Open,
             outgoing: Way::Open,
             eager: queue,
             queue,
+            descriptors,
+            retry_at: None,
             tells_ready: config.tells_ready,
         }
     }
@@ -108,15 +107,33 @@ impl Channel {
         if self.outgoing != Way::Open {
             return Err(SendError::Closed);
         }
-        self.outbox.push_message(message).map_err(|refused| match refused {
-            Refused::Full => SendError::Full,
-            Refused::TooLong => SendError::TooLong,
-        })?;
+        self.outbox.push_message(message)?;
+        self.send_eagerly(message.len());
+        Ok(())
+    }
+
+    /// The same with a descriptor, which is taken unless this fails, and closed when it has been sent.
+    pub fn send_with(
+        &mut self,
+        message: &[u8],
+        descriptor: &mut Option<OwnedFd>,
+    ) -> Result<(), SendError> {
+        if self.descriptors == 0 {
+            return Err(SendError::NoDescriptors);
+        }
+        if self.outgoing != Way::Open {
+            return Err(SendError::Closed);
+        }
+        self.outbox.push_with(message, descriptor)?;
+        self.send_eagerly(message.len());
+        Ok(())
+    }
+
+    fn send_eagerly(&mut self, length: usize) {
         if self.eager > 0 {
-            self.eager = self.eager.saturating_sub(message.len() + 1);
+            self.eager = self.eager.saturating_sub(length + 1);
             self.write();
         }
-        Ok(())
     }
 
     /// Queues another frame. It is sent in the next wait, or with the next message.
@@ -135,6 +152,7 @@ impl Channel {
     pub fn abandon(&mut self) {
         self.outgoing = Way::Closed;
         self.outbox.clear();
+        self.retry_at = None;
     }
 
     /// Drops the messages of the other side, those that are queued and those to come. They are still read, since the
@@ -149,15 +167,15 @@ impl Channel {
     /// in its turn, and so is that the task is ready, if its configuration asks for it.
     pub fn take_control(&mut self) -> Option<Frame> {
         let is_received = match self.inbox.peek()? {
-            Kind::Message | Kind::Stop => true,
+            Kind::Message | Kind::MessageWith | Kind::MessageWithout | Kind::Stop => true,
             Kind::Ready => self.tells_ready,
             Kind::HangUp | Kind::Failed | Kind::Panicked => false,
         };
-        if is_received { None } else { self.inbox.pop() }
+        if is_received { None } else { self.inbox.pop().map(|(frame, _)| frame) }
     }
 
-    /// Removes and returns the next frame.
-    pub fn receive(&mut self) -> Option<Frame> {
+    /// Removes and returns the next frame, and what was passed with it.
+    pub fn receive(&mut self) -> Option<(Frame, Passed)> {
         self.inbox.pop()
     }
 }
@@ -181,9 +199,15 @@ impl Channel {
         &mut self.socket
     }
 
-    /// Returns the moment of the next look, if the poller can't watch the socket.
+    /// Returns the moment of the next look, if the poller can't watch the socket, or can't tell when to send.
     pub fn look_at(&self) -> Option<Instant> {
-        self.socket.look_at()
+        [self.socket.look_at(), self.retry_at].into_iter().flatten().min()
+    }
+
+    /// Returns whether the socket has to be looked at now, and plans the next look.
+    pub fn take_look(&mut self, now: Instant) -> bool {
+        let is_retry = self.retry_at.take_if(|at| *at <= now).is_some();
+        self.socket.take_look(now) || is_retry
     }
 
     /// Returns what to ask the system where there is no poller. A channel without room is not asked about: if its other
@@ -194,22 +218,39 @@ impl Channel {
 
     fn wanted(&self) -> Interest {
         let read = if self.inbox.has_room() { Interest::READABLE } else { Interest::NONE };
-        let write =
-            if self.outbox.unsent().is_empty() { Interest::NONE } else { Interest::WRITABLE };
-        read | write
+        let is_idle = self.outbox.unsent().is_empty() || self.retry_at.is_some();
+        read | if is_idle { Interest::NONE } else { Interest::WRITABLE }
     }
 
-    /// Sends what the socket accepts.
+    /// Sends what the socket accepts: one call, and one more for each message with a descriptor.
     pub fn write(&mut self) {
         let Some(socket) = self.socket.descriptor() else { return };
-        if self.outbox.unsent().is_empty() {
-            return;
-        }
-        match sys::send(&socket, self.outbox.unsent()) {
-            Ok(count) => self.outbox.mark_sent(count),
-            Err(error) if is_not_now(&error) => {}
-            // The other side has closed. Bytes that it has sent before can still be read.
-            Err(_) => self.abandon(),
+        while self.retry_at.is_none() {
+            let (bytes, descriptor) = self.outbox.next();
+            if bytes.is_empty() {
+                return;
+            }
+            let (length, has_descriptor) = (bytes.len(), descriptor.is_some());
+            let sent = match descriptor {
+                None => sys::send(&socket, bytes),
+                Some(descriptor) => sys::send_with(&socket, bytes, descriptor),
+            };
+            match sent {
+                Ok(count) => {
+                    self.outbox.mark_sent(count);
+                    if count < length {
+                        return;
+                    }
+                }
+                Err(error) if is_not_now(&error) => return,
+                Err(error) if error.raw_os_error() == Some(libc::ETOOMANYREFS) => {
+                    self.retry_at = Some(clock::now_or_later() + RETRY);
+                }
+                // If it is about the socket, the next call fails as well.
+                Err(_) if has_descriptor => self.outbox.refuse_descriptor(),
+                // The other side has closed. Bytes that it has sent before can still be read.
+                Err(_) => return self.abandon(),
+            }
         }
     }
 
@@ -227,10 +268,13 @@ impl Channel {
     /// Reads once, at most `most` bytes. MUST NOT be called without room.
     pub fn read(&mut self, scratch: &mut Scratch, most: usize) -> Read {
         let Some(socket) = self.socket.descriptor() else { return Read::End };
-        let read = match scratch.receive(socket, most) {
-            Ok([]) => Read::End,
-            Ok(bytes) if self.inbox.feed(bytes).is_err() => Read::End,
-            Ok(bytes) => Read::Bytes(bytes.len()),
+        let most = most.min(self.inbox.most());
+        let read = match scratch.receive(socket, most, self.descriptors > 0) {
+            Ok(([], _)) => Read::End,
+            Ok((bytes, received)) => match feed(&mut self.inbox, bytes, received) {
+                Ok(()) => Read::Bytes(bytes.len()),
+                Err(_) => Read::End,
+            },
             Err(error) if error.kind() == ErrorKind::WouldBlock => Read::Nothing,
             Err(error) if is_not_now(&error) => Read::NotNow,
             Err(_) => Read::End,
@@ -248,6 +292,7 @@ impl Channel {
     pub fn close(&mut self) {
         self.abandon();
         self.incoming = Way::Closed;
+        self.inbox.close_unfinished();
         self.socket.close();
     }
 
@@ -261,10 +306,14 @@ impl Channel {
             if self.outbox.unsent().is_empty() {
                 return;
             }
-            let room = Question::new(number, Interest::WRITABLE);
+            let room = match self.retry_at {
+                None => Question::new(number, Interest::WRITABLE),
+                Some(_) => Question::new(number, Interest::NONE), // Only whether it is closed.
+            };
             let end = Question::new(parent.unwrap_or(-1), Interest::READABLE);
             let mut questions = [room, end];
-            if ask(&mut questions, None).is_err() || !questions[1].found.is_none() {
+            let most = self.retry_at.take().map(clock::remaining);
+            if ask(&mut questions, most).is_err() || !questions[1].found.is_none() {
                 return;
             }
         }
@@ -276,6 +325,17 @@ impl Channel {
         self.close();
         self.inbox.clear();
     }
+}
+
+/// Feeds what one read has brought.
+fn feed(inbox: &mut Inbox, bytes: &[u8], received: Received) -> Result<(), ProtocolError> {
+    let passed = match (received.descriptor, received.is_cut) {
+        (None, false) => Passed::Nothing,
+        (None, true) => Passed::Lost,
+        (Some(descriptor), false) => Passed::Descriptor(descriptor),
+        (Some(_), true) => return inbox.refuse(ProtocolError::Descriptor),
+    };
+    inbox.feed(bytes, passed)
 }
 
 /// Returns whether the call can be retried: when the socket is ready, at once, or when the system has more memory.

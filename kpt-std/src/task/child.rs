@@ -8,6 +8,7 @@ use kpt_core::{Source, Threads};
 
 use super::ends::SharedEnds;
 use super::error::SendError;
+use super::exit::Message;
 use super::frame::Kind;
 use super::parent_end::ParentEnd;
 
@@ -33,6 +34,12 @@ pub trait Child: Sized {
         let _ = (message, threads);
     }
 
+    /// Called for each message of the parent, also for those without a descriptor. By default, closes the descriptor and
+    /// calls [`on_message`](Self::on_message).
+    fn on_message_with(&mut self, message: Message, threads: Threads<'_, Self, Self::Arg>) {
+        self.on_message(message.bytes, threads);
+    }
+
     /// Called when the parent stops the task or has ended. The task exits when this returns and all its messages have
     /// been sent.
     fn pre_stop(&mut self, threads: Threads<'_, Self, Self::Arg>) {
@@ -47,7 +54,7 @@ pub struct Parent {
     source: Source,
     has_hung_up: Rc<Cell<bool>>,
     #[cfg(feature = "sim")]
-    simulated: Option<Rc<crate::sim::SimTask>>,
+    pub(super) simulated: Option<Rc<crate::sim::SimTask>>,
 }
 
 impl Parent {
@@ -85,7 +92,7 @@ impl Parent {
     pub fn send(&self, message: &[u8]) -> Result<(), SendError> {
         #[cfg(feature = "sim")]
         if let Some(end) = &self.simulated {
-            return end.send_up(message);
+            return end.send_up(message, &mut None);
         }
         self.with(|parent| parent.channel_mut().send(message)).unwrap_or(Err(SendError::Closed))
     }

@@ -45,6 +45,7 @@ pub struct TaskConfig {
     pub(super) name: String,
     pub(super) max_message: usize,
     pub(super) queue: usize,
+    pub(super) descriptors: usize,
     pub(super) threads: usize,
     pub(super) grace: Duration,
     pub(super) kept: Option<Vec<RawFd>>,
@@ -64,6 +65,7 @@ impl TaskConfig {
             name: cut(&name, LONGEST_NAME).to_owned(),
             max_message: 64 << 10,
             queue: 256 << 10,
+            descriptors: 0,
             threads: 64,
             grace: Duration::from_secs(5),
             kept: None,
@@ -83,6 +85,35 @@ impl TaskConfig {
     /// it.
     pub fn queue(mut self, bytes: usize) -> Self {
         self.queue = bytes;
+        self
+    }
+
+    /// Has descriptors be passed with messages, in both directions: [`TaskHandle::send_with`](super::TaskHandle::send_with)
+    /// and [`Parent::send_with`](super::Parent::send_with). Each side holds at most this number that have been received
+    /// and not taken, and this number that wait to be sent. With as many, a receiver reads nothing more until the
+    /// application takes a message, and a sender refuses with [`Full`](super::SendError::Full). 0 by default: there may be
+    /// none.
+    ///
+    /// # Cost
+    /// A message with a descriptor costs a system call for sending it and one for receiving it, since it is never read
+    /// together with another one, and one each for closing the two copies. It arrives one wait after the message with a
+    /// descriptor before it. Messages without one cost what they cost without this.
+    ///
+    /// # Limits of the system
+    /// A received descriptor counts for the limit of open files; at that limit, it is
+    /// [`Lost`](super::Passed::Lost). Descriptors under way, which no receiver has read, count for the user of the sender:
+    /// beyond that limit, one that is not root waits, with all that is queued after it, and is tried each 20 ms.
+    ///
+    /// # A hostile task
+    /// The bound holds whatever the other side does: a descriptor that belongs to no message, or several with one, are
+    /// closed at once, and are a [`ProtocolError`](super::ProtocolError). But whoever closes a file last can block in it: a
+    /// TCP socket with `SO_LINGER` and unsent data for as long as it lingers, a file of FUSE for as long as its server
+    /// wants. So a task from which descriptors are accepted can hold up its parent for some time; kpt and the application
+    /// can do nothing about it. Tasks from which none are accepted can't: since Linux 6.16 the system refuses to pass any
+    /// to their parent (`SO_PASSRIGHTS`). **Before Linux 6.16**, the parent closes what such a task sends all the same, when
+    /// it reads the channel, and may block in that.
+    pub fn accept_descriptors(mut self, descriptors: usize) -> Self {
+        self.descriptors = descriptors;
         self
     }
 
@@ -127,6 +158,12 @@ impl TaskConfig {
     #[cfg(feature = "sim")]
     pub(crate) fn sizes(&self) -> (usize, usize) {
         (self.max_message, self.queue)
+    }
+
+    /// Returns how many descriptors each side holds at most.
+    #[cfg(feature = "sim")]
+    pub(crate) fn descriptors(&self) -> usize {
+        self.descriptors
     }
 
     /// Returns how many threads its loop can hold, and its grace.

@@ -4,8 +4,9 @@ use std::os::fd::RawFd;
 
 use kpt_core::{Instant, Interest, Readiness};
 
-use super::channel::{Channel, Scratch};
+use super::channel::Channel;
 use super::parent_end::ParentEnd;
+use super::scratch::Scratch;
 use super::task_end::TaskEnd;
 use super::watch::{Modify, Watch};
 use crate::ask::Question;

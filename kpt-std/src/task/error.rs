@@ -3,8 +3,9 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 
-use super::frame::LARGEST_MESSAGE;
+use super::frame::{LARGEST_MESSAGE, Refused};
 
 /// A task can't be started. No process and no descriptor is left behind.
 #[derive(Debug)]
@@ -79,6 +80,18 @@ pub enum SendError {
     TooLong,
     /// The other side has ended, is being stopped, or has hung up.
     Closed,
+    /// The message has a descriptor, and there may be none:
+    /// [`accept_descriptors`](super::TaskConfig::accept_descriptors) is 0.
+    NoDescriptors,
+}
+
+impl From<Refused> for SendError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Full => Self::Full,
+            Refused::TooLong => Self::TooLong,
+        }
+    }
 }
 
 impl fmt::Display for SendError {
@@ -87,8 +100,33 @@ impl fmt::Display for SendError {
             Self::Full => "the send queue is full; send again when the source is writable",
             Self::TooLong => "the message is longer than the task's max_message",
             Self::Closed => "the other side has ended, is being stopped, or has hung up",
+            Self::NoDescriptors => "the task's accept_descriptors is 0",
         })
     }
 }
 
 impl Error for SendError {}
+
+/// A message with a descriptor was not queued. Nothing has changed, and the descriptor comes back.
+#[derive(Debug)]
+pub struct SendWithError {
+    /// The reason.
+    pub error: SendError,
+    /// The descriptor.
+    pub descriptor: OwnedFd,
+}
+
+impl fmt::Display for SendWithError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+// `Display` already prints the reason: there is no further source.
+impl Error for SendWithError {}
+
+impl From<SendWithError> for SendError {
+    fn from(error: SendWithError) -> Self {
+        error.error
+    }
+}

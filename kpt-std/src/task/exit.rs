@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::error::SignalError;
-use super::frame::ProtocolError;
+use super::frame::{Passed, ProtocolError};
 use super::life::Rung;
 
 /// An event of a task. Events are received in the order in which they happened.
@@ -16,6 +16,27 @@ pub enum TaskEvent<M = Vec<u8>> {
     Ready,
     /// The task has ended. Received once, after its last message.
     Exit(TaskExit),
+}
+
+impl TaskEvent<Message> {
+    /// Drops the descriptor of a message.
+    pub(super) fn without_descriptor(self) -> TaskEvent {
+        match self {
+            Self::Message(message) => TaskEvent::Message(message.bytes),
+            Self::Ready => TaskEvent::Ready,
+            Self::Exit(exit) => TaskEvent::Exit(exit),
+        }
+    }
+}
+
+/// A message, and what was passed with it, as [`TaskHandle::receive_with`](super::TaskHandle::receive_with) and
+/// [`Child::on_message_with`](super::Child::on_message_with) receive it.
+#[derive(Debug)]
+pub struct Message {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// The descriptor, if there is one.
+    pub descriptor: Passed,
 }
 
 /// How a task ended.

@@ -6,7 +6,7 @@ use kpt_core::{Instant, Source};
 
 use super::ends::{self, SharedEnds};
 use super::error::{SendError, SignalError};
-use super::exit::{TaskEvent, TaskExit, TaskStatus};
+use super::exit::{Message, TaskEvent, TaskExit, TaskStatus};
 use super::task_end::TaskEnd;
 use crate::clock;
 
@@ -27,7 +27,7 @@ pub struct TaskHandle {
     id: i32,
     name: String,
     #[cfg(feature = "sim")]
-    simulated: Option<crate::sim::SimTask>,
+    pub(super) simulated: Option<crate::sim::SimTask>,
 }
 
 impl TaskHandle {
@@ -74,51 +74,35 @@ impl TaskHandle {
     pub fn send(&self, message: &[u8]) -> Result<(), SendError> {
         #[cfg(feature = "sim")]
         if let Some(end) = &self.simulated {
-            return end.send_down(message);
+            return end.send_down(message, &mut None);
         }
         self.with(|task| task.channel_mut().send(message)).unwrap_or(Err(SendError::Closed))
     }
 
     /// Returns the next event of the task: its messages in the order of sending, and then once how it ended. Returns
-    /// `None` if there is none yet, and after the exit event. Never blocks.
+    /// `None` if there is none yet, and after the exit event. Never blocks. A descriptor that was sent with a message is
+    /// closed.
     pub fn receive(&self) -> Option<TaskEvent> {
-        #[cfg(feature = "sim")]
-        if let Some(end) = &self.simulated {
-            return end.receive();
-        }
-        let event = self.with(TaskEnd::receive)??;
-        // Logged while the channels are not borrowed: the logger may send to a task.
-        if let TaskEvent::Exit(exit) = &event {
-            self.log(exit);
-        }
-        Some(event)
+        self.receive_with().map(TaskEvent::without_descriptor)
     }
 
     /// Blocks until there is an event of the task, and returns it. Returns `None` after the exit event. For a program
     /// without a loop.
     pub fn receive_blocking(&self) -> Option<TaskEvent> {
-        #[cfg(feature = "sim")]
-        if let Some(end) = &self.simulated {
-            return end.receive_until(Instant::NEVER);
-        }
-        self.receive_until(None)
+        self.receive_with_blocking().map(TaskEvent::without_descriptor)
     }
 
     /// Blocks until there is an event of the task, at most for `timeout`, and returns it. Returns `None` if there is
     /// none by then, and after the exit event. With [`Duration::ZERO`], it does not block, but does the work of one
     /// wait of a loop. For a program without a loop.
     pub fn receive_timeout(&self, timeout: Duration) -> Option<TaskEvent> {
-        #[cfg(feature = "sim")]
-        if let Some(end) = &self.simulated {
-            return end.receive_until(end.now() + timeout);
-        }
-        self.receive_until(Some(clock::now_or_later() + timeout))
+        self.receive_with_timeout(timeout).map(TaskEvent::without_descriptor)
     }
 
-    fn receive_until(&self, until: Option<Instant>) -> Option<TaskEvent> {
+    pub(super) fn receive_until(&self, until: Option<Instant>) -> Option<TaskEvent<Message>> {
         let mut is_late = false;
         loop {
-            if let Some(event) = self.receive() {
+            if let Some(event) = self.receive_with() {
                 return Some(event);
             }
             if is_late || self.exit().is_some() {
@@ -173,7 +157,7 @@ impl TaskHandle {
         }
     }
 
-    fn log(&self, exit: &TaskExit) {
+    pub(super) fn log(&self, exit: &TaskExit) {
         if exit.stopped.is_some() || exit.status == TaskStatus::Code(0) {
             crate::log::trace!("task {} (process {}) has ended: {}", self.name, self.id, exit);
         } else {
@@ -185,7 +169,7 @@ impl TaskHandle {
         self.with(|task| task.exit()).flatten()
     }
 
-    fn with<R>(&self, work: impl FnOnce(&mut TaskEnd) -> R) -> Option<R> {
+    pub(super) fn with<R>(&self, work: impl FnOnce(&mut TaskEnd) -> R) -> Option<R> {
         self.ends.borrow_mut().with_task(self.source, work)
     }
 }

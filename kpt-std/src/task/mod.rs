@@ -4,13 +4,14 @@
 //! processes. [`watch`] is one descriptor and what the poller knows of it; [`channel`] the bytes in and out, and
 //! [`process`] the process of a task. An [`end`] of a channel is a [`task_end`] at the parent or a [`parent_end`] at the
 //! task; [`ends`] are those of a loop, and [`tasks`] is the poller that drives them. [`child`] is the API of a task,
-//! and [`run`] what runs in its process, with its [`last_words`]. [`spawner`] and [`handle`] are the parent's API. `typed`
-//! encodes values as messages.
+//! and [`run`] what runs in its process, with its [`last_words`]. [`spawner`] and [`handle`] are the parent's API.
+//! [`descriptors`] are operations of both sides, and `typed` encodes values as messages.
 
 mod channel;
 mod child;
 mod config;
 mod delivery;
+mod descriptors;
 mod end;
 mod ends;
 mod error;
@@ -26,6 +27,7 @@ mod privileges;
 mod process;
 mod rest;
 mod run;
+mod scratch;
 mod spawner;
 mod task_end;
 mod tasks;
@@ -35,9 +37,9 @@ mod watch;
 
 pub use child::{Child, Parent};
 pub use config::TaskConfig;
-pub use error::{SendError, SignalError, StartError};
-pub use exit::{TaskEvent, TaskExit, TaskStatus};
-pub use frame::ProtocolError;
+pub use error::{SendError, SendWithError, SignalError, StartError};
+pub use exit::{Message, TaskEvent, TaskExit, TaskStatus};
+pub use frame::{Passed, ProtocolError};
 pub use handle::TaskHandle;
 pub use life::Rung;
 pub use privileges::Limit;

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use kpt_core::{Instant, Interest};
 
-use super::channel::{Channel, Scratch};
+use super::channel::Channel;
 use super::config::TaskConfig;
+use super::exit::Message;
 use super::frame::{Kind, Sender};
 use super::rest::{LARGEST_READ, Read};
+use super::scratch::Scratch;
 use super::watch::{Modify, Watch};
 use crate::ask::{Question, ask};
 
@@ -22,7 +24,7 @@ pub struct ParentEnd {
 
 /// An event from the parent.
 pub enum Order {
-    Message(Vec<u8>),
+    Message(Message),
     /// The parent stops the task.
     Stop,
     /// The parent has ended.
@@ -49,8 +51,10 @@ impl ParentEnd {
     /// Returns the next event.
     pub fn receive(&mut self) -> Option<Order> {
         match self.channel.receive() {
-            Some(frame) if frame.kind == Kind::Stop => Some(Order::Stop),
-            Some(frame) => Some(Order::Message(frame.payload)),
+            Some((frame, _)) if frame.kind == Kind::Stop => Some(Order::Stop),
+            Some((frame, descriptor)) => {
+                Some(Order::Message(Message { bytes: frame.payload, descriptor }))
+            }
             None => self.is_gone().then_some(Order::Gone),
         }
     }
@@ -135,7 +139,7 @@ impl ParentEnd {
         if is_look && self.question().is_some_and(has_ended) {
             self.on_parent_ended(scratch);
         }
-        if self.channel.watch().take_look(now) {
+        if self.channel.take_look(now) {
             self.on_socket(scratch);
         }
     }

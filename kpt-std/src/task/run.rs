@@ -161,7 +161,7 @@ fn serve<C: Child>(
             }
             match parent.with(ParentEnd::receive).flatten() {
                 Some(Order::Message(_)) if parent.has_hung_up() => {}
-                Some(Order::Message(message)) => state.on_message(message, kpt.threads()),
+                Some(Order::Message(message)) => state.on_message_with(message, kpt.threads()),
                 Some(Order::Stop | Order::Gone) => {
                     state.pre_stop(kpt.threads());
                     return Ok(());

@@ -77,8 +77,10 @@ impl Spawner {
         }
         let (ours, theirs) = UnixStream::pair()?;
         let (ours, theirs) = (sys::above_standard(ours)?, sys::above_standard(theirs)?);
-        // Passing one can block whoever receives. Before Linux 6.16, they are received and closed.
-        let _ = sys::refuse_descriptors(&ours);
+        if config.descriptors == 0 {
+            // Passing one can block whoever receives. Before Linux 6.16, they are received and closed.
+            let _ = sys::refuse_descriptors(&ours);
+        }
         last_words::prepare();
         let has_text = sys::flush_output().is_err();
         let parent = sys::process_id();

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use kpt_core::Instant;
 
-use super::channel::{Channel, Scratch};
+use super::channel::Channel;
 use super::config::TaskConfig;
 use super::error::SignalError;
-use super::exit::{TaskEvent, TaskExit, TaskStatus};
+use super::exit::{Message, TaskEvent, TaskExit, TaskStatus};
 use super::frame::{Frame, Kind, LONGEST_TEXT, Sender, cut};
 use super::life::{Action, Life};
 use super::process::Process;
 use super::rest::{Rest, Step};
+use super::scratch::Scratch;
 use super::watch::Watch;
 use crate::clock;
 use crate::sys::Ended;
@@ -50,14 +51,14 @@ impl TaskEnd {
     }
 
     /// Returns the next event.
-    pub fn receive(&mut self) -> Option<TaskEvent> {
+    pub fn receive(&mut self) -> Option<TaskEvent<Message>> {
         self.handle_controls();
-        if let Some(frame) = self.channel.receive() {
+        if let Some((frame, descriptor)) = self.channel.receive() {
             self.on_control(&frame);
             self.handle_controls();
             return Some(match frame.kind {
                 Kind::Ready => TaskEvent::Ready,
-                _ => TaskEvent::Message(frame.payload),
+                _ => TaskEvent::Message(Message { bytes: frame.payload, descriptor }),
             });
         }
         let exit = self.exit().filter(|_| !self.is_reported)?;
@@ -196,7 +197,7 @@ impl TaskEnd {
         while let Some(action) = self.life.on_time(now) {
             self.act(action, now);
         }
-        if self.channel.watch().take_look(now) {
+        if self.channel.take_look(now) {
             self.on_socket(scratch);
         }
     }
@@ -287,7 +288,7 @@ impl TaskEnd {
             Kind::HangUp => self.channel.refuse(),
             Kind::Failed => self.on_words(TaskStatus::Failed(text())),
             Kind::Panicked => self.on_words(TaskStatus::Panicked(text())),
-            Kind::Message | Kind::Stop => {}
+            Kind::Message | Kind::MessageWith | Kind::MessageWithout | Kind::Stop => {}
         }
     }
 

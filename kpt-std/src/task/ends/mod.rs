@@ -10,12 +10,12 @@ use std::rc::{Rc, Weak};
 
 use kpt_core::{Instant, Interest, Readiness, Source};
 
-use super::channel::Scratch;
 use super::end::End;
 use super::error::SignalError;
 use super::net::Ticket;
 use super::net_watch::NetWatch;
 use super::parent_end::ParentEnd;
+use super::scratch::Scratch;
 use super::task_end::TaskEnd;
 use crate::clock;
 

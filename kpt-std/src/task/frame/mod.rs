@@ -1,14 +1,20 @@
 //! Messages as frames: the queue of outgoing frames, and the queue of incoming ones.
 //!
 //! A frame is one byte for its kind, four for the length of its payload (little-endian), and the payload. Both queues
-//! are bounded. This module uses no descriptor, clock or process: it turns frames into bytes, and bytes into frames.
+//! are bounded. This module uses no clock or process: it turns frames into bytes, and bytes into frames.
+//!
+//! A descriptor belongs to the frame with whose first byte it is sent, in a call of its own. The system ends a read behind
+//! the bytes of such a call, so that at most one descriptor comes with a read, and at most one such frame begins in it.
+//! The queues keep descriptors, and do not use them.
 
+mod arrivals;
 mod inbox;
 mod outbox;
 
 use std::error::Error;
 use std::fmt;
 
+pub use arrivals::Passed;
 pub use inbox::Inbox;
 pub use outbox::{Outbox, Refused};
 
@@ -36,6 +42,22 @@ pub enum Kind {
     Failed = 5,
     /// To the parent: the text of a panic. No frame follows.
     Panicked = 6,
+    /// A message with a descriptor, in either direction.
+    MessageWith = 7,
+    /// A message whose descriptor the system refuses to pass, in either direction.
+    MessageWithout = 8,
+}
+
+impl Kind {
+    /// Returns whether it is a message of the application.
+    pub fn is_message(self) -> bool {
+        self == Self::Message || self.has_descriptor()
+    }
+
+    /// Returns whether it is a message that was sent with a descriptor.
+    fn has_descriptor(self) -> bool {
+        matches!(self, Self::MessageWith | Self::MessageWithout)
+    }
 }
 
 /// One whole frame.
@@ -69,6 +91,8 @@ pub enum ProtocolError {
         /// The length in its header, in bytes.
         length: u32,
     },
+    /// A descriptor without its message, a message without its descriptor, or several descriptors with one message.
+    Descriptor,
 }
 
 impl fmt::Display for ProtocolError {
@@ -78,6 +102,7 @@ impl fmt::Display for ProtocolError {
             Self::TooLong { length } => {
                 write!(f, "frame of {length} bytes, which is longer than allowed")
             }
+            Self::Descriptor => f.write_str("descriptors and messages that don't belong together"),
         }
     }
 }

@@ -33,7 +33,7 @@ proptest! {
         steps in vec(steps(80), 0..200),
         limit in 0..1_000_usize,
     ) {
-        let mut outbox = Outbox::new(80, limit);
+        let mut outbox = Outbox::new(80, limit, 0);
         let limit = limit.max(2 * 85);
         let mut twin: Vec<u8> = Vec::new();
         let (mut sent, mut moved) = (0, 0);
@@ -95,7 +95,7 @@ proptest! {
 /// Sending a few bytes at a time from a queue that is refilled does not move the whole queue each time.
 #[test]
 fn a_slow_reader_does_not_make_queueing_dear() {
-    let mut outbox = Outbox::new(100, 100_000);
+    let mut outbox = Outbox::new(100, 100_000, 0);
     let (mut sent, mut moved) = (0, 0);
     for _ in 0..100_000 {
         let _ = outbox.push_message(&[0; 100]);

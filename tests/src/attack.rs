@@ -4,7 +4,7 @@
 //! Each function here is safe to call with any arguments.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use libc::{c_int, c_long};
 
@@ -151,36 +151,52 @@ pub fn enlarge_send_buffer(socket: &impl AsFd) -> io::Result<()> {
     })
 }
 
-/// Sends bytes on a Unix socket, with a descriptor.
+/// Sends bytes on a Unix socket, with descriptors: at most eight.
 ///
 /// # Errors
 /// What the system says.
-pub fn send_descriptor(
+pub fn send_descriptors(
     socket: &impl AsFd,
     bytes: &[u8],
-    descriptor: &impl AsFd,
+    descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<usize> {
-    let number: c_int = descriptor.as_fd().as_raw_fd();
-    // Aligned as a header has to be, with room for one and a number.
-    let mut control = [0_u64; 3];
+    let numbers: Vec<c_int> = descriptors.iter().take(8).map(AsRawFd::as_raw_fd).collect();
+    let length = size_of_val(&numbers[..]);
+    // Aligned as a header has to be, with room for one and eight numbers.
+    let mut control = [0_u64; 8];
     let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     // SAFETY: all zero bytes are a valid msghdr.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = &mut part;
     message.msg_iovlen = 1;
     message.msg_control = control.as_mut_ptr().cast();
-    message.msg_controllen = size_of_val(&control) as _;
-    // SAFETY: `control` has room for one header and the number, to which the pointers lead; everything is borrowed until
+    // SAFETY: `control` has room for one header and the numbers, to which the pointers lead; everything is borrowed until
     // the call returns.
     let sent = unsafe {
+        message.msg_controllen = libc::CMSG_SPACE(length as u32) as _;
         let header = libc::CMSG_FIRSTHDR(&message);
         (*header).cmsg_level = libc::SOL_SOCKET;
         (*header).cmsg_type = libc::SCM_RIGHTS;
-        (*header).cmsg_len = libc::CMSG_LEN(size_of::<c_int>() as u32) as _;
-        libc::CMSG_DATA(header).cast::<c_int>().write_unaligned(number);
+        (*header).cmsg_len = libc::CMSG_LEN(length as u32) as _;
+        libc::CMSG_DATA(header).copy_from_nonoverlapping(numbers.as_ptr().cast(), length);
         libc::sendmsg(socket.as_fd().as_raw_fd(), &message, libc::MSG_NOSIGNAL)
     };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// Opens an io_uring, which the system passes to no other process.
+///
+/// # Errors
+/// What the system says: it may forbid them.
+pub fn open_io_uring() -> io::Result<OwnedFd> {
+    let mut parameters = [0_u64; 15];
+    // SAFETY: the kernel reads and writes 120 bytes, which `parameters` has. What it returns, unless it fails, is a new
+    // descriptor, which has no other owner.
+    unsafe {
+        let number = libc::syscall(libc::SYS_io_uring_setup, 1, parameters.as_mut_ptr());
+        check(if number < 0 { -1 } else { 0 })?;
+        Ok(OwnedFd::from_raw_fd(number as c_int))
+    }
 }
 
 fn check(result: c_int) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! Tasks for tests.
 
 use std::error::Error;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use kpt_core::poller::Poller;
@@ -8,6 +9,9 @@ use kpt_std::{
     Child, EventLoop, Parent, Spawner, TaskConfig, TaskEvent, TaskExit, TaskHandle, TaskStatus,
     Thread, Threads, kpt_core,
 };
+
+use crate::scenario::descriptors;
+use crate::sys;
 
 /// What a scripted task does before its loop.
 pub type Script = fn(&mut Scripted, Threads<'_, Scripted>) -> Result<(), Box<dyn Error>>;
@@ -76,6 +80,16 @@ pub fn message_of(task: &TaskHandle) -> Vec<u8> {
         Some(TaskEvent::Message(message)) => message,
         other => panic!("{other:?}"),
     }
+}
+
+/// The socket of a task's channel, in the task.
+///
+/// # Panics
+/// If it has none.
+pub fn own_channel() -> UnixStream {
+    let mut sockets = descriptors().into_iter().filter(|(_, file)| file.starts_with("socket:"));
+    let (number, _) = sockets.next_back().expect("a task has a channel");
+    UnixStream::from(sys::duplicate(number).expect("room for one"))
 }
 
 /// Sends a message to a task that sends it back, and stops it.

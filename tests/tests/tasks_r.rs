@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write, pipe};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant as Stopwatch};
@@ -15,7 +16,7 @@ use kpt_tests::attack;
 use kpt_tests::chance::is_checked;
 use kpt_tests::scenario::descriptors;
 use kpt_tests::sys;
-use kpt_tests::tasks::{One, Script, Scripted, message_of, receive_all, start};
+use kpt_tests::tasks::{One, Script, Scripted, message_of, own_channel, receive_all, start};
 use libc::{
     ENOSYS, EPERM, SIGKILL, SIGTERM, SYS_kill, SYS_pidfd_open, SYS_pidfd_send_signal, SYS_wait4,
     SYS_waitid,
@@ -35,13 +36,6 @@ fn start_deaf(spawner: &Spawner) -> TaskHandle {
     let task = start(spawner, DEAF);
     message_of(&task);
     task
-}
-
-/// The socket of a task's channel, in the task.
-fn own_channel() -> UnixStream {
-    let mut sockets = descriptors().into_iter().filter(|(_, file)| file.starts_with("socket:"));
-    let (number, _) = sockets.next_back().expect("a task has a channel");
-    UnixStream::from(sys::duplicate(number).expect("room for one"))
 }
 
 fn r22_a_signal_that_one_call_refuses_is_sent_by_another() {
@@ -384,7 +378,7 @@ fn r38_a_task_can_not_pass_a_socket_that_blocks_its_parent() {
     let task = start(&Spawner::new(), |child, _| {
         let channel = own_channel();
         let (socket, _other) = UnixStream::pair()?;
-        let sent = attack::send_descriptor(&channel, &[1, 0, 0, 0, 0], &socket);
+        let sent = attack::send_descriptors(&channel, &[1, 0, 0, 0, 0], &[socket.as_fd()]);
         let error = sent.err().and_then(|error| error.raw_os_error()).unwrap_or(0);
         Ok(child.parent.send(&error.to_ne_bytes())?)
     });

@@ -201,6 +201,13 @@ pub fn leave() -> ! {
     unsafe { libc::_exit(0) }
 }
 
+/// Returns the size of a page in bytes.
+pub fn page_size() -> usize {
+    // SAFETY: the call takes a number; the C library knows the answer from the start of the program.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(size).unwrap_or(0).max(4_096)
+}
+
 /// Returns addresses that the guard uses besides its code and its static variables, sorted: its stack, and where the C
 /// library keeps what belongs to its thread.
 pub fn used_addresses() -> [usize; 3] {

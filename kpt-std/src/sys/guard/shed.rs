@@ -10,11 +10,12 @@ use std::ops::Range;
 use super::calls::{self, File};
 use super::proc::number;
 
-/// The size from which a mapping counts as large.
-const LARGE: usize = 1 << 20;
+/// The size from which a mapping counts as large: giving back smaller ones brings less than it costs.
+const LARGE: usize = 64 << 10;
 
-/// What stays on both sides of an address that is used.
-const NEAR: usize = 256 << 10;
+/// The number of pages that stay on both sides of the one with an address that is used. What the C library has for its
+/// thread is smaller.
+const PAGES_NEAR: usize = 4;
 
 /// Finds large mappings without a file. A stack is none, nor what lies behind a file: variables of zeros (`.bss`).
 #[derive(Debug, Default)]
@@ -26,7 +27,7 @@ struct Finder {
 /// Gives back what the guard does not use. Without `/proc`, it keeps all.
 pub fn give_back_memory() {
     let Some(maps) = File::open(c"/proc/self/maps") else { return };
-    let used = calls::used_addresses();
+    let used = calls::used_addresses().map(|address| neighbourhood(address, calls::page_size()));
     let mut finder = Finder::default();
     let mut buffer = [0; 4_096];
     let mut length = 0_usize;
@@ -38,7 +39,7 @@ pub fn give_back_memory() {
         while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
             let (line, next) = rest.split_at(end);
             if let Some(mapping) = finder.large(line) {
-                parts_to_give_back(mapping, used).into_iter().for_each(calls::give_back);
+                parts_to_give_back(mapping, used.clone()).into_iter().for_each(calls::give_back);
             }
             rest = next.get(1..).unwrap_or_default();
         }
@@ -73,23 +74,24 @@ impl Finder {
     }
 }
 
-/// Returns the parts of a mapping that are not near one of the addresses that are used, which are sorted.
-fn parts_to_give_back(mapping: Range<usize>, used: [usize; 3]) -> [Range<usize>; 4] {
+/// Returns the parts of a mapping that are not in one of the ranges that stay, which are sorted by where they start.
+fn parts_to_give_back(mapping: Range<usize>, kept: [Range<usize>; 3]) -> [Range<usize>; 4] {
     let mut start = mapping.start;
     let mut until = |kept: Range<usize>| {
         let part = start..kept.start.min(mapping.end).max(start);
         start = start.max(kept.end.min(mapping.end));
         part
     };
-    let [first, second, third] = used.map(neighbourhood);
+    let [first, second, third] = kept;
     [until(first), until(second), until(third), until(usize::MAX..usize::MAX)]
 }
 
-/// Returns what stays around an address. Both ends are those of pages, whatever the size of a page is.
-fn neighbourhood(address: usize) -> Range<usize> {
-    let start = address.saturating_sub(NEAR) & !(NEAR - 1);
-    let end = address.saturating_add(2 * NEAR) & !(NEAR - 1);
-    start..end
+/// Returns what stays around an address: whole pages. The size of a page is a power of two.
+fn neighbourhood(address: usize, page: usize) -> Range<usize> {
+    let near = page.saturating_mul(PAGES_NEAR);
+    let page_of = |address: usize| address & !page.saturating_sub(1);
+    page_of(address.saturating_sub(near))
+        ..page_of(address.saturating_add(near).saturating_add(page))
 }
 
 #[cfg(test)]
@@ -101,7 +103,7 @@ mod tests {
 55d0c0200000-55d0c0800000 rw-p 00000000 00:00 0 
 55d0c1000000-55d0c2000000 rw-p 00000000 00:00 0                          [heap]
 7f0000000000-7f0020000000 rw-p 00000000 00:00 0 
-7f0020000000-7f0020021000 rw-p 00000000 00:00 0 
+7f0020000000-7f002000f000 rw-p 00000000 00:00 0 
 7f0030000000-7f0040000000 rw-s 00000000 00:01 99                         /dev/zero (deleted)
 7f0050000000-7f0060000000 r--p 00000000 00:00 0                          [anon:some name]
 7ffd00000000-7ffd00800000 rw-p 00000000 00:00 0                          [stack]
@@ -125,6 +127,7 @@ mod tests {
     #[test]
     fn what_is_near_an_address_that_is_used_stays() {
         const M: usize = 1 << 20;
+        const PAGE: usize = 16 << 10;
         let mapping = 100 * M..200 * M;
         for used in [
             [0, 0, 0],
@@ -133,11 +136,12 @@ mod tests {
             [99 * M, 199 * M, 200 * M - 1],
             [M, 300 * M, usize::MAX],
         ] {
-            let parts = parts_to_give_back(mapping.clone(), used);
+            let kept = used.map(|used| neighbourhood(used, PAGE));
+            let parts = parts_to_give_back(mapping.clone(), kept);
             let is_given = |address| parts.iter().any(|part| part.contains(&address));
             for address in (98 * M..202 * M).step_by(4_096) {
-                let is_near = used.iter().any(|used| used.abs_diff(address) < NEAR);
-                let is_far = used.iter().all(|used| used.abs_diff(address) >= 3 * NEAR);
+                let is_near = used.iter().any(|used| used.abs_diff(address) < 4 * PAGE);
+                let is_far = used.iter().all(|used| used.abs_diff(address) >= 6 * PAGE);
                 assert!(!(is_near && is_given(address)), "{used:x?} {address:x}");
                 assert!(mapping.contains(&address) || !is_given(address), "{used:x?} {address:x}");
                 assert!(
@@ -146,7 +150,7 @@ mod tests {
                 );
             }
             for part in parts {
-                assert!(part.start <= part.end && part.start % 4_096 == 0);
+                assert!(part.start <= part.end && part.start % PAGE == 0);
             }
         }
     }

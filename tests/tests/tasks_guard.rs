@@ -106,6 +106,24 @@ fn r45_a_guard_of_a_process_with_small_pieces_is_small() {
     assert!(is_checked() || private <= MOST_PRIVATE, "{private} KiB");
 }
 
+/// A spawner that is the only one makes a guard at its first start, and ends it when it is dropped.
+fn making_a_guard_takes_no_longer_than_a_task() {
+    let shortest = |measure: &dyn Fn() -> Duration| (0..60).map(|_| measure()).min();
+    let of_start = |spawner: &Spawner| {
+        let begin = Stopwatch::now();
+        let task = start(spawner, ECHO);
+        let time = begin.elapsed();
+        use_and_end(&task);
+        time
+    };
+    let first = shortest(&|| of_start(&Spawner::new())).expect("60 of them");
+    let spawner = Spawner::new();
+    of_start(&spawner);
+    let later = shortest(&|| of_start(&spawner)).expect("60 of them");
+    println!("NOTE the shortest first start, with a guard: {first:?}; another one: {later:?}");
+    assert!(is_checked() || first <= 4 * later, "{first:?}, {later:?}");
+}
+
 /// Its parent's descriptors are not kept open by it, with an old kernel neither.
 fn a_guard_has_three_descriptors() {
     if is_checked() {
@@ -140,6 +158,7 @@ kpt_tests::scenarios! {
     there_is_one_guard_for_all_tasks_and_loops,
     r45_a_guard_is_small_whatever_its_parent_is,
     r45_a_guard_of_a_process_with_small_pieces_is_small,
+    making_a_guard_takes_no_longer_than_a_task,
     a_guard_has_three_descriptors,
     no_wait_for_any_child_finds_a_guard,
 }

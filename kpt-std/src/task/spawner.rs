@@ -52,9 +52,13 @@ impl Spawner {
     ///
     /// The first start makes a guard: a small process, `kpt-guard`, that kills the tasks which are still there a second
     /// after this process has ended, however it ended and whatever they have done. It needs four descriptors here, and
-    /// ends when the last loop, spawner and handle is dropped. No wait for any child finds it. It does not find processes
-    /// that a task has forked by hand. After `unshare` with `CLONE_NEWPID`, the guard is PID 1 of the new namespace unless
-    /// a task was started before.
+    /// ends when the last loop, spawner and handle is dropped. No wait for any child finds it. After `unshare` with
+    /// `CLONE_NEWPID`, the guard is PID 1 of the new namespace unless a task was started before.
+    ///
+    /// These are left all the same: processes that a task has forked by hand; a task that has become root by a setuid
+    /// program, if this process is not root, or that a tracer holds at its end; and one that has killed or stopped the
+    /// guard, which takes the same user, and has then stopped itself or blocked signals. `docs/NET.md` in the repository
+    /// has the list, and a command that shows each.
     ///
     /// # Needs
     /// What a start needs of the system: sockets and a free process. `/proc` is needed where the system call `unshare`

@@ -90,17 +90,21 @@ fn run<C: Child>(start: Start, build: impl FnOnce(Parent) -> C) -> Result<(), Bo
     let mut kpt = new_loop(&config, &parent)?;
     give_up_privileges(&config, process)?;
     let result = run_loop(&mut kpt, &parent, build);
-    if kpt.threads().is_empty() {
+    if matches!(result, Ok(Exit::Empty)) || kpt.threads().is_empty() {
         // The loop holds nothing that needs to be dropped, and freeing its memory would write to pages that are shared
         // with the parent.
         std::mem::forget(kpt);
     }
-    result
+    result.map(drop)
 }
 
 fn open_channel(end: ParentEnd) -> Parent {
     let ends = ends::shared();
-    let source = ends.borrow_mut().insert(End::Parent(end));
+    let source = {
+        let mut ends = ends.borrow_mut();
+        ends.wait_to_begin();
+        ends.insert(End::Parent(end))
+    };
     let parent = Parent::new(ends, source);
     last_words::begin(&parent);
     parent
@@ -136,12 +140,12 @@ fn give_up_privileges(config: &TaskConfig, parent: libc::pid_t) -> Result<(), Bo
     config.privileges.before_run()
 }
 
-/// Builds the task's state, and runs its loop.
+/// Builds the task's state, and runs its loop. Returns whether threads may be left.
 fn run_loop<C: Child>(
     kpt: &mut Loop<C>,
     parent: &Parent,
     build: impl FnOnce(Parent) -> C,
-) -> Result<(), Box<dyn Error>> {
+) -> Result<Exit, Box<dyn Error>> {
     let mut state = build(parent.clone());
     with_last_words(|| serve(kpt, &mut state, parent))
 }
@@ -151,28 +155,31 @@ fn serve<C: Child>(
     kpt: &mut Loop<C>,
     state: &mut C,
     parent: &Parent,
-) -> Result<(), Box<dyn Error>> {
+) -> Result<Exit, Box<dyn Error>> {
     state.pre_run(kpt.threads())?;
     parent.with(|parent| parent.channel_mut().queue_control(Kind::Ready, ""));
+    parent.ends().borrow_mut().begin();
     loop {
         for _ in 0..MESSAGES_PER_TURN {
-            if kpt.threads().is_stopping() {
+            let Some(order) = parent.with(ParentEnd::receive).flatten() else { break };
+            // Once for each message: without threads, it costs a look at the poller.
+            let threads = kpt.threads();
+            if threads.is_stopping() {
                 break;
             }
-            match parent.with(ParentEnd::receive).flatten() {
-                Some(Order::Message(_)) if parent.has_hung_up() => {}
-                Some(Order::Message(message)) => state.on_message_with(message, kpt.threads()),
-                Some(Order::Stop | Order::Gone) => {
-                    state.pre_stop(kpt.threads());
-                    return Ok(());
+            match order {
+                Order::Message(_) if parent.has_hung_up() => {}
+                Order::Message(message) => state.on_message_with(message, threads),
+                Order::Stop | Order::Gone => {
+                    state.pre_stop(threads);
+                    return Ok(Exit::Stopped);
                 }
-                None => break,
             }
         }
         match kpt.turn(state)? {
             None => {}
-            Some(Exit::Stopped) => return Ok(()),
-            Some(Exit::Empty) if parent.has_hung_up() => return Ok(()),
+            Some(Exit::Stopped) => return Ok(Exit::Stopped),
+            Some(Exit::Empty) if parent.has_hung_up() => return Ok(Exit::Empty),
             // No thread is left, but the parent may send a message.
             Some(Exit::Empty) => parent.ends().borrow_mut().drive(None)?,
         }

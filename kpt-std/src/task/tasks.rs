@@ -127,7 +127,7 @@ impl<P: Poller> Poller for Tasks<P> {
 
     #[inline]
     fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> Result<Instant, P::Error> {
-        if self.ends.borrow().is_empty() {
+        if self.ends.borrow().is_idle() {
             return self.inner.wait(until, ready);
         }
         self.wait_with_channels(until, ready)

@@ -40,6 +40,8 @@ pub struct Ends {
     /// The signals that could not be sent and have not been logged, with the numbers of their processes.
     errors: Vec<(i32, SignalError)>,
     net: NetWatch,
+    /// Whether waits leave the channels alone: those before the loop of a task runs, which only tell the time.
+    waits_to_begin: bool,
 }
 
 struct Entry {
@@ -68,6 +70,7 @@ pub fn shared() -> SharedEnds {
         scratch: Scratch::default(),
         errors: Vec::new(),
         net: NetWatch::default(),
+        waits_to_begin: false,
     }));
     ALL.with_borrow_mut(|all| {
         all.retain(|ends| ends.strong_count() > 0);

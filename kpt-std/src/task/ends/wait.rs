@@ -11,9 +11,19 @@ use crate::clock;
 use crate::task::watch::Modify;
 
 impl Ends {
-    /// Returns whether there are no channels, and nothing that the poller has to be told.
-    pub fn is_empty(&self) -> bool {
-        self.by_number.is_empty() && !self.net.is_watching()
+    /// Makes waits leave the channels alone until `begin` is called.
+    pub fn wait_to_begin(&mut self) {
+        self.waits_to_begin = true;
+    }
+
+    /// Lets waits drive the channels.
+    pub fn begin(&mut self) {
+        self.waits_to_begin = false;
+    }
+
+    /// Returns whether a wait has nothing to do: there are no channels, and nothing that the poller has to be told.
+    pub fn is_idle(&self) -> bool {
+        self.waits_to_begin || self.by_number.is_empty() && !self.net.is_watching()
     }
 
     /// Sets the interest of the threads in a channel.

@@ -10,19 +10,29 @@ const PAGE: usize = 4_096;
 /// The number of processes, among this one and its ancestors, that have called `generation` so far. A fork copies it.
 static GENERATIONS: AtomicU32 = AtomicU32::new(0);
 
+/// A number that is 0 in each forked process until the process writes to it.
+static MARK: OnceLock<Option<&AtomicU32>> = OnceLock::new();
+
 /// Returns a number that no ancestor and no descendant of this process has. An object that stores it can tell that it
 /// is in a forked process. Costs less than a nanosecond; `getpid` costs a hundred.
 ///
 /// Works for any `fork`, also for one that other code calls without telling.
 #[inline]
 pub fn generation() -> u32 {
-    static MARK: OnceLock<Option<&AtomicU32>> = OnceLock::new();
     match MARK.get_or_init(wiped_on_fork) {
         Some(mark) => match mark.load(Ordering::Relaxed) {
             0 => mark_process(mark),
             generation => generation,
         },
         None => std::process::id(),
+    }
+}
+
+/// Does the first `generation` of a process that has just been forked. Reading the mark first would take a page fault
+/// more.
+pub fn mark_new_process() {
+    if let Some(Some(mark)) = MARK.get() {
+        mark_process(mark);
     }
 }
 

@@ -22,11 +22,24 @@ pub fn reset_signals() {
             set_default(signal, &action);
         }
     }
-    // SAFETY: an empty set is all zero bytes on Linux; it is valid, and borrowed until the call returns.
+    unblock_signals();
+}
+
+/// The number of bytes of a set of signals of the kernel.
+const SIGNAL_SET: usize = 8;
+
+/// Unblocks all signals. By the plain system call, since the C library's function lies in a page of its own; where the
+/// kernel has other sets, by that.
+fn unblock_signals() {
+    // SAFETY: an empty set is all zero bytes on Linux. It is valid, larger than the kernel's, and borrowed until the calls
+    // return; the old set is not asked for.
     unsafe {
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&mut none);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+        let none: libc::sigset_t = std::mem::zeroed();
+        let (set, no_set) = (std::ptr::from_ref(&none), std::ptr::null_mut::<libc::sigset_t>());
+        let how = libc::SIG_SETMASK;
+        if libc::syscall(libc::SYS_rt_sigprocmask, how, set, no_set, SIGNAL_SET) == -1 {
+            libc::pthread_sigmask(how, set, no_set);
+        }
     }
 }
 

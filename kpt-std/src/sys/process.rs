@@ -33,7 +33,10 @@ pub fn fork() -> io::Result<Option<Forked>> {
     // thread that the child lacks, so all code may run in it.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
-        0 => Ok(Some(Forked::Child)),
+        0 => {
+            super::ancestry::mark_new_process();
+            Ok(Some(Forked::Child))
+        }
         child => Ok(Some(Forked::Parent { child })),
     }
 }

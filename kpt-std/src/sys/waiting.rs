@@ -68,11 +68,16 @@ pub fn descriptor_limit() -> Option<u64> {
 /// Waits until one of the descriptors is ready, or `timeout` has passed (`None`: no limit). Sets the results in
 /// `descriptors`.
 pub fn poll(descriptors: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<()> {
-    let timeout = timeout.map_or(-1, |timeout| {
-        c_int::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(c_int::MAX)
-    });
+    let timeout =
+        timeout.map_or(-1, |timeout| c_int::try_from(millis(timeout)).unwrap_or(c_int::MAX));
     // SAFETY: the kernel reads and writes as many pollfds as the slice has, which are borrowed until the call returns.
     let result =
         unsafe { libc::poll(descriptors.as_mut_ptr(), descriptors.len() as libc::nfds_t, timeout) };
     check(result).map(drop)
+}
+
+/// Returns the time in milliseconds, rounded up. Without numbers of 128 bits, whose division lies in a page of its own.
+fn millis(time: Duration) -> u64 {
+    let part = time.subsec_nanos().div_ceil(1_000_000);
+    time.as_secs().saturating_mul(1_000).saturating_add(part.into())
 }

@@ -119,6 +119,8 @@ impl NetWatch {
 
     /// In a forked process: closes what is the parent's.
     pub fn disown(&mut self) {
+        // It counts in the parent.
+        std::mem::forget(self.share.take());
         *self = Self::default();
     }
 }

@@ -34,12 +34,12 @@ const PANICKED: i32 = 101;
 const FAILED: i32 = 1;
 
 /// What the new process of a task has from its start.
-pub struct Start {
+pub struct Start<'c> {
     /// The process that has forked it.
     pub parent: libc::pid_t,
     /// Its number for the guard.
     pub ticket: Ticket,
-    pub config: TaskConfig,
+    pub config: &'c TaskConfig,
     /// The task's end of the channel.
     pub socket: UnixStream,
     /// Whether there is text of the parent's in the buffer of standard output.
@@ -47,7 +47,7 @@ pub struct Start {
 }
 
 /// Runs the task in the new process, and exits.
-pub fn run_and_exit<C: Child>(start: Start, build: impl FnOnce(Parent) -> C) -> ! {
+pub fn run_and_exit<C: Child>(start: Start<'_>, build: impl FnOnce(Parent) -> C) -> ! {
     // No value of the parent may be unwound or dropped here.
     let code = match panic::catch_unwind(AssertUnwindSafe(|| run(start, build))) {
         Ok(Ok(())) => 0,
@@ -72,23 +72,23 @@ fn forget(payload: Box<dyn Any + Send>) {
 }
 
 /// Makes the channel first: by it, the parent learns why all else has failed.
-fn run<C: Child>(start: Start, build: impl FnOnce(Parent) -> C) -> Result<(), Box<dyn Error>> {
+fn run<C: Child>(start: Start<'_>, build: impl FnOnce(Parent) -> C) -> Result<(), Box<dyn Error>> {
     let Start { parent: process, ticket, config, socket, has_text } = start;
     ends::disown_all();
     let end = net::enter(ticket)?;
     let kept: Vec<_> =
         [socket.as_raw_fd()].into_iter().chain(end.as_ref().map(AsRawFd::as_raw_fd)).collect();
-    let parent = open_channel(ParentEnd::new(&config, socket, end));
+    let parent = open_channel(ParentEnd::new(config, socket, end));
     keep_words_of_panics();
     if has_text {
         sys::discard_output()
             .map_err(|error| format!("can't discard the parent's buffered output: {error}"))?;
     }
-    close_inherited(&config, &kept)?;
+    close_inherited(config, &kept)?;
     sys::reset_signals();
     sys::die_after(process)?;
-    let mut kpt = new_loop(&config, &parent)?;
-    give_up_privileges(&config, process)?;
+    let mut kpt = new_loop(config, &parent)?;
+    give_up_privileges(config, process)?;
     let result = run_loop(&mut kpt, &parent, build);
     if matches!(result, Ok(Exit::Empty)) || kpt.threads().is_empty() {
         // The loop holds nothing that needs to be dropped, and freeing its memory would write to pages that are shared

@@ -101,7 +101,7 @@ impl Spawner {
             }
             Forked::Child => {
                 drop(ours);
-                let start = Start { parent, ticket, config, socket: theirs, has_text };
+                let start = Start { parent, ticket, config: &config, socket: theirs, has_text };
                 run::run_and_exit(start, build)
             }
         }

@@ -45,14 +45,24 @@ impl Ends {
             self.touch(number);
         }
         self.on_time(clock::now_or_earlier());
-        self.by_number.retain(|_, entry| !entry.is_over() || entry.is_retiring());
+        self.remove_over();
         Ok(())
+    }
+
+    /// Removes the channels that are over.
+    fn remove_over(&mut self) {
+        let count = self.by_number.len();
+        self.by_number.retain(|_, entry| !entry.is_over() || entry.is_retiring());
+        if self.by_number.len() < count {
+            // Without a poller, there is no wait in which they are taken from here.
+            self.touched.retain(|number| self.by_number.contains_key(number));
+        }
     }
 }
 
 impl Entry {
     /// Returns whether the poller of a loop has to be told of a descriptor before it is closed.
-    fn is_retiring(&mut self) -> bool {
+    pub(super) fn is_retiring(&mut self) -> bool {
         self.end.watches().any(|watch| watch.is_retiring())
     }
 }

@@ -178,9 +178,16 @@ impl Ends {
 
     /// Marks a channel as having no owner.
     pub fn release(&mut self, source: Source) {
-        if let Some(entry) = self.by_number.get_mut(&source.number()) {
-            entry.is_owned = false;
-            self.touch(source.number());
+        let number = source.number();
+        let Some(entry) = self.by_number.get_mut(&number) else { return };
+        entry.is_owned = false;
+        if entry.is_over() && !entry.is_retiring() {
+            if entry.is_touched {
+                self.touched.retain(|&touched| touched != number);
+            }
+            self.by_number.remove(&number);
+        } else {
+            self.touch(number);
         }
     }
 

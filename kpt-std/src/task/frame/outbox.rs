@@ -82,6 +82,7 @@ impl Outbox {
     fn push(&mut self, kind: Kind, payload: &[u8]) {
         // Neither is longer than 16 MiB.
         let length = payload.len() as u32;
+        self.bytes.reserve(HEADER + payload.len());
         self.bytes.push(kind as u8);
         self.bytes.extend_from_slice(&length.to_le_bytes());
         self.bytes.extend_from_slice(payload);

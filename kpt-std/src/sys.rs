@@ -21,6 +21,7 @@ mod privileges;
 mod process;
 #[cfg(feature = "tape")]
 mod shared;
+mod status;
 mod waiting;
 
 use std::io;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 use libc::c_int;
 
+pub use alone::{Alone, alone};
 pub use ancestry::generation;
 pub use channel::{count_unread, receive, send};
 pub use descriptors::{EventFd, above_standard, open_process};
@@ -54,6 +56,7 @@ pub use process::{
 };
 #[cfg(feature = "tape")]
 pub use shared::SharedWords;
+pub use status::{Actions, Status};
 pub use waiting::{Bitmaps, Word, descriptor_limit, is_open, poll, select};
 
 /// Returns the time of the monotonic clock.

@@ -1,6 +1,7 @@
 //! Whether this process has one OS thread.
 
 use std::io;
+use std::marker::PhantomData;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
@@ -10,23 +11,27 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// The first pause between two looks, and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_micros(50), Duration::from_millis(5)];
 
+/// Says that this process had one OS thread a moment ago. That thread, the only one that has this, has not started another.
+#[derive(Debug)]
+pub struct Alone(PhantomData<*const ()>);
+
 /// Returns whether this process has one OS thread. Looks again for 100 ms if it seems to have more: a thread is listed
 /// for a moment after it has been joined, on a busy machine for some milliseconds.
 ///
 /// # Errors
 /// Fails if the system can't tell: `unshare` is forbidden, and there is no `/proc`.
-pub fn is_single_threaded() -> io::Result<bool> {
+pub fn alone() -> io::Result<Option<Alone>> {
     let [mut pause, longest] = PAUSES;
     let mut waited = Duration::ZERO;
     while !has_one_thread()? {
         if waited >= PATIENCE {
-            return Ok(false);
+            return Ok(None);
         }
         std::thread::sleep(pause);
         waited += pause;
         pause = (pause * 2).min(longest);
     }
-    Ok(true)
+    Ok(Some(Alone(PhantomData)))
 }
 
 fn has_one_thread() -> io::Result<bool> {

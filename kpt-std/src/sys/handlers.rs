@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
 use libc::c_int;
 
+use super::Actions;
+
 /// The highest signal number of Linux.
 pub const MOST: usize = 64;
 
@@ -12,11 +14,17 @@ static TAKEN: [(AtomicUsize, AtomicI32); MOST + 1] =
     [const { (AtomicUsize::new(libc::SIG_DFL), AtomicI32::new(0)) }; MOST + 1];
 
 /// Resets signals in a forked process: removes the parent's handlers, and unblocks all signals. Signals that the parent
-/// ignores remain ignored, except those that end a task or report the end of its own tasks.
-pub fn reset_signals() {
+/// ignores remain ignored, except those that end a task or report the end of its own tasks. Asks for the action of each
+/// signal that is not in its default one, or of all if these `known` ones are missing.
+pub fn reset_signals(known: Option<Actions>) {
     for signal in 1..=libc::SIGRTMAX() {
-        let Some(action) = action(signal) else { continue };
         let is_needed = matches!(signal, libc::SIGTERM | libc::SIGCONT | libc::SIGCHLD);
+        let may_matter =
+            |known: Actions| known.handles(signal) || is_needed && known.ignores(signal);
+        if !known.is_none_or(may_matter) {
+            continue;
+        }
+        let Some(action) = action(signal) else { continue };
         let is_ignored = action.sa_sigaction == libc::SIG_IGN && !is_needed;
         if action.sa_sigaction != libc::SIG_DFL && !is_ignored {
             set_default(signal, &action);

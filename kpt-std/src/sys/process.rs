@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libc::{c_int, pid_t};
 
-use super::check;
+use super::{Alone, check};
 
 /// The way in which a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,20 +24,17 @@ pub enum Forked {
     Child,
 }
 
-/// Forks. Returns `None`, and does not fork, if the process has more than one OS thread.
-pub fn fork() -> io::Result<Option<Forked>> {
-    if !super::alone::is_single_threaded()? {
-        return Ok(None);
-    }
-    // SAFETY: the child is a copy of a process with one thread, this one, as was just asked: no lock is held by a
-    // thread that the child lacks, so all code may run in it.
+/// Forks. MUST be called before code of the application runs that may start an OS thread.
+pub fn fork(_: Alone) -> io::Result<Forked> {
+    // SAFETY: the child is a copy of a process with one thread, this one, as `Alone` says: no lock is held by a thread
+    // that the child lacks, so all code may run in it.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => {
             super::ancestry::mark_new_process();
-            Ok(Some(Forked::Child))
+            Ok(Forked::Child)
         }
-        child => Ok(Some(Forked::Parent { child })),
+        child => Ok(Forked::Parent { child }),
     }
 }
 

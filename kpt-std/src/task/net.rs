@@ -12,7 +12,7 @@ use kpt_core::{Instant, Interest};
 
 use crate::ask::{Question, ask};
 use crate::clock;
-use crate::sys::{self, Guard};
+use crate::sys::{self, Actions, Guard, Status};
 
 /// A guard that ends is replaced once in this time, except by a start.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -35,6 +35,8 @@ struct Net {
     own: Option<OwnedFd>,
     /// The last one has the current user.
     guards: Vec<Guard>,
+    /// Where the system tells the actions of signals. The inner `None`: it does not.
+    status: Option<Option<Status>>,
     starts: u32,
     shares: u32,
     /// Whether there are tasks that could not be ended.
@@ -54,6 +56,7 @@ impl Net {
             owner: 0,
             own: None,
             guards: Vec::new(),
+            status: None,
             starts: 0,
             shares: 0,
             has_left: false,
@@ -94,6 +97,7 @@ impl Net {
             self.guards.drain(..).for_each(Guard::end);
         }
         self.own = None;
+        self.status = None;
     }
 }
 
@@ -132,6 +136,7 @@ impl Share {
         if let Some(guard) = net.guards.last_mut() {
             guard.before_start();
         }
+        net.status.get_or_insert_with(|| Status::open().ok());
         net.starts = net.starts.wrapping_add(1);
         Ticket { number: net.starts, uid: sys::real_user() }
     }
@@ -176,6 +181,11 @@ impl Drop for Share {
             }
         }
     }
+}
+
+/// Returns the actions of the signals of this process, if the system tells.
+pub fn signal_actions() -> Option<Actions> {
+    lock().status.as_ref()?.as_ref()?.actions()
 }
 
 /// Tells the last guard of a task that has not been reaped.

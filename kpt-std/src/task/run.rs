@@ -22,7 +22,7 @@ use super::parent_end::{Order, ParentEnd};
 use super::tasks::Tasks;
 use crate::epoll::EpollPoller;
 use crate::heap::HeapStorage;
-use crate::sys;
+use crate::sys::{self, Actions};
 
 /// The number of messages that are delivered before the threads run.
 const MESSAGES_PER_TURN: usize = 64;
@@ -44,6 +44,8 @@ pub struct Start<'c> {
     pub socket: UnixStream,
     /// Whether there is text of the parent's in the buffer of standard output.
     pub has_text: bool,
+    /// The actions of the parent's signals, if they are known.
+    pub actions: Option<Actions>,
 }
 
 /// Runs the task in the new process, and exits.
@@ -73,7 +75,7 @@ fn forget(payload: Box<dyn Any + Send>) {
 
 /// Makes the channel first: by it, the parent learns why all else has failed.
 fn run<C: Child>(start: Start<'_>, build: impl FnOnce(Parent) -> C) -> Result<(), Box<dyn Error>> {
-    let Start { parent: process, ticket, config, socket, has_text } = start;
+    let Start { parent: process, ticket, config, socket, has_text, actions } = start;
     ends::disown_all();
     let end = net::enter(ticket)?;
     let kept: Vec<_> =
@@ -85,7 +87,7 @@ fn run<C: Child>(start: Start<'_>, build: impl FnOnce(Parent) -> C) -> Result<()
             .map_err(|error| format!("can't discard the parent's buffered output: {error}"))?;
     }
     close_inherited(config, &kept)?;
-    sys::reset_signals();
+    sys::reset_signals(actions);
     sys::die_after(process)?;
     let mut kpt = new_loop(config, &parent)?;
     give_up_privileges(config, process)?;

@@ -9,6 +9,7 @@ use super::ends::{self, SharedEnds};
 use super::error::StartError;
 use super::handle::TaskHandle;
 use super::last_words;
+use super::net;
 use super::process::Process;
 use super::run::{self, Start};
 use super::task_end::TaskEnd;
@@ -51,7 +52,7 @@ impl Spawner {
     /// program without a loop, each wait asks the system about all tasks, which takes about twice as long.
     ///
     /// The first start makes a guard: a small process, `kpt-guard`, that kills the tasks which are still there a second
-    /// after this process has ended, however it ended and whatever they have done. It needs four descriptors here, and
+    /// after this process has ended, however it ended and whatever they have done. It needs five descriptors here, and
     /// ends when the last loop, spawner and handle is dropped. No wait for any child finds it. After `unshare` with
     /// `CLONE_NEWPID`, the guard is PID 1 of the new namespace unless a task was started before.
     ///
@@ -90,7 +91,10 @@ impl Spawner {
         let parent = sys::process_id();
         let ticket = self.ends.borrow_mut().before_start();
         let signals = SignalsBlocked::new();
-        match sys::fork()?.ok_or(StartError::MultiThreaded)? {
+        let alone = sys::alone()?.ok_or(StartError::MultiThreaded)?;
+        // Not earlier: another OS thread may have changed them.
+        let actions = net::signal_actions();
+        match sys::fork(alone)? {
             Forked::Parent { child } => {
                 drop(signals);
                 drop(theirs);
@@ -101,7 +105,8 @@ impl Spawner {
             }
             Forked::Child => {
                 drop(ours);
-                let start = Start { parent, ticket, config: &config, socket: theirs, has_text };
+                let config = &config;
+                let start = Start { parent, ticket, config, socket: theirs, has_text, actions };
                 run::run_and_exit(start, build)
             }
         }

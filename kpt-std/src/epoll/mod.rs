@@ -82,7 +82,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// and Linux nests no more than five.
 pub struct EpollPoller {
     registry: Registry,
-    /// Has room for `EVENTS`.
+    /// Has room for `EVENTS` from the first look on.
     events: Vec<Event>,
     sweep: Sweep,
     /// The latest known time.
@@ -109,15 +109,24 @@ impl EpollPoller {
     /// # Errors
     /// Returns the system's error: too many descriptors are open, or the process may not use epoll or timers.
     pub fn new() -> io::Result<Self> {
+        Ok(Self::with(Set::new()?))
+    }
+
+    /// Creates one for a loop that is never a guest.
+    pub(crate) fn hidden() -> io::Result<Self> {
+        Ok(Self::with(Set::hidden()?))
+    }
+
+    fn with(set: Set) -> Self {
         let limit = sys::descriptor_limit().unwrap_or(MOST_DESCRIPTORS).min(MOST_DESCRIPTORS);
-        Ok(Self {
-            registry: Registry::new(Set::new()?, usize::try_from(limit).unwrap_or(0)),
-            events: Vec::with_capacity(EVENTS),
+        Self {
+            registry: Registry::new(set, usize::try_from(limit).unwrap_or(0)),
+            events: Vec::new(),
             sweep: Sweep::new(),
             time: clock::now_or_earlier(),
             woken: Instant::ZERO,
             process: sys::generation(),
-        })
+        }
     }
 
     /// Creates a new set after a fork.
@@ -127,7 +136,7 @@ impl EpollPoller {
         if process == self.process {
             return Ok(());
         }
-        self.registry.replace(Set::new()?);
+        self.registry.replace(self.registry.set.another()?);
         self.process = process;
         Ok(())
     }
@@ -158,6 +167,8 @@ impl EpollPoller {
     /// Waits until a descriptor is ready or the timer fires, or only looks. Pushes what it finds.
     fn look(&mut self, may_sleep: bool, ready: &mut Ready<'_>) -> io::Result<Looked> {
         let registry = &mut self.registry;
+        self.events.clear();
+        self.events.reserve_exact(EVENTS);
         registry.set.wait(&mut self.events, may_sleep)?;
         let (mut looked, mut is_stale) = (Looked::default(), false);
         for event in &self.events {
@@ -240,6 +251,10 @@ impl Poller for EpollPoller {
                 if !has_found && until > self.time {
                     continue;
                 }
+            }
+            if !may_sleep && until <= self.time && self.registry.table.end() == 0 {
+                // Nothing is watched.
+                return Ok(self.time);
             }
             let looked = self.look(may_sleep, ready)?;
             if has_found || looked.is_any_ready || !may_sleep && until <= self.time {

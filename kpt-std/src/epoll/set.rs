@@ -21,7 +21,8 @@ pub struct Set {
     inner: EpollSet,
     /// The set that another loop watches, since the inner one may be replaced. It contains only the inner set, and only
     /// if another loop waits for it: each event of the inner set wakes it up too, which takes half as long as a wait.
-    outer: EpollSet,
+    /// `None` if no other loop ever does.
+    outer: Option<EpollSet>,
     has_inner: Cell<bool>,
     /// Edge-triggered: it reports once that it has fired, and is never read.
     timer: Timer,
@@ -38,20 +39,33 @@ pub enum Found {
 }
 
 impl Set {
-    /// Creates a set without descriptors.
+    /// Creates a set without descriptors, for which another loop may wait.
     pub fn new() -> io::Result<Self> {
-        let (outer, timer) = (EpollSet::new()?, Timer::new()?);
+        let outer = EpollSet::new()?;
+        Ok(Self { outer: Some(outer), ..Self::hidden()? })
+    }
+
+    /// Creates a set without descriptors, for which no other loop waits.
+    pub fn hidden() -> io::Result<Self> {
+        let (outer, timer) = (None, Timer::new()?);
         let inner = inner(&timer)?;
         let (has_inner, armed) = (Cell::new(false), Cell::new(Instant::NEVER));
         Ok(Self { inner, outer, has_inner, timer, armed })
     }
 
+    /// Creates another set, for which other loops may wait if they may for this one.
+    pub fn another(&self) -> io::Result<Self> {
+        if self.outer.is_some() { Self::new() } else { Self::hidden() }
+    }
+
     /// Removes all descriptors from the set, also closed ones, which can't be removed by number.
     pub fn clear(&mut self) -> io::Result<()> {
         let inner = inner(&self.timer)?;
-        if self.has_inner.get() {
-            self.outer.add(inner.as_fd().as_raw_fd(), EPOLLIN, 0)?;
-            self.outer.remove(self.inner.as_fd().as_raw_fd())?;
+        if let Some(outer) = &self.outer
+            && self.has_inner.get()
+        {
+            outer.add(inner.as_fd().as_raw_fd(), EPOLLIN, 0)?;
+            outer.remove(self.inner.as_fd().as_raw_fd())?;
         }
         self.inner = inner;
         Ok(())
@@ -59,8 +73,10 @@ impl Set {
 
     /// Makes the descriptor of `as_fd` readable when an event is found, from now on.
     pub fn nest(&self) -> io::Result<()> {
-        if !self.has_inner.get() {
-            self.outer.add(self.inner.as_fd().as_raw_fd(), EPOLLIN, 0)?;
+        if let Some(outer) = &self.outer
+            && !self.has_inner.get()
+        {
+            outer.add(self.inner.as_fd().as_raw_fd(), EPOLLIN, 0)?;
             self.has_inner.set(true);
         }
         Ok(())
@@ -119,7 +135,7 @@ impl Set {
 
 impl AsFd for Set {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.outer.as_fd()
+        self.outer.as_ref().unwrap_or(&self.inner).as_fd()
     }
 }
 

@@ -2,8 +2,8 @@
 
 use kpt_core::Interest;
 
-/// A table by descriptor. Memory is reserved for all descriptors up to the limit, and written only up to the highest
-/// that has been watched: a forked process pays for each page that it touches.
+/// A table by descriptor. Memory is reserved for all descriptors up to the limit when the first is watched, and written
+/// only up to the highest that has been watched: a forked process pays for each page that it touches.
 pub struct Table {
     told: Vec<Told>,
     limit: usize,
@@ -33,7 +33,7 @@ pub enum State {
 impl Table {
     /// Creates a table for the descriptors below `limit`.
     pub fn new(limit: usize) -> Self {
-        Self { told: Vec::with_capacity(limit), limit }
+        Self { told: Vec::new(), limit }
     }
 
     /// Returns whether the descriptor is below the limit.
@@ -55,6 +55,9 @@ impl Table {
     pub fn set(&mut self, descriptor: u32, told: Told) {
         let at = descriptor as usize;
         if at >= self.told.len() {
+            if self.told.capacity() == 0 {
+                self.told.reserve_exact(self.limit);
+            }
             self.told.resize(at + 1, Told::default());
         }
         self.told[at] = told;

@@ -67,7 +67,8 @@ impl Paged<HostTimers> {
         // SAFETY: the compiler checks that zero bytes are valid timers, as above.
         const TIMERS: ManuallyDrop<HostTimers> = unsafe { mem::zeroed() };
         // SAFETY: zero bytes are valid timers. kpt-core defines them as new ones.
-        Ok(Self(unsafe { Pages::zeroed(1, &TIMERS)? }))
+        let pages = unsafe { Pages::zeroed(1, &TIMERS)? };
+        Ok(Self(pages))
     }
 }
 

@@ -125,7 +125,7 @@ type Loop<C> =
 
 fn new_loop<C: Child>(config: &TaskConfig, parent: &Parent) -> Result<Loop<C>, Box<dyn Error>> {
     let make = || -> io::Result<Loop<C>> {
-        let poller = Tasks::of(EpollPoller::new()?, parent.ends().clone());
+        let poller = Tasks::of(EpollPoller::hidden()?, parent.ends().clone());
         Ok(large::EventLoop::with_storage(poller, HeapStorage::new(config.threads)?))
     };
     make().map_err(|error| {

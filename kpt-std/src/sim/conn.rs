@@ -14,6 +14,9 @@ use super::net::{Arrival, Name};
 /// How many bytes each way takes that were not read, unless another number is set.
 const ROOM: usize = 64 * 1024;
 
+/// How many bytes of a text a line of the trace has.
+pub const SHOWN: usize = 60;
+
 /// The ways to decide about a read or write.
 const WAYS: &[&str] = &["all", "one-byte", "not-yet", "reset"];
 /// Those about one of a single byte.
@@ -56,7 +59,7 @@ pub struct End {
     /// The other side has said that it sends no more.
     has_ended: bool,
     /// The connection is broken, or was never made.
-    is_broken: bool,
+    pub is_broken: bool,
     error: Option<i32>,
     /// Whether the decisions about it are asked for: it is one of the application.
     pub is_tried: bool,
@@ -381,15 +384,16 @@ fn told(sim: &Sim, what: &str, who: u32, bytes: &[u8]) {
     sim.note(|| format!("{what} {who}: {:?}", Shown(bytes)));
 }
 
-/// Up to 60 bytes, as text.
-struct Shown<'a>(&'a [u8]);
+/// Up to so many bytes, as text.
+pub struct Shown<'a>(pub &'a [u8]);
 
 impl fmt::Debug for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MOST: usize = 60;
-        match self.0.get(..MOST) {
-            Some(start) => write!(f, "\"{}\".. {} bytes", start.escape_ascii(), self.0.len()),
-            None => write!(f, "\"{}\"", self.0.escape_ascii()),
+        match self.0.split_at_checked(SHOWN) {
+            Some((start, [_, ..])) => {
+                write!(f, "\"{}\".. {} bytes", start.escape_ascii(), self.0.len())
+            }
+            _ => write!(f, "\"{}\"", self.0.escape_ascii()),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use kpt_core::Instant;
 
 use super::Sim;
-use super::conn::Conn;
+use super::conn::{Conn, SHOWN, Shown};
 use super::net::Name;
 
 /// What a test has a client do.
@@ -191,6 +191,7 @@ impl Script {
         let mut net = sim.world().net.borrow_mut();
         let Some(conn) = net.conns.get_mut(&key) else { return };
         conn.ends[0].has_changed = false;
+        self.is_broken |= conn.ends[0].is_broken; // Also if it does not read.
         while !self.unsent.is_empty() {
             match conn.write(sim, 0, self.unsent.make_contiguous()) {
                 Ok(count) => drop(self.unsent.drain(..count)),
@@ -221,18 +222,18 @@ impl Script {
     /// Returns what it has not done, unless it has done all.
     pub fn standing(&self) -> Option<String> {
         let step = match self.steps.front() {
-            _ if !self.unsent.is_empty() => {
-                format!("has not sent the last {} bytes", self.unsent.len())
-            }
-            Some(Step::Expect(bytes)) => format!("expects \"{}\"", bytes.escape_ascii()),
-            Some(Step::SkipTo(bytes)) => format!("skips to \"{}\"", bytes.escape_ascii()),
+            _ if !self.unsent.is_empty() => format!("has not sent {} bytes", self.unsent.len()),
+            Some(Step::Expect(bytes)) => format!("expects {:?}", Shown(bytes)),
+            Some(Step::SkipTo(bytes)) => format!("skips to {:?}", Shown(bytes)),
             Some(Step::ExpectEnd) => "expects the end".to_owned(),
             Some(_) if self.until > Instant::ZERO => "waits".to_owned(),
             Some(_) => "has not begun".to_owned(),
             None => return None,
         };
-        let got = self.received[self.matched..].escape_ascii();
-        Some(format!("client {} {step}, after \"{got}\"", self.who))
+        let got = &self.received[self.matched..];
+        let last = &got[got.len().saturating_sub(SHOWN)..];
+        let more = if last.len() < got.len() { ".." } else { "" };
+        Some(format!("client {} {step}, after {more}{:?}", self.who, Shown(last)))
     }
 
     fn hang_up(&mut self, sim: &Sim) {

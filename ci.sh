@@ -3,7 +3,8 @@
 # Usage: ./ci.sh [VERB...]     without a verb: fmt lint doc api package test count tiny mcu
 #             (in another order, and mcu beside others)
 #   fmt       the code is formatted
-#   lint      clippy, with every combination of features, no warning; nothing newer than the lowest Rust
+#   lint      clippy with no feature and with all, no warning; nothing newer than the lowest Rust; with KPT_DEEP set, also
+#             with each feature alone
 #   doc       docs build without a warning
 #   api       the public API is as docs/api says; with --write after it, docs/api says what the public API is
 #   package   what would be published has the README and the licences; with KPT_DEEP set, it also builds
@@ -20,8 +21,8 @@
 #             (docs/NET.md)
 #   asan      the tests of tasks with AddressSanitizer
 #   valgrind  the tests of tasks under valgrind, all processes, with their descriptors; six minutes
-#   deep      the long tests, what would be published builds, mcu with every variant of the proof on every target, asan,
-#             valgrind and net: not in CI
+#   deep      lint with each feature, the long tests, what would be published builds, mcu with every variant of the proof on
+#             every target, asan, valgrind and net: not in CI
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -63,12 +64,17 @@ fmt() {
 
 # Fails as well on what the standard library has gained since `rust-version` in Cargo.toml (clippy::incompatible_msrv).
 lint() {
+    local features core=("" log,defmt,critical-section,multicore) std=("" log,postcard,sim,tape)
+    if [ -n "${KPT_DEEP:-}" ]; then
+        core+=(log defmt critical-section)
+        std+=(log postcard sim tape)
+    fi
     cargo clippy --workspace --all-targets -- -D warnings
-    for features in "" log defmt critical-section log,defmt,critical-section,multicore; do
+    for features in "${core[@]}"; do
         cargo clippy -p kpt-core --all-targets --features "$features" -- -D warnings
         cargo clippy -p kpt-core --all-targets --features "large,$features" -- -D warnings
     done
-    for features in "" log postcard sim log,postcard,sim tape; do
+    for features in "${std[@]}"; do
         cargo clippy -p kpt-std --features "$features" -- -D warnings
         cargo clippy -p kpt-std --no-default-features --features "$features" -- -D warnings
     done
@@ -135,8 +141,7 @@ run_tests() {
     need tftp tftp-hpa
     need curl # Both drive examples/tftp.
     cargo test --workspace
-    cargo test -p kpt-core
-    cargo test -p kpt-core --features large,log
+    cargo test -p kpt-core # Without the large loop. With it and with logs, it is part of the others.
 }
 
 no_panic() {
@@ -183,6 +188,7 @@ run_valgrind() {
 }
 
 deep() {
+    KPT_DEEP=1 lint
     KPT_DEEP=1 cargo test --workspace
     KPT_DEEP=1 package
     KPT_DEEP=1 mcu
@@ -228,7 +234,7 @@ for verb in "${verbs[@]:-all}"; do
         no-panic) no_panic ;;
         all) all ;;
         *)
-            sed -n '3,24p' "$0" >&2
+            sed -n '3,27p' "$0" >&2
             exit 2
             ;;
     esac

@@ -234,7 +234,7 @@ for verb in "${verbs[@]:-all}"; do
         no-panic) no_panic ;;
         all) all ;;
         *)
-            sed -n '3,27p' "$0" >&2
+            sed -n '3,25p' "$0" >&2
             exit 2
             ;;
     esac

@@ -1,6 +1,8 @@
 //! The examples with tasks as programs: what they print, and that no process of theirs is left.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -141,6 +143,60 @@ fn pool_loses_nothing_by_a_worker_that_is_killed() {
         assert!(text.contains("216816 primes up to 3000000"), "{text}");
         assert!(text.contains("worker 4 is process"), "{text}");
     }
+}
+
+/// What a client of the broker gets for a name.
+fn ask_broker(address: &str, name: &str) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.write_all(name.as_bytes()).expect("it reads");
+    stream.write_all(b"\n").expect("it reads");
+    let mut content = Vec::new();
+    stream.read_to_end(&mut content).expect("it ends");
+    content
+}
+
+/// The user of a process, its root directory, and how many files it has open besides 0, 1 and 2.
+fn confinement_of(process: u32) -> (u32, PathBuf, usize) {
+    let folder = Path::new("/proc").join(process.to_string());
+    let user = std::fs::metadata(&folder).expect("it runs").uid();
+    let root = std::fs::read_link(folder.join("root")).expect("this user may look");
+    let files = std::fs::read_dir(folder.join("fd")).expect("this user may look").flatten();
+    let links = files.filter_map(|file| std::fs::read_link(file.path()).ok());
+    (user, root, links.filter(|link| link.starts_with("/") && !link.starts_with("/dev")).count())
+}
+
+/// The worker serves what the broker opens for it, and has no file left.
+#[test]
+fn broker_passes_the_socket_and_the_files() {
+    let mut broker = Running::start("broker", &[]);
+    let mut lines = [(); 3].map(|()| broker.line());
+    lines.sort(); // The broker prints two of them, the worker one.
+    let [address, word, process] = &lines;
+    let address = address.strip_prefix("listening on ").expect("an address");
+    let worker = broker.task_in(process);
+    let clients: Vec<_> = (0..40)
+        .map(|_| {
+            let address = address.to_owned();
+            thread::spawn(move || ask_broker(&address, "pool.rs"))
+        })
+        .collect();
+    let content = std::fs::read("pool.rs").expect("tests run in this folder");
+    for client in clients {
+        assert!(client.join().expect("it has an answer") == content, "another file came");
+    }
+    for name in ["../Cargo.toml", "/etc/passwd", "..", "node", "", "none.rs"] {
+        let answer = String::from_utf8(ask_broker(address, name)).expect("text");
+        assert!(answer.starts_with(&format!("{name:?}: ")), "{answer}");
+    }
+    let (user, root, files) = confinement_of(worker);
+    if std::fs::metadata("/proc/self").expect("Linux has it").uid() == 0 {
+        assert!(user == 65_534 && root != Path::new("/"), "{user} {root:?}");
+        assert!(word.contains("can't open /etc/passwd"), "{word}");
+    }
+    assert_eq!(files, 0);
+    signal("-TERM", &broker.child.id().to_string());
+    let text = broker.finish(&[worker]);
+    assert!(text.contains("the worker has ended: exit code 0, as asked"), "{text}");
 }
 
 /// A worker that is stopped gives no sign of life.

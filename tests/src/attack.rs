@@ -151,6 +151,24 @@ pub fn enlarge_send_buffer(socket: &impl AsFd) -> io::Result<()> {
     })
 }
 
+/// Has whoever closes a connection last wait until what was sent has arrived, for so many seconds at most.
+///
+/// # Errors
+/// What the system says.
+pub fn linger(socket: &impl AsFd, seconds: c_int) -> io::Result<()> {
+    let linger = libc::linger { l_onoff: 1, l_linger: seconds };
+    // SAFETY: the kernel reads as many bytes as a linger has, which is borrowed until the call returns.
+    check(unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            std::ptr::from_ref(&linger).cast(),
+            size_of::<libc::linger>() as u32,
+        )
+    })
+}
+
 /// Sends bytes on a Unix socket, with descriptors: at most eight.
 ///
 /// # Errors

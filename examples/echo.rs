@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use kpt_examples::Args;
 use kpt_std::{
-    BufferedStream, EventLoop, Instant, Listener, Signal, Signals, Thread, When, source,
+    BufferedStream, EventLoop, Instant, Listener, Signal, Signals, Thread, Threads, When, source,
 };
 
 const HELP: &str = "
@@ -40,16 +40,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     args.finish();
 
     let listener = Listener::bind((Ipv4Addr::LOCALHOST, port))?;
-    let signals = Signals::new(&[Signal::INT, Signal::TERM])?;
-    say(format_args!("listening on {}", listener.local()));
-
     let mut kpt = EventLoop::with_capacity(clients + OTHER_THREADS)?;
-    let mut threads = kpt.threads();
-    threads.add("accept", listener.when(), Server::on_connection, None)?;
-    let mut server = Server { listener, statistics: Statistics::new(threads.now()) };
-    threads.add_timer("statistics", STATISTICS_PERIOD, Server::on_statistics, None)?;
-    threads.add_read("signal", source(&signals), Server::on_signal, None)?;
-
+    let mut server = Server::start(listener, kpt.threads())?;
+    say(format_args!("listening on {}", server.listener.local()));
     kpt.run(&mut server)?;
     server.statistics.say(kpt.threads().now());
     Ok(())
@@ -60,7 +53,21 @@ type ServerThread<'t> = Thread<'t, Server, Option<BufferedStream>>;
 
 struct Server {
     listener: Listener,
+    signals: Signals,
     statistics: Statistics,
+}
+
+impl Server {
+    fn start(
+        listener: Listener,
+        mut threads: Threads<Self, Option<BufferedStream>>,
+    ) -> Result<Self, Box<dyn Error>> {
+        let signals = Signals::new(&[Signal::INT, Signal::TERM])?;
+        threads.add("accept", listener.when(), Self::on_connection, None)?;
+        threads.add_timer("statistics", STATISTICS_PERIOD, Self::on_statistics, None)?;
+        threads.add_read("signal", source(&signals), Self::on_signal, None)?;
+        Ok(Self { listener, signals, statistics: Statistics::new(threads.now()) })
+    }
 }
 
 /// The hooks.
@@ -108,7 +115,10 @@ impl Server {
     }
 
     fn on_signal(&mut self, mut thread: ServerThread) {
-        thread.threads().stop();
+        match self.signals.take() {
+            Some(_) => thread.threads().stop(),
+            None => thread.again(),
+        }
     }
 }
 
@@ -157,4 +167,40 @@ impl Statistics {
 fn say(line: impl Display) {
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kpt_std::sim::{Limits, Sim, TestResult, check};
+    use kpt_std::{Builder, Exit};
+
+    /// One client does not read for a while, another sends more than the buffers hold, and one has no room at first.
+    fn clients(sim: &Sim) -> TestResult {
+        let text = "0123456789abcdef".repeat(100);
+        let slow = sim.client(7).room(700).stop_reading().send(&text).shut_down();
+        let slow = slow.wait(Duration::from_secs(1)).go_on_reading().expect(&text).expect_end();
+        let other = sim.client(7).send("a").expect("a").send("b").expect("b").hang_up();
+        let late = sim.client(7).wait(Duration::from_secs(2)).send("c").expect("c").hang_up();
+        sim.after(Duration::from_secs(9), |sim| sim.signal(Signal::TERM));
+
+        let mut kpt = Builder::new().threads(OTHER_THREADS + 1).build_on(sim.poller())?;
+        let mut server = Server::start(sim.listen(7)?, kpt.threads())?;
+        assert_eq!(kpt.run(&mut server), Ok(Exit::Stopped));
+
+        for client in [&slow, &other, &late] {
+            let is_right = client.is_done() || client.is_broken();
+            sim.always("all comes back, or the connection broke", is_right);
+        }
+        let Statistics { accepted, gone, .. } = server.statistics;
+        let left = kpt.threads().len() + 1 - OTHER_THREADS; // The signal's thread has ended.
+        sim.always("who has gone is counted", accepted - gone == left as u64);
+        sim.sometimes("all are accepted", accepted == 3);
+        Ok(())
+    }
+
+    #[test]
+    fn clients_have_their_echo() {
+        check(Limits::new().deviations(2).schedules(3_000).walks(300, 8), clients);
+    }
 }

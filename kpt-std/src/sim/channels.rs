@@ -295,10 +295,11 @@ impl SimTask {
     /// left.
     ///
     /// # Panics
-    /// If nothing can happen any more.
+    /// If nothing can happen any more, or the run has failed.
     fn drive(&self, until: Instant) -> bool {
         let Some(sim) = self.sim() else { return false };
         sim.world().settle(&sim);
+        assert!(!sim.has_failed(), "a simulated task is waited for in a run that has failed");
         if !self.state().up.messages.is_empty() {
             return true;
         }

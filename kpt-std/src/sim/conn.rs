@@ -1,7 +1,6 @@
 //! Simulated connections, which do what the kernel does, and now and then what it may do.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::io;
 use std::net::Shutdown;
 use std::time::Duration;
@@ -10,12 +9,10 @@ use kpt_core::{Instant, Readiness};
 
 use super::Sim;
 use super::net::{Arrival, Name};
+use super::trace::Shown;
 
 /// How many bytes each way takes that were not read, unless another number is set.
 const ROOM: usize = 64 * 1024;
-
-/// How many bytes of a text a line of the trace has.
-pub const SHOWN: usize = 60;
 
 /// The ways to decide about a read or write.
 const WAYS: &[&str] = &["all", "one-byte", "not-yet", "reset"];
@@ -382,20 +379,6 @@ impl End {
 fn told(sim: &Sim, what: &str, who: u32, bytes: &[u8]) {
     sim.run().mix(bytes);
     sim.note(|| format!("{what} {who}: {:?}", Shown(bytes)));
-}
-
-/// Up to so many bytes, as text.
-pub struct Shown<'a>(pub &'a [u8]);
-
-impl fmt::Debug for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.split_at_checked(SHOWN) {
-            Some((start, [_, ..])) => {
-                write!(f, "\"{}\".. {} bytes", start.escape_ascii(), self.0.len())
-            }
-            _ => write!(f, "\"{}\"", self.0.escape_ascii()),
-        }
-    }
 }
 
 pub fn errno(number: i32) -> io::Error {

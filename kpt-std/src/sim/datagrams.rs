@@ -53,8 +53,9 @@ impl Net {
             return Err(errno(libc::EADDRINUSE));
         }
         let socket = Socket { is_tried: sim.world().is_application(), ..Socket::default() };
-        self.sockets.insert(name.clone(), socket);
-        Ok(SimDatagram(self.open(File::Datagram(name))?))
+        let handle = self.open(File::Datagram(name.clone()))?;
+        self.sockets.insert(name, socket);
+        Ok(SimDatagram(handle))
     }
 
     fn send_packet(&mut self, sim: &Sim, from: &Name, to: Name, bytes: &[u8]) -> io::Result<usize> {

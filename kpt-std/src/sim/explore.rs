@@ -282,10 +282,17 @@ impl<'t> Search<'t> {
     }
 
     fn fail(&mut self, fault: Fault, steps: Vec<Step>) -> Result<(), Stop> {
+        let is_countable = fault.class != Class::NotDeterministic;
         self.report.failing += 1;
         let number = self.report.schedules;
         self.found.get_or_insert(Found { fault, steps, number });
-        if self.limits.counts_failures { Ok(()) } else { Err(Stop::Failed) }
+        if self.limits.counts_failures && is_countable { Ok(()) } else { Err(Stop::Failed) }
+    }
+
+    /// Fails by a schedule that has not been counted. Nothing that comes after it would be worth anything.
+    fn fail_uncounted(&mut self, difference: &str, steps: Vec<Step>) -> Result<(), Stop> {
+        self.report.schedules += 1;
+        self.fail(not_deterministic(difference), steps)
     }
 
     /// Notices that the run that another one goes on from was not the same up to the decision of that number.
@@ -297,7 +304,7 @@ impl<'t> Search<'t> {
         steps: &[Step],
     ) -> Result<(), Stop> {
         match self.runner.difference(one, other, end) {
-            Some(difference) => self.fail(not_deterministic(&difference), steps.to_vec()),
+            Some(difference) => self.fail_uncounted(&difference, steps.to_vec()),
             None => Ok(()),
         }
     }
@@ -309,9 +316,8 @@ impl<'t> Search<'t> {
         if one.fingerprint == other.fingerprint {
             return Ok(());
         }
-        let fault =
-            not_deterministic("what is read, written or called after the last decision differs");
-        self.fail(fault, self.runner.taken(one))
+        let difference = "what is read, written or called after the last decision differs";
+        self.fail_uncounted(difference, self.runner.taken(one))
     }
 
     /// Shrinks a failure, and runs it twice more for its trace.
@@ -329,8 +335,11 @@ impl<'t> Search<'t> {
         if let Some(again) = again {
             fault.message.clone_from(&again.message);
         }
-        if again.is_none() || one.trace != other.trace {
+        if one.trace != other.trace {
             fault.message += &one.trace.difference(&other.trace);
+        } else if again.is_none() && fault.class != Class::NotDeterministic {
+            fault.message += "\n(run again, this schedule does not fail, so the test is not deterministic: a variable that \
+                              outlives the run has decided, or that there is a trace now)";
         }
         Failure {
             message: fault.message,

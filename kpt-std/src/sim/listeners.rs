@@ -42,8 +42,9 @@ impl Net {
         }
         let is_tried = sim.world().is_application();
         let listening = Listening { queue: VecDeque::new(), backlog: 128, is_tried };
-        self.listeners.insert(name.clone(), listening);
-        Ok(SimListener(self.open(File::Listener(name))?))
+        let handle = self.open(File::Listener(name.clone()))?;
+        self.listeners.insert(name, listening);
+        Ok(SimListener(handle))
     }
 
     /// Has a connection that was started find its listener: now for a Unix socket, after some time for TCP.
@@ -108,18 +109,26 @@ impl Net {
         if way == 1 {
             return Err(errno(libc::EMFILE));
         }
-        listening.queue.pop_front();
-        let Some(conn) = self.conns.get_mut(&key) else { return Err(errno(libc::ECONNABORTED)) };
+        let Some(conn) = self.conns.get_mut(&key) else {
+            listening.queue.pop_front();
+            return Err(errno(libc::ECONNABORTED));
+        };
         if way == 2 {
+            listening.queue.pop_front();
             conn.reject(sim);
             return Err(errno(libc::ECONNABORTED));
         }
-        let who = conn.who();
-        if conn.ends[1].is_tried {
+        let (who, is_tried) = (conn.who(), conn.ends[1].is_tried);
+        // Where this process has no descriptor left, the connection stays where it is, as with the system.
+        let handle = self.open(File::Stream(key, 1))?;
+        if let Some(listening) = self.listeners.get_mut(name) {
+            listening.queue.pop_front();
+        }
+        if is_tried {
             sim.run().mix_number(u64::from(who));
             sim.note(|| format!("accepts {who}"));
         }
-        Ok(SimStream::new(self.open(File::Stream(key, 1))?))
+        Ok(SimStream::new(handle))
     }
 
     pub fn close_listener(&mut self, sim: &Sim, name: &Name) {

@@ -111,7 +111,8 @@ struct Inner {
 
 /// What is decided.
 impl Sim {
-    /// Creates a simulation outside of a search, in which everything goes as usual.
+    /// Creates a simulation outside of a search, in which everything goes as usual. It ends when its last clone has been
+    /// dropped: a clone that an action or a peer of it keeps is one.
     pub fn new() -> Self {
         Self::of(Run::usual())
     }
@@ -121,17 +122,21 @@ impl Sim {
     /// `who` is the connection, source or task that the decision is about, and 0 if it is about none. A site has the same
     /// name each time, and what it decides about one does not depend on how often it is asked about another.
     ///
+    /// With one way, there is nothing to decide.
+    ///
     /// # Panics
-    /// If `site`, or one of `ways`, has other characters than letters, digits, `-`, `_` and `.`.
+    /// If `site`, or one of `ways`, has other characters than letters, digits, `-`, `_` and `.`; if there are no ways.
     pub fn choose(&self, site: &'static str, who: u32, ways: &'static [&'static str]) -> usize {
+        assert!(!ways.is_empty(), "at {site:?} there is no way to choose");
         self.0.run.choose(Site::new(site, who, 1), Ways::Named(ways)) as usize
     }
 
     /// Picks one of `count` inputs, by number. No input is a deviation: a search tries each of them with all schedules.
     ///
     /// # Panics
-    /// If `site` has other characters than letters, digits, `-`, `_` and `.`.
+    /// If `site` has other characters than letters, digits, `-`, `_` and `.`; if `count` is 0.
     pub fn pick(&self, site: &'static str, count: u32) -> u32 {
+        assert!(count > 0, "at {site:?} there is no input to pick");
         self.0.run.choose(Site::new(site, 0, 1), Ways::Free(count))
     }
 }

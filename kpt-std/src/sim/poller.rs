@@ -3,13 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use kpt_core::poller::{HookCall, Poller, Ready, Unwatchable};
 use kpt_core::{Instant, Interest, Readiness, Source};
 
 use super::world::End;
-use super::{Sim, files, world};
+use super::{Inner, Sim, files, world};
 
 /// The poller of a loop in a simulation: [`Sim::poller`] makes it. It knows the simulated sockets and tasks, and no
 /// descriptors.
@@ -21,10 +21,26 @@ use super::{Sim, files, world};
 /// - `wake`: a wait that has found something ends on time, or late.
 /// - `ready`, for each source where several things are ready: it is found now, later, or before the others.
 pub struct SimPoller {
-    sim: Sim,
+    owner: Owner,
     watches: Watches,
-    /// Whether it is that of the application: time passes in its waits.
-    is_main: bool,
+}
+
+/// Whose loop it is.
+enum Owner {
+    /// The application's: time passes in its waits.
+    Application(Sim),
+    /// That of a peer, which the simulation owns, and not the other way round.
+    Peer(Weak<Inner>),
+}
+
+impl Owner {
+    /// Returns what `work` returns; `None` if the simulation has ended.
+    fn with<R>(&self, work: impl FnOnce(&Sim) -> R) -> Option<R> {
+        match self {
+            Self::Application(sim) => Some(work(sim)),
+            Self::Peer(sim) => sim.upgrade().map(|inner| work(&Sim(inner))),
+        }
+    }
 }
 
 /// What a loop waits for, as the world sees it.
@@ -83,28 +99,37 @@ fn name(source: Source) -> u32 {
 }
 
 impl SimPoller {
-    pub(super) fn new(sim: Sim, watches: Watches, is_main: bool) -> Self {
-        Self { sim, watches, is_main }
+    pub(super) fn of_application(sim: &Sim) -> Self {
+        Self { owner: Owner::Application(sim.clone()), watches: Watches::default() }
+    }
+
+    pub(super) fn of_peer(sim: &Sim, watches: Watches) -> Self {
+        Self { owner: Owner::Peer(Rc::downgrade(&sim.0)), watches }
     }
 
     /// Pushes what has been found, some of it later or first.
-    fn push_found(&self, mut found: Vec<(Source, Readiness)>, is_due: bool, ready: &mut Ready<'_>) {
+    fn push_found(
+        sim: &Sim,
+        mut found: Vec<(Source, Readiness)>,
+        is_due: bool,
+        ready: &mut Ready<'_>,
+    ) {
         // Where nothing else is there, it makes no difference.
         if found.len() > 1 || (is_due && !found.is_empty()) {
-            self.reorder(&mut found);
+            Self::reorder(sim, &mut found);
         }
         for (source, readiness) in found {
             ready.push(source, readiness);
         }
     }
 
-    fn reorder(&self, found: &mut Vec<(Source, Readiness)>) {
+    fn reorder(sim: &Sim, found: &mut Vec<(Source, Readiness)>) {
         let (mut at, mut is_first) = (0, true);
         while let Some(&(source, _)) = found.get(at) {
             let ways: &[&str] =
                 if is_first { &["now", "later"] } else { &["now", "later", "first"] };
             is_first = false;
-            match self.sim.choose("ready", name(source), ways) {
+            match sim.choose("ready", name(source), ways) {
                 1 => {
                     found.remove(at);
                     continue;
@@ -121,7 +146,7 @@ impl Poller for SimPoller {
     type Error = End;
 
     fn now(&mut self) -> Instant {
-        self.sim.now()
+        self.owner.with(Sim::now).unwrap_or(Instant::NEVER)
     }
 
     fn modify(&mut self, source: Source, interest: Interest) -> Result<(), Unwatchable> {
@@ -131,12 +156,10 @@ impl Poller for SimPoller {
             return Ok(());
         }
         if files::number_of(source).is_none() {
-            let number = source.number();
             let what = "a thread of a simulated loop waits for what is not simulated";
-            self.sim.fail(
-                what,
-                format_args!("descriptor {number}, which `kpt_std` has not opened here"),
-            );
+            let number = source.number();
+            let which = format_args!("descriptor {number}, which `kpt_std` has not opened here");
+            self.owner.with(|sim| sim.fail(what, which));
         }
         sources.insert(source, interest);
         Ok(())
@@ -144,56 +167,72 @@ impl Poller for SimPoller {
 
     fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> Result<Instant, End> {
         self.watches.0.until.set(until);
-        if !self.is_main {
-            let found = self.watches.found(&self.sim);
-            found.into_iter().for_each(|(source, readiness)| ready.push(source, readiness));
-            return Ok(self.sim.now());
-        }
-        let sim = &self.sim;
-        if sim.run().has_failed() {
-            return Err(End::Failed);
-        }
-        if !sim.run().take_turn() {
-            return Err(End::Turns);
-        }
-        let end = sim.world().end();
-        let mut may_be_late = until > Instant::ZERO;
-        loop {
-            sim.world().settle(sim);
-            let now = sim.now();
-            let found = self.watches.found(sim);
-            let is_due = until <= now;
-            if !found.is_empty() || is_due {
-                if may_be_late && sim.choose("wake", 0, &["on-time", "late"]) == 1 {
-                    may_be_late = false;
-                    sim.advance(sim.world().late.get());
-                    continue;
-                }
-                self.push_found(found, is_due, ready);
-                return Ok(now);
+        match &self.owner {
+            Owner::Application(sim) => wait(sim, &self.watches, until, ready),
+            Owner::Peer(sim) => {
+                let sim = Sim(sim.upgrade().ok_or(End::Idle)?);
+                let found = self.watches.found(&sim);
+                found.into_iter().for_each(|(source, readiness)| ready.push(source, readiness));
+                Ok(sim.now())
             }
-            if sim.run().has_failed() {
-                return Err(End::Failed);
-            }
-            let next = sim.world().next_moment().min(until);
-            if next >= end {
-                return Err(if next == Instant::NEVER { End::Idle } else { End::Time });
-            }
-            sim.run().set_now(now.max(next));
         }
     }
 
     fn before_hook(&mut self, call: HookCall) {
-        self.sim.run().before_hook(&call);
+        self.owner.with(|sim| sim.run().before_hook(&call));
     }
 
     fn after_hook(&mut self) {
-        self.sim.run().after_hook();
+        self.owner.with(|sim| sim.run().after_hook());
+    }
+}
+
+/// Waits as the application's loop does, while all others do what they do.
+fn wait(
+    sim: &Sim,
+    watches: &Watches,
+    until: Instant,
+    ready: &mut Ready<'_>,
+) -> Result<Instant, End> {
+    if sim.run().has_failed() {
+        return Err(End::Failed);
+    }
+    if !sim.run().take_turn() {
+        return Err(End::Turns);
+    }
+    let end = sim.world().end();
+    if sim.now() > end {
+        return Err(End::Time); // Its hooks have taken so long.
+    }
+    let mut may_be_late = until > Instant::ZERO;
+    loop {
+        sim.world().settle(sim);
+        let now = sim.now();
+        let found = watches.found(sim);
+        let is_due = until <= now;
+        if !found.is_empty() || is_due {
+            if may_be_late && sim.choose("wake", 0, &["on-time", "late"]) == 1 {
+                may_be_late = false;
+                sim.advance(sim.world().late.get());
+                continue;
+            }
+            SimPoller::push_found(sim, found, is_due, ready);
+            return Ok(now);
+        }
+        if sim.run().has_failed() {
+            return Err(End::Failed);
+        }
+        let next = sim.world().next_moment().min(until);
+        if next >= end {
+            return Err(if next == Instant::NEVER { End::Idle } else { End::Time });
+        }
+        sim.run().set_now(now.max(next));
     }
 }
 
 impl fmt::Debug for SimPoller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SimPoller").field("is_main", &self.is_main).finish_non_exhaustive()
+        let is_peer = matches!(self.owner, Owner::Peer(_));
+        f.debug_struct("SimPoller").field("is_peer", &is_peer).finish_non_exhaustive()
     }
 }

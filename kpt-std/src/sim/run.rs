@@ -135,8 +135,12 @@ impl Run {
 
     /// Adds a line to the trace, if there is one.
     pub(super) fn note(&self, text: impl FnOnce() -> String) {
+        if self.trace.borrow().is_none() {
+            return;
+        }
+        let text = text(); // It may note something itself.
         if let Some(trace) = &mut *self.trace.borrow_mut() {
-            trace.push(self.now.get(), self.thread.get(), &text());
+            trace.push(self.now.get(), self.thread.get(), &text);
         }
     }
 
@@ -157,6 +161,11 @@ impl Run {
 
     pub(super) fn panicked_in(&self) -> Option<&'static str> {
         self.panicked_in.get()
+    }
+
+    /// Returns the number of turns that a run may have.
+    pub(super) fn turns(&self) -> u64 {
+        self.turns
     }
 
     /// Takes one of the turns that a run may have. Returns `false` if there is none left: the run has failed then.

@@ -8,8 +8,9 @@ use std::time::Duration;
 use kpt_core::Instant;
 
 use super::Sim;
-use super::conn::{Conn, SHOWN, Shown};
+use super::conn::Conn;
 use super::net::Name;
+use super::trace::{SHOWN, Shown};
 
 /// What a test has a client do.
 pub type Action = Box<dyn FnOnce(&Sim)>;
@@ -88,6 +89,10 @@ impl Script {
                 }
                 step => {
                     self.connect(sim);
+                    if self.conn.is_none() && !matches!(step, Step::HangUp | Step::Reset) {
+                        sim.fail("a client goes on after it has hung up", self.who);
+                        return None;
+                    }
                     let step = self.take(sim, step);
                     if let Some(step) = step {
                         self.steps.push_front(step);

@@ -79,6 +79,23 @@ impl fmt::Debug for Trace {
     }
 }
 
+/// How many bytes of a text a line of the trace has.
+pub(super) const SHOWN: usize = 60;
+
+/// Up to so many bytes, as text.
+pub(super) struct Shown<'a>(pub(super) &'a [u8]);
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.split_at_checked(SHOWN) {
+            Some((start, [_, ..])) => {
+                write!(f, "\"{}\".. {} bytes", start.escape_ascii(), self.0.len())
+            }
+            _ => write!(f, "\"{}\"", self.0.escape_ascii()),
+        }
+    }
+}
+
 /// A poller around a poller of your own, which reports hooks and the time to a [`Sim`]: see [`Sim::observe`].
 #[derive(Debug)]
 pub struct Observed<P> {

@@ -113,10 +113,8 @@ impl World {
 
     /// Calls code of a peer, or of a task.
     pub fn as_peer<R>(&self, work: impl FnOnce() -> R) -> R {
-        let was_peer = self.is_peer.replace(true);
-        let result = work();
-        self.is_peer.set(was_peer);
-        result
+        let _before = Before::replace(&self.is_peer, true);
+        work()
     }
 
     pub fn end(&self) -> Instant {
@@ -125,29 +123,35 @@ impl World {
 
     /// Has everything happen whose moment has come, and peers do what there is to do. Returns when they wait.
     pub fn settle(&self, sim: &Sim) {
-        self.as_peer(|| {
-            loop {
-                self.play(sim);
-                if !self.turn_actors(sim) {
-                    break;
-                }
-            }
-        });
+        let _before = Before::replace(&self.is_peer, true);
+        let mut rounds = 0;
+        while self.play(sim, &mut rounds) && self.turn_actors(sim) {
+            rounds += 1;
+        }
     }
 
-    fn play(&self, sim: &Sim) {
-        while let Some(event) = self.pop_due(sim.now()) {
+    /// Has everything happen whose moment has come. Returns whether that has come to an end.
+    ///
+    /// `rounds` is how often something has led to something else at this moment.
+    fn play(&self, sim: &Sim, rounds: &mut u64) -> bool {
+        let known = self.script.borrow().next;
+        while *rounds <= sim.run().turns() {
+            let Some((order, event)) = self.pop_due(sim.now()) else { return true };
+            *rounds += u64::from(order >= known);
             match event {
                 Event::Arrival(arrival) => Net::arrive(sim, arrival),
                 Event::Call(work) => work(sim),
             }
         }
+        let what = "the peers go on for ever";
+        sim.fail(what, format_args!("{rounds} rounds, and the time has stood still"));
+        false
     }
 
-    fn pop_due(&self, now: Instant) -> Option<Event> {
+    fn pop_due(&self, now: Instant) -> Option<(u64, Event)> {
         let mut script = self.script.borrow_mut();
         let first = script.events.first_entry().filter(|entry| entry.key().0 <= now)?;
-        Some(first.remove())
+        Some((first.key().1, first.remove()))
     }
 
     /// Gives each actor that is runnable a turn. Returns whether there was one.
@@ -248,7 +252,7 @@ impl Sim {
 
     /// Returns the poller of the application's loop. Its clock is that of the simulation.
     pub fn poller(&self) -> SimPoller {
-        SimPoller::new(self.clone(), Watches::default(), true)
+        SimPoller::of_application(self)
     }
 
     /// Adds another loop to the simulation, for up to `threads` threads: a peer with hooks of its own. `add` adds its first
@@ -269,13 +273,14 @@ impl Sim {
 
     pub(super) fn inner_loop<S, A>(&self, threads: usize) -> (Loop<S, A>, Watches) {
         let watches = Watches::default();
-        let poller = SimPoller::new(self.clone(), watches.clone(), false);
+        let poller = SimPoller::of_peer(self, watches.clone());
         let kpt = Builder::new().threads(threads).build_on(poller);
         (kpt.expect("memory for the loop of a peer"), watches)
     }
 
     /// Calls `run`, which runs a loop of this simulation, and ends it when the moment `at` has come, or nothing can happen
-    /// any more. Returns `Ok` then. The loop can go on after that.
+    /// any more. Returns `Ok` then, at that moment. The loop can go on after that. With [`Instant::NEVER`], it ends when
+    /// nothing can happen any more, and no more time passes.
     ///
     /// ```
     /// use kpt_std::sim::Sim;
@@ -298,16 +303,32 @@ impl Sim {
     /// # Errors
     /// Returns the other ends of a simulated run.
     pub fn run_until(&self, at: Instant, run: impl FnOnce() -> Result<(), End>) -> Result<(), End> {
-        let before = self.world().end.replace(at);
+        let before = Before::replace(&self.world().end, at);
         let result = run();
-        self.world().end.set(before);
+        drop(before);
         match result {
             Err(End::Idle | End::Time) => {
-                self.run().set_now(self.now().max(at));
+                let moment = if at == Instant::NEVER { self.now() } else { at };
+                self.run().set_now(self.now().max(moment));
                 Ok(())
             }
             other => other,
         }
+    }
+}
+
+/// Sets a cell back to what it was when this is dropped, also by a panic.
+struct Before<'c, T: Copy>(&'c Cell<T>, T);
+
+impl<'c, T: Copy> Before<'c, T> {
+    fn replace(cell: &'c Cell<T>, with: T) -> Self {
+        Self(cell, cell.replace(with))
+    }
+}
+
+impl<T: Copy> Drop for Before<'_, T> {
+    fn drop(&mut self) {
+        self.0.set(self.1);
     }
 }
 

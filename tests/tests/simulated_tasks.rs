@@ -1,12 +1,14 @@
 //! Simulated tasks: what a parent sees of them, as usual and with each deviation.
 
 use std::error::Error;
+use std::fs::File;
+use std::io::{Read, Write, pipe};
 use std::time::Duration;
 
 use kpt_std::sim::{End, Limits, Sim, TestResult, check, replay};
 use kpt_std::{
-    Builder, Child, EventLoop, Parent, Rung, SendError, Spawner, StartError, TaskConfig, TaskEvent,
-    TaskExit, TaskHandle, TaskStatus, Thread, ThreadId, Threads, source,
+    Builder, Child, EventLoop, Message, Parent, Passed, Rung, SendError, Spawner, StartError,
+    TaskConfig, TaskEvent, TaskExit, TaskHandle, TaskStatus, Thread, ThreadId, Threads, source,
 };
 use kpt_tests::time::millis;
 
@@ -241,6 +243,80 @@ fn a_full_queue_says_so() {
     }
     assert_eq!(task.send(&[1; 10]), Ok(()));
     drop(sim);
+}
+
+/// Sends back what has come with each message.
+struct Mirror(Parent);
+
+impl Child for Mirror {
+    type Arg = ();
+
+    fn on_message_with(&mut self, message: Message, _: Threads<Self>) {
+        let _ = match message.descriptor {
+            Passed::Nothing => self.0.send(b"nothing"),
+            Passed::Lost => self.0.send(b"lost"),
+            Passed::Descriptor(file) => self.0.send_with(b"back", file).map_err(SendError::from),
+        };
+    }
+}
+
+fn start_mirror() -> Result<TaskHandle, StartError> {
+    let config = TaskConfig::new("mirror").accept_descriptors(2);
+    Spawner::new().start_owned(config, Mirror)
+}
+
+/// The file itself is carried, and a schedule can lose it in either direction.
+#[test]
+fn a_descriptor_passes_or_is_lost() {
+    for (schedule, expected) in [
+        ("", "back, with it"),
+        ("descriptor/1#0=lost", "lost, without"),
+        ("descriptor/1#1=lost", "back, lost"),
+    ] {
+        let test = |_: &Sim| -> TestResult {
+            let task = start_mirror()?;
+            let (mut reader, writer) = pipe()?;
+            task.send_with(b"there", writer)?;
+            let Some(TaskEvent::Message(message)) = task.receive_with_blocking() else {
+                return Err("no message".into());
+            };
+            let text = String::from_utf8(message.bytes)?;
+            let descriptor = match message.descriptor {
+                Passed::Nothing => "without",
+                Passed::Lost => "lost",
+                Passed::Descriptor(file) => {
+                    File::from(file).write_all(b"x")?;
+                    "with it"
+                }
+            };
+            let came = format!("{text}, {descriptor}");
+            assert_eq!(came, expected);
+            // All copies are closed.
+            assert_eq!(reader.read_to_end(&mut Vec::new())?, usize::from(came == "back, with it"));
+            Ok(())
+        };
+        let replay = replay(schedule, test).unwrap();
+        assert!(replay.failure.is_none(), "{schedule}: {:?}", replay.failure);
+    }
+}
+
+#[test]
+fn no_more_descriptors_are_queued_than_there_may_be() {
+    let sim = Sim::new();
+    let file = || File::open("/dev/null").expect("it is there");
+    let task = start(&sim).unwrap();
+    let error = task.send_with(b"", file()).expect_err("it accepts none");
+    assert_eq!(error.error, SendError::NoDescriptors);
+    let task = start_mirror().unwrap();
+    for _ in 0..2 {
+        task.send_with(b"", file()).expect("room");
+    }
+    assert_eq!(task.send_with(b"", file()).expect_err("no room").error, SendError::Full);
+    assert_eq!(task.send(b""), Ok(()));
+    for text in ["back", "back", "nothing"] {
+        assert_eq!(task.receive_blocking(), Some(message(text)));
+    }
+    task.send_with(b"", file()).expect("there is room now");
 }
 
 #[test]

@@ -72,6 +72,18 @@ fn count_pipes() -> usize {
     descriptors().iter().filter(|(_, file)| file.starts_with("pipe:")).count()
 }
 
+/// How many pipes a task has open that starts now.
+fn count_pipes_of_a_later_task() -> usize {
+    let build = |parent: Parent| {
+        parent.send(&count_pipes().to_le_bytes()).expect("room");
+        Mirror(parent)
+    };
+    let task = Spawner::new().start(config(), build).expect("it starts");
+    let count = message_of(&task).bytes.try_into().expect("a number");
+    stop(&task);
+    usize::from_le_bytes(count)
+}
+
 /// The lowest number that is free.
 fn lowest_free() -> u64 {
     File::open("/dev/null").expect("it is there").as_raw_fd() as u64
@@ -181,6 +193,7 @@ fn a_receiver_holds_no_more_than_it_may() {
     threads.add_timer("look", Duration::from_millis(10), Looker::on_timer, ()).expect("room");
     kpt.run(&mut Looker(0)).expect("it runs");
     assert_eq!(count_pipes(), before + MOST, "received and not taken");
+    assert_eq!(count_pipes_of_a_later_task(), before);
     for number in 0..10 {
         assert!(count_pipes() <= before + MOST);
         let message = message_of(&task);
@@ -206,9 +219,8 @@ fn a_sender_holds_no_more_than_it_may() {
     assert_eq!((error.error, count_pipes()), (SendError::Full, before + MOST));
     PipeWriter::from(error.descriptor).write_all(b"y").expect("it is open");
     assert_eq!(task.send(b"x"), Ok(()), "there is room for others");
-    // A later task has none of those that wait.
-    let other = start_mirror();
-    stop(&other);
+    // A later task has the end for reading, and none of those that wait.
+    assert_eq!(count_pipes_of_a_later_task(), before - 1);
     task.kill().expect("it can be killed");
     task.wait();
     let mut text = Vec::new();

@@ -45,6 +45,9 @@ impl TaskHandle {
     /// The open file is shared, with its position and `O_NONBLOCK`. A task that has a descriptor of a directory may leave
     /// its root directory by it.
     ///
+    /// A simulated task (feature `sim`) gets the descriptor itself, and a schedule can lose it: `descriptor/1#0=lost`. What
+    /// is simulated itself, a [`Stream`](crate::Stream) for example, can't be passed.
+    ///
     /// # Errors
     /// Returns a [`SendWithError`], which has the descriptor, if the message is not queued.
     pub fn send_with(

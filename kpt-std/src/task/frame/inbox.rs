@@ -258,3 +258,7 @@ mod tests;
 #[cfg(test)]
 #[path = "passing_tests.rs"]
 mod passing_tests;
+
+#[cfg(test)]
+#[path = "hostile_tests.rs"]
+mod hostile_tests;

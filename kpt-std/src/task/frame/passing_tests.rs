@@ -1,5 +1,4 @@
-//! Descriptors pass through both queues, with a socket between them that cuts as the system does, and slow twins that are
-//! obviously right.
+//! Descriptors pass through both queues, with a socket between them that cuts as the system does.
 
 use std::collections::VecDeque;
 use std::io::{PipeReader, PipeWriter, pipe};
@@ -7,21 +6,18 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use kpt_core::Interest;
-use proptest::collection::vec;
-use proptest::prelude::*;
-use proptest::sample::Index;
 
-use super::super::Outbox;
+use super::super::{Outbox, Refused};
 use super::*;
 use crate::ask::{Question, ask};
 
 /// A socket of the system: the bytes of each call, and what was passed with the first of them.
 #[derive(Default)]
-struct Socket(VecDeque<(Vec<u8>, Passed)>);
+pub struct Socket(pub VecDeque<(Vec<u8>, Passed)>);
 
 impl Socket {
     /// Reads over the ends of calls, up to those of a call with a descriptor.
-    fn read(&mut self, most: usize) -> (Vec<u8>, Passed) {
+    pub fn read(&mut self, most: usize) -> (Vec<u8>, Passed) {
         let (mut bytes, mut passed) = (Vec::new(), Passed::Nothing);
         while let Some((first, with)) = self.0.front_mut()
             && bytes.len() < most
@@ -38,22 +34,22 @@ impl Socket {
 }
 
 /// Makes descriptors, and tells whether all of them are closed.
-struct Maker {
+pub struct Maker {
     reader: PipeReader,
     writer: PipeWriter,
 }
 
 impl Maker {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let (reader, writer) = pipe().expect("a pipe");
         Self { reader, writer }
     }
 
-    fn make(&self) -> OwnedFd {
+    pub fn make(&self) -> OwnedFd {
         self.writer.try_clone().expect("room for a descriptor").into()
     }
 
-    fn are_all_closed(self) -> bool {
+    pub fn are_all_closed(self) -> bool {
         drop(self.writer);
         let mut questions = [Question::new(self.reader.as_raw_fd(), Interest::READABLE)];
         ask(&mut questions, Some(Duration::ZERO)).expect("an answer");
@@ -232,125 +228,22 @@ fn however_they_are_cut_descriptors_come_with_their_messages() {
     }
 }
 
-/// What a slow twin makes of all that has come: the error, and how many messages with descriptors are whole before it.
-fn judge(reads: &[(Vec<u8>, bool)]) -> (Option<ProtocolError>, usize) {
-    let (mut bytes, mut came, mut at, mut whole) = (Vec::new(), 0, 0, 0);
-    for (read, is_with) in reads {
-        bytes.extend_from_slice(read);
-        came += usize::from(*is_with);
-        while let Some([kind, a, b, c, d]) = bytes.get(at..at + HEADER) {
-            let length = u32::from_le_bytes([*a, *b, *c, *d]);
-            match kind {
-                1 | 8 => {}
-                7 if came > whole => {}
-                7 => return (Some(ProtocolError::Descriptor), whole),
-                _ => return (Some(ProtocolError::Unexpected { kind: *kind }), whole),
-            }
-            if length > 4 {
-                return (Some(ProtocolError::TooLong { length }), whole);
-            }
-            if bytes.len() < at + HEADER + length as usize {
-                break;
-            }
-            whole += usize::from(*kind == 7);
-            at += HEADER + length as usize;
-        }
-        if came > whole + usize::from(bytes.get(at) == Some(&7)) {
-            return (Some(ProtocolError::Descriptor), whole);
-        }
+/// A message with a descriptor is refused when there are as many as there may be, and others are not.
+#[test]
+fn a_queue_with_all_its_descriptors_is_full() {
+    let maker = Maker::new();
+    let mut outbox = Outbox::new(4, 1_000, 2);
+    for _ in 0..2 {
+        assert!(outbox.has_room());
+        assert_eq!(outbox.push_with(b"x", &mut Some(maker.make())), Ok(()));
     }
-    (None, whole)
-}
-
-/// Frames as a hostile sender makes them, with descriptors wherever it likes, in any pieces.
-fn hostile_pieces() -> impl Strategy<Value = Vec<(Vec<u8>, bool)>> {
-    let kind = prop_oneof![3 => Just(1_u8), 9 => Just(7), 1 => Just(8), 1 => any::<u8>()];
-    let length = prop_oneof![20 => 0..=4_u8, 1 => Just(5)];
-    let frame = (kind, length, any::<bool>(), prop_oneof![8 => Just(true), 1 => Just(false)]);
-    let frame = frame.prop_map(|(kind, length, is_with, is_honest)| {
-        let bytes = [&[kind, length, 0, 0, 0], &vec![b'x'; usize::from(length)][..]].concat();
-        (bytes, if is_honest { kind == 7 } else { is_with })
-    });
-    (vec(frame, 0..8), any::<Index>()).prop_map(|(mut frames, cut)| {
-        if let Some(at) = (!frames.is_empty()).then(|| cut.index(frames.len())) {
-            let length = frames[at].0.len();
-            let rest = frames[at].0.split_off(cut.index(length));
-            frames.insert(at + 1, (rest, false));
-        }
-        frames
-    })
-}
-
-proptest! {
-    /// Whatever is sent with whatever: the twin says the same, no more is held than may be, and all is closed.
-    #[test]
-    fn what_does_not_belong_together_is_refused_and_closed(
-        pieces in hostile_pieces(),
-        most in 1..4_usize,
-        does_take in any::<bool>(),
-    ) {
-        let maker = Maker::new();
-        let mut inbox = Inbox::new(Sender::Child, 4, 1_000, most);
-        let (mut reads, mut popped) = (Vec::new(), 0);
-        let mut socket = Socket::default();
-        for (bytes, is_with) in pieces.into_iter().filter(|(bytes, _)| !bytes.is_empty()) {
-            let passed = if is_with { Passed::Descriptor(maker.make()) } else { Passed::Nothing };
-            socket.0.push_back((bytes, passed));
-        }
-        while !socket.0.is_empty() && inbox.has_room() {
-            let (bytes, passed) = socket.read(inbox.most());
-            reads.push((bytes.clone(), !matches!(passed, Passed::Nothing)));
-            let result = inbox.feed(&bytes, passed);
-            let (error, whole) = judge(&reads);
-            prop_assert_eq!(result.err(), error);
-            let came = reads.iter().filter(|(_, is_with)| *is_with).count();
-            prop_assert!(error.is_some() || came - popped <= most);
-            let held = if error.is_some() { whole } else { came };
-            prop_assert_eq!(inbox.arrivals.unclaimed(), held - whole);
-            while does_take && let Some((frame, passed)) = inbox.pop() {
-                prop_assert_eq!(matches!(passed, Passed::Descriptor(_)), frame.kind == Kind::MessageWith);
-                popped += usize::from(frame.kind == Kind::MessageWith);
-            }
-        }
-        drop((inbox, socket));
-        prop_assert!(maker.are_all_closed());
-    }
-
-    /// Messages that are dropped, and ends that are closed, in the middle of anything, leave no descriptor open.
-    #[test]
-    fn what_is_dropped_is_closed(lengths in vec(0..=4_usize, 1..6), cut in any::<Index>(), step in 0..4) {
-        let maker = Maker::new();
-        let mut outbox = Outbox::new(4, 1_000, 6);
-        for length in lengths {
-            prop_assert_eq!(outbox.push_with(&vec![b'x'; length], &mut Some(maker.make())), Ok(()));
-        }
-        let mut inbox = Inbox::new(Sender::Parent, 4, 1_000, 6);
-        let mut left = cut.index(outbox.unsent().len() + 1);
-        while left > 0 {
-            let (bytes, descriptor) = outbox.next();
-            let count = bytes.len().min(left);
-            let passed = descriptor.map(|it| it.try_clone_to_owned().expect("room"));
-            let passed = passed.map_or(Passed::Nothing, Passed::Descriptor);
-            prop_assert_eq!(inbox.feed(&bytes[..count], passed), Ok(()));
-            outbox.mark_sent(count);
-            left -= count;
-        }
-        match step {
-            0 => inbox.drop_messages(),
-            1 => inbox.close_unfinished(),
-            2 => inbox.clear(),
-            _ => outbox.clear(),
-        }
-        if step < 3 {
-            outbox.clear();
-            let unfinished = inbox.arrivals.unclaimed();
-            prop_assert!(unfinished <= 1 && (step != 1 || unfinished == 0));
-        }
-        let whole = std::iter::from_fn(|| inbox.pop()).count();
-        prop_assert!(step == 1 || step == 3 || whole == 0);
-        inbox.close_unfinished();
-        if step < 3 {
-            prop_assert!(maker.are_all_closed());
-        }
-    }
+    let mut third = Some(maker.make());
+    assert_eq!(outbox.push_with(b"x", &mut third), Err(Refused::Full));
+    assert_eq!((third.is_some(), outbox.has_room()), (true, false));
+    assert_eq!(outbox.push_with(b"12345", &mut third), Err(Refused::TooLong));
+    assert_eq!(outbox.push_message(b"x"), Ok(()));
+    outbox.mark_sent(1);
+    assert!(outbox.has_room(), "the first byte takes the descriptor along");
+    assert_eq!(outbox.push_with(b"x", &mut third), Ok(()));
+    assert!(third.is_none());
 }

@@ -2,6 +2,7 @@
 //!
 //! - A message of 64 bytes to a child and back: against a blocking ping-pong on a pair of sockets, all on one CPU. (On two,
 //!   waking up one that is idle takes as long as the kernel likes.)
+//! - The same with a descriptor: against the same without one.
 //! - The whole life of a task that sends one message: against fork, pipe, read and waitpid. The aim was 1.4. The limit of
 //!   2.2 only keeps it from getting worse. What a child of ours does in addition is mostly page faults, 29 where the
 //!   rival's has 10, at 1.3 to 1.4 us each; then signals set to their defaults (8 us), a pair of sockets instead of a pipe
@@ -13,14 +14,16 @@
 //!
 //! Both sides run in turns, and the best round of each is compared. Ratios above their limit end it with status 1.
 
+use std::fs::File;
 use std::io::{Read, Write, pipe};
 use std::net::Shutdown;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Instant as Stopwatch;
 
 use kpt_std::{
-    Child, EventLoop, Parent, Spawner, TaskConfig, TaskEvent, TaskHandle, TaskStatus, Thread,
-    Threads,
+    Child, EventLoop, Message, Parent, Passed, Spawner, TaskConfig, TaskEvent, TaskHandle,
+    TaskStatus, Thread, Threads,
 };
 use kpt_tests::sys;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -33,9 +36,23 @@ fn main() {
     let name = "64 bytes to a child and back";
     if name.contains(&wanted) {
         let all = pin_to_one_cpu();
-        let (mut ours, mut rival) = (PingPong::new(), RawPingPong::new());
+        let (mut ours, mut rival) = (PingPong::new(false), RawPingPong::new());
         is_good &=
             compare(name, 2_000, &mut |times| ours.run(times), &mut |times| rival.run(times), 1.5);
+        sched_setaffinity(None, &all).expect("as before");
+    }
+    let name = "64 bytes and a descriptor to a child and back";
+    if name.contains(&wanted) {
+        let all = pin_to_one_cpu();
+        let (mut with, mut without) = (PingPong::new(true), PingPong::new(false));
+        with.state.file = Some(File::open("/dev/null").expect("it is there").into());
+        is_good &= compare(
+            name,
+            2_000,
+            &mut |times| with.run(times),
+            &mut |times| without.run(times),
+            1.6,
+        );
         sched_setaffinity(None, &all).expect("as before");
     }
     let name = "start, one message, exit, reap";
@@ -99,6 +116,8 @@ fn compare(name: &str, times: usize, ours: Work, rival: Work, limit: f64) -> boo
 struct Pinger {
     task: TaskHandle,
     left: usize,
+    /// What the first message has with it.
+    file: Option<OwnedFd>,
 }
 
 struct PingPong {
@@ -112,36 +131,50 @@ struct Echo(Parent);
 impl Child for Echo {
     type Arg = ();
 
-    fn on_message(&mut self, message: Vec<u8>, _: Threads<Self>) {
-        self.0.send(&message).expect("the parent reads");
+    fn on_message_with(&mut self, message: Message, _: Threads<Self>) {
+        match message.descriptor {
+            Passed::Descriptor(file) => self.0.send_with(&message.bytes, file).expect("room"),
+            _ => self.0.send(&message.bytes).expect("the parent reads"),
+        }
     }
 }
 
 impl PingPong {
-    fn new() -> Self {
+    fn new(with_descriptors: bool) -> Self {
         let mut kpt = EventLoop::with_capacity(8).unwrap();
-        let task = kpt.spawner().start(TaskConfig::new("echo"), Echo).expect("a task");
+        let config = TaskConfig::new("echo").accept_descriptors(with_descriptors.into());
+        let task = kpt.spawner().start(config, Echo).expect("a task");
         kpt.threads().add_read("pong", task.source(), Pinger::on_pong, ()).expect("room");
-        Self { kpt, state: Pinger { task, left: 0 } }
+        Self { kpt, state: Pinger { task, left: 0, file: None } }
     }
 
     fn run(&mut self, times: usize) {
         self.state.left = times;
-        self.state.task.send(&[7; 64]).expect("room");
+        self.state.send(&[7; 64]);
         self.kpt.run(&mut self.state).expect("the loop runs");
     }
 }
 
 impl Pinger {
     fn on_pong(&mut self, mut thread: Thread<Self>) {
-        if let Some(TaskEvent::Message(message)) = self.task.receive() {
+        if let Some(TaskEvent::Message(message)) = self.task.receive_with() {
+            if let Passed::Descriptor(file) = message.descriptor {
+                self.file = Some(file);
+            }
             self.left -= 1;
             match self.left {
                 0 => thread.threads().stop(),
-                _ => self.task.send(&message).expect("room"),
+                _ => self.send(&message.bytes),
             }
         }
         thread.again();
+    }
+
+    fn send(&mut self, message: &[u8]) {
+        match self.file.take() {
+            Some(file) => self.task.send_with(message, file).expect("room"),
+            None => self.task.send(message).expect("room"),
+        }
     }
 }
 

@@ -91,8 +91,8 @@ impl TaskConfig {
     /// Has descriptors be passed with messages, in both directions: [`TaskHandle::send_with`](super::TaskHandle::send_with)
     /// and [`Parent::send_with`](super::Parent::send_with). Each side holds at most this number that have been received
     /// and not taken, and this number that wait to be sent. With as many, a receiver reads nothing more until the
-    /// application takes a message, and a sender refuses with [`Full`](super::SendError::Full). 0 by default: there may be
-    /// none.
+    /// application takes a message, and a sender refuses with [`Full`](super::SendError::Full); the source is writable when
+    /// another one fits. 0 by default: there may be none.
     ///
     /// # Cost
     /// A message with a descriptor costs a system call for sending it and one for receiving it, since it is never read
@@ -100,9 +100,10 @@ impl TaskConfig {
     /// descriptor before it. Messages without one cost what they cost without this.
     ///
     /// # Limits of the system
-    /// A received descriptor counts for the limit of open files; at that limit, it is
-    /// [`Lost`](super::Passed::Lost). Descriptors under way, which no receiver has read, count for the user of the sender:
-    /// beyond that limit, one that is not root waits, with all that is queued after it, and is tried each 20 ms.
+    /// A received descriptor counts for the limit of open files; at that limit, it is [`Lost`](super::Passed::Lost). The
+    /// system also counts, for each user, the descriptors that have been sent and that no process has received. When they
+    /// are more than that limit, a sender that is not root waits, with all that is queued after the descriptor, and tries
+    /// again each 20 ms.
     ///
     /// # A hostile task
     /// The bound holds whatever the other side does: a descriptor that belongs to no message, or several with one, are

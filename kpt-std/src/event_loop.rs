@@ -9,6 +9,7 @@ use kpt_core::{Exit, Next, Threads, large};
 
 use crate::epoll::EpollPoller;
 use crate::heap::HeapStorage;
+use crate::tape;
 use crate::task::{Spawner, Tasks};
 
 /// A loop that runs pseudo threads one at a time, and drives tasks.
@@ -38,7 +39,7 @@ use crate::task::{Spawner, Tasks};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct EventLoop<S, A = (), P: Poller = EpollPoller> {
-    inner: large::EventLoop<Tasks<P>, S, A, HeapStorage<S, A>>,
+    inner: large::EventLoop<tape::Taped<Tasks<P>>, S, A, HeapStorage<S, A>>,
 }
 
 impl<S, A> EventLoop<S, A> {
@@ -132,12 +133,16 @@ impl<S, A, P: Poller> EventLoop<S, A, P> {
 
     /// Returns a spawner of tasks that this loop drives. It may be cloned, and kept in the application's state.
     pub fn spawner(&self) -> Spawner {
-        self.inner.poller().spawner()
+        self.tasks().spawner()
     }
 
     /// Returns the poller that waits for descriptors.
     pub fn poller(&self) -> &P {
-        self.inner.poller().inner()
+        self.tasks().inner()
+    }
+
+    fn tasks(&self) -> &Tasks<P> {
+        tape::untaped(self.inner.poller())
     }
 
     /// Lets the loop wake up to `slack` later than a deadline, and never earlier, so that one wake-up serves all timers
@@ -213,7 +218,7 @@ impl Builder {
     /// Returns the system's error if there is not enough memory.
     pub fn build_on<S, A, P: Poller>(self, poller: P) -> io::Result<EventLoop<S, A, P>> {
         let storage = HeapStorage::new(self.threads)?;
-        let mut inner = large::EventLoop::with_storage(Tasks::new(poller), storage);
+        let mut inner = large::EventLoop::with_storage(tape::taped(Tasks::new(poller)), storage);
         inner.set_slack(self.slack);
         Ok(EventLoop { inner })
     }

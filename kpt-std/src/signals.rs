@@ -8,6 +8,10 @@ use std::sync::Arc;
 #[cfg(feature = "sim")]
 use crate::sim::SimSignals;
 use crate::sys::{Handler, Inbox};
+use crate::tape::{self, Taken};
+
+/// No signal has this number.
+const NONE: u32 = 0;
 
 /// Receives signals in a hook. It is a source, readable when signals have arrived.
 ///
@@ -88,6 +92,11 @@ impl Signals {
         if let Some(simulated) = SimSignals::open(signals) {
             return simulated.map(Origin::Simulated).map(Self);
         }
+        // A replay takes none from the system.
+        tape::opening_other("signals", || Self::handling(signals), || Self::handling(&[]))
+    }
+
+    fn handling(signals: &[Signal]) -> io::Result<Self> {
         let inbox = Arc::new(Inbox::new()?);
         let handler = |signal: &Signal| Handler::new(signal.0, inbox.clone());
         let _handlers = signals.iter().map(handler).collect::<io::Result<_>>()?;
@@ -99,11 +108,14 @@ impl Signals {
     /// A hook may return before it has taken all signals: the source stays readable. Only the call that returns `None`
     /// costs a system call.
     pub fn take(&self) -> Option<Signal> {
-        match &self.0 {
-            Origin::Real { inbox, .. } => inbox.take().map(Signal),
+        let inbox = match &self.0 {
+            Origin::Real { inbox, .. } => inbox,
             #[cfg(feature = "sim")]
-            Origin::Simulated(signals) => signals.take(),
-        }
+            Origin::Simulated(signals) => return signals.take(),
+        };
+        let take = || inbox.take().map_or(NONE, |number| number as u32);
+        let number = tape::taking(Taken::Signal, self, take);
+        (number != NONE).then_some(Signal(number as i32))
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::event::Event;
+use crate::tape::{self, Taken};
 
 /// Creates a waker, and the source that it makes readable. Uses one descriptor.
 ///
@@ -41,8 +42,12 @@ use crate::event::Event;
 /// # Errors
 /// Returns the system's error if no descriptor is available.
 pub fn waker() -> io::Result<(Waker, Wakeups)> {
-    let flag = Arc::new(Flag { is_set: AtomicBool::new(false), event: Event::new()? });
-    Ok((Waker(flag.clone()), Wakeups(flag)))
+    let new = || {
+        let event = Event::new()?;
+        Ok(Wakeups(Arc::new(Flag { is_set: AtomicBool::new(false), event })))
+    };
+    let wakeups = tape::opening_other("waker", new, new)?;
+    Ok((Waker(wakeups.0.clone()), wakeups))
 }
 
 /// Wakes a loop, from any OS thread. Created by [`waker`]; clones wake the same loop.
@@ -73,7 +78,7 @@ impl Wakeups {
     ///
     /// Never blocks. Costs a system call.
     pub fn take(&self) -> bool {
-        self.0.clear()
+        tape::taking(Taken::WakeUp, self, || self.0.clear().into()) != 0
     }
 
     /// Makes this source readable again.

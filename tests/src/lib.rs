@@ -116,6 +116,7 @@ pub mod real;
 pub mod rigs;
 pub mod scenario;
 pub mod sys;
+pub mod tape;
 pub mod tasks;
 pub mod time;
 pub mod waiting;

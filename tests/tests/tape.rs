@@ -1,39 +1,20 @@
-//! Runs that are recorded on real sockets and replayed without, and flight recorders.
+//! A server and its clients on real sockets, recorded, and replayed without.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::process::{Command, Stdio};
 use std::rc::Rc;
-use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use kpt_core::FixedLoop;
 use kpt_core::poller::{HookCall, Poller, Ready, Unwatchable};
-use kpt_std::tape::{
-    Entry, Options, Recorder, Recording, Records, Replay, ReplayEnd, ReplayPoller, Ring, RingFile,
-    ThisThread,
-};
+use kpt_std::tape::{Options, Replay, ReplayEnd, ReplayPoller};
 use kpt_std::{
-    BufferedStream, Builder, Datagram, EpollPoller, EventLoop, Exit, Instant, Interest, Kind,
-    Listener, Source, Stream, Thread, Threads, When, source,
+    BufferedStream, Builder, EpollPoller, EventLoop, Exit, Instant, Interest, Listener, Source,
+    Thread, Threads, When, source,
 };
-use kpt_tests::wrapper;
-
-/// A tape in memory.
-#[derive(Clone, Default)]
-struct Memory(Rc<RefCell<Vec<u8>>>);
-
-impl Write for Memory {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+use kpt_tests::tape::Memory;
 
 /// A poller around a poller that hashes which hooks are called, at which time of the loop.
 struct Hashed<P> {
@@ -212,9 +193,8 @@ fn record(options: Options) -> (Vec<u8>, End) {
     let tape = Memory::default();
     let recording = options.record(tape.clone()).unwrap();
     let hash = Rc::default();
-    let poller = Recorder::new(EpollPoller::new().unwrap(), ThisThread);
-    let mut kpt: EventLoop<Echo, u32, _> =
-        Builder::new().threads(16).build_on(Hashed::new(poller, &hash)).unwrap();
+    let poller = Hashed::new(EpollPoller::new().unwrap(), &hash);
+    let mut kpt: EventLoop<Echo, u32, _> = Builder::new().threads(16).build_on(poller).unwrap();
     let mut echo = Echo::new(Listener::bind(ANYWHERE).unwrap(), Change::None);
     echo.add_threads(kpt.threads());
     let address = echo.listener.local().ip().unwrap();
@@ -223,7 +203,7 @@ fn record(options: Options) -> (Vec<u8>, End) {
     assert!(!recording.is_over());
     recording.stop().unwrap();
     clients.join().unwrap();
-    let bytes = tape.0.borrow().clone();
+    let bytes = tape.bytes();
     let end = *hash.borrow();
     (bytes, (end, echo.lines, echo.ticks))
 }
@@ -336,225 +316,4 @@ fn what_is_masked_is_not_on_the_tape() {
     replay.set_mask(hide);
     let (result, replayed) = replay_on(&replay, Tables::Small, Change::None);
     assert_eq!((result.unwrap(), replayed), (Exit::Stopped, end));
-}
-
-/// A disk with room for so many bytes.
-struct Disk(usize);
-
-impl Write for Disk {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 = self.0.checked_sub(bytes.len()).ok_or(ErrorKind::StorageFull)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn tick(ticks: &mut u32, thread: Thread<u32>) {
-    *ticks += 1;
-    if *ticks < 100 {
-        thread.again();
-    }
-}
-
-fn run_ticks() -> u32 {
-    let poller = Recorder::new(EpollPoller::new().unwrap(), ThisThread);
-    let mut kpt: EventLoop<u32, (), _> = Builder::new().build_on(poller).unwrap();
-    kpt.threads().add_timer("tick", Duration::from_micros(10), tick, ()).unwrap();
-    let mut ticks = 0;
-    kpt.run(&mut ticks).unwrap();
-    ticks
-}
-
-#[test]
-fn a_full_disk_ends_the_recording_and_not_the_loop() {
-    let recording = Options::new().buffer(100).record(Disk(500)).unwrap();
-    assert_eq!(run_ticks(), 100);
-    assert!(recording.is_over());
-    assert_eq!(recording.stop().unwrap_err().kind(), ErrorKind::StorageFull);
-    assert!(Recording::start(Disk(0)).is_err());
-}
-
-#[test]
-fn a_tape_is_not_longer_than_its_limit() {
-    for limit in [200, 300, 301, 302, 303, 304, 305] {
-        let tape = Memory::default();
-        let recording = Options::new().limit(limit).record(tape.clone()).unwrap();
-        assert_eq!(run_ticks(), 100);
-        recording.stop().unwrap();
-        let length = tape.0.borrow().len();
-        assert!((limit as usize - 20..=limit as usize).contains(&length), "{length} of {limit}");
-    }
-}
-
-#[test]
-fn an_os_thread_records_or_replays_once_at_a_time() {
-    let recording = Recording::start(io::sink()).unwrap();
-    assert!(Recording::start(io::sink()).is_err());
-    drop(recording);
-    Recording::start(io::sink()).unwrap().stop().unwrap();
-}
-
-/// Datagrams and outgoing connections, also such as fail.
-fn story() -> Vec<String> {
-    let mut said = Vec::new();
-    let one = Datagram::bind(ANYWHERE).unwrap();
-    let two = Datagram::bind(ANYWHERE).unwrap();
-    said.push(format!("{:?}", one.send_to(b"hello", &two.local()).unwrap()));
-    let mut buffer = [0; 20];
-    let (count, from) = two.recv_from(&mut buffer).unwrap();
-    said.push(format!("{} from {from}", buffer[..count].escape_ascii()));
-    said.push(format!("{:?}", two.recv_from(&mut buffer).unwrap_err().kind()));
-    said.push(format!("{:?}", one.take_error().unwrap().is_none()));
-    let mut listener = Listener::bind(ANYWHERE).unwrap();
-    let mut client = Stream::connect(listener.local().ip().unwrap()).unwrap();
-    let server = loop {
-        if let Some(stream) = listener.accept().unwrap() {
-            break stream;
-        }
-    };
-    said.push(format!("{} {} {:?}", client.peer(), server.peer(), client.is_connected().unwrap()));
-    client.set_nodelay(true).unwrap();
-    said.push(format!("{:?}", client.read(&mut buffer).unwrap_err().kind()));
-    said.push(format!("{:?}", client.write(b"bytes").unwrap()));
-    client.shutdown(Shutdown::Write).unwrap();
-    said.push(format!("{:?}", client.write(b"bytes").unwrap_err().kind()));
-    said.push(format!("{:?}", Stream::connect_unix("/no/such/socket").unwrap_err().kind()));
-    said.push(format!("{}", kpt_std::tape::value(3, || u64::from(std::process::id()) << 32)));
-    said
-}
-
-#[test]
-fn sockets_say_in_a_replay_what_they_have_said() {
-    let tape = Memory::default();
-    let recording = Recording::start(tape.clone()).unwrap();
-    let _poller = Recorder::new(EpollPoller::new().unwrap(), ThisThread);
-    let said = story();
-    recording.stop().unwrap();
-    let replay = Replay::start(&tape.0.borrow()).unwrap();
-    assert_eq!(story(), said);
-    assert_eq!((replay.left(), replay.divergence().is_none()), (0, true));
-}
-
-#[test]
-fn a_recorder_forwards_everything() {
-    wrapper::check(|inner| Recorder::new(inner, ThisThread));
-    let recording = Recording::start(io::sink()).unwrap();
-    wrapper::check(|inner| Recorder::new(inner, ThisThread));
-    drop(recording);
-}
-
-#[test]
-fn a_recorder_with_a_ring_forwards_everything() {
-    let memory: Vec<AtomicU32> = (0..100).map(AtomicU32::new).collect();
-    wrapper::check(|inner| Recorder::new(inner, Ring::new(&memory[..])));
-}
-
-/// Tells the process that is killed where its ring is.
-const RING: &str = "KPT_TESTS_RING";
-
-/// Runs hooks until it is killed, and counts their calls in what is not in the ring.
-fn run_until_killed(path: &str) {
-    let ring = Ring::new(RingFile::create(path, 16 * 1024).unwrap());
-    let poller = Recorder::new(EpollPoller::new().unwrap(), ring);
-    let mut kpt: EventLoop<u32, (), _> = Builder::new().build_on(poller).unwrap();
-    let again = |count: &mut u32, thread: Thread<u32>| {
-        *count += 1;
-        thread.again();
-    };
-    kpt.threads().add_timer("tick", Duration::from_micros(30), again, ()).unwrap();
-    kpt.threads().add_execute("work", again, ()).unwrap();
-    kpt.run(&mut 0).unwrap();
-}
-
-#[test]
-fn a_ring_is_valid_whenever_its_process_is_killed() {
-    const NAME: &str = "a_ring_is_valid_whenever_its_process_is_killed";
-    if let Ok(path) = std::env::var(RING) {
-        return run_until_killed(&path);
-    }
-    let path = std::env::temp_dir().join(format!("kpt-tests-ring-{}", std::process::id()));
-    let rounds = if kpt_tests::chance::is_deep() { 500 } else { 25 };
-    for round in 0..rounds {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", NAME])
-            .env(RING, &path)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        std::thread::sleep(Duration::from_micros(20_000 + round * 7_919 % 30_000));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        let bytes = std::fs::read(&path).unwrap();
-        let records: Vec<_> = Records::new(&bytes).unwrap().collect();
-        assert!(records.len() > 1_000, "round {round}: {} entries", records.len());
-        let mut before = Instant::ZERO;
-        for record in &records {
-            // A time that a wait returns may be that of an earlier look.
-            let is_in_order = record.time + Duration::from_millis(50) >= before;
-            assert!(is_in_order, "round {round}: {record} after {before:?}");
-            before = before.max(record.time);
-            if let Entry::Hook { name, kind, id, .. } = record.entry {
-                let expected = [("tick", Kind::Timer, "0.1"), ("work", Kind::Execute, "1.1")];
-                assert!(expected.contains(&(name, kind, &*id.to_string())), "{record}");
-            }
-        }
-    }
-    // What was there before is kept once.
-    assert!(Records::new(&std::fs::read(format!("{}.old", path.display())).unwrap()).is_ok());
-    std::fs::remove_file(format!("{}.old", path.display())).unwrap();
-    std::fs::remove_file(path).unwrap();
-}
-
-/// A ping-pong on a pair of sockets: the time of a round, in nanoseconds, on this poller.
-fn ping_pong<P: Poller<Error = io::Error>>(poller: P) -> f64 {
-    const ROUNDS: u32 = 100_000;
-    let (one, two) = std::os::unix::net::UnixStream::pair().unwrap();
-    let (one, two) = (Stream::try_from(one).unwrap(), Stream::try_from(two).unwrap());
-    let pass_on = |left: &mut u32, mut thread: Thread<u32, Stream>| {
-        let mut byte = [0];
-        if thread.arg.read(&mut byte).is_ok() {
-            *left -= 1;
-            thread.arg.write_all(&byte).unwrap();
-        }
-        if *left == 0 {
-            return thread.threads().stop();
-        }
-        thread.again();
-    };
-    (&one).write_all(b"x").unwrap();
-    let mut kpt: EventLoop<u32, Stream, P> = Builder::new().build_on(poller).unwrap();
-    kpt.threads().add_read("one", source(&one), pass_on, one).unwrap();
-    kpt.threads().add_read("two", source(&two), pass_on, two).unwrap();
-    let start = std::time::Instant::now();
-    kpt.run(&mut { ROUNDS }).unwrap();
-    start.elapsed().as_nanos() as f64 / f64::from(ROUNDS)
-}
-
-#[test]
-#[ignore = "measures: needs an idle machine"]
-fn recording_costs_at_most_a_third_of_a_ping_pong() {
-    let epoll = || EpollPoller::new().unwrap();
-    let path = std::env::temp_dir().join(format!("kpt-tests-tape-{}", std::process::id()));
-    let (mut plain, mut tape, mut ring) = (f64::MAX, f64::MAX, f64::MAX);
-    let mut bytes = 0;
-    for _ in 0..15 {
-        plain = plain.min(ping_pong(epoll()));
-        let recording = Recording::start(std::fs::File::create(&path).unwrap()).unwrap();
-        tape = tape.min(ping_pong(Recorder::new(epoll(), ThisThread)));
-        bytes = recording.bytes();
-        recording.stop().unwrap();
-        let memory: Vec<AtomicU32> = (0..16_384).map(AtomicU32::new).collect();
-        ring = ring.min(ping_pong(Recorder::new(epoll(), Ring::new(memory))));
-    }
-    std::fs::remove_file(path).unwrap();
-    println!(
-        "plain {plain:.0} ns, tape {:.2}, ring {:.2}, {} bytes a hook",
-        tape / plain,
-        ring / plain,
-        bytes / 100_000
-    );
-    assert!(tape <= 1.3 * plain && ring <= 1.3 * plain);
 }

@@ -65,6 +65,14 @@ pub struct Called<'a> {
     pub bytes: &'a [u8],
 }
 
+impl<'a> Called<'a> {
+    /// Returns a value of the application's own as a call: what `name` says it is, and its bytes. A number is little-endian,
+    /// and may leave out its highest bytes where they are zero.
+    pub const fn value(name: u32, bytes: &'a [u8]) -> Self {
+        Self { call: Call::Value, source: Source::new(name), sent: 0, result: Ok(0), bytes }
+    }
+}
+
 /// The calls of an application that bring something in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -92,10 +100,14 @@ pub enum Call {
     Set = 9,
     /// A signal is taken.
     Signal = 10,
+    /// A task or a program is started.
+    Start = 11,
+    /// The next event of a task is taken.
+    Event = 12,
 }
 
 impl Call {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Value,
         Self::Read,
         Self::Write,
@@ -107,11 +119,16 @@ impl Call {
         Self::State,
         Self::Set,
         Self::Signal,
+        Self::Start,
+        Self::Event,
     ];
 
     /// Returns whether the digest of what was passed is on the tape.
     pub(super) const fn sends(self) -> bool {
-        matches!(self, Self::Write | Self::Send | Self::Bind | Self::Connect | Self::Set)
+        matches!(
+            self,
+            Self::Write | Self::Send | Self::Bind | Self::Connect | Self::Set | Self::Start
+        )
     }
 
     /// Returns whether bytes that were brought are on the tape.
@@ -133,6 +150,8 @@ impl Call {
             Self::State => "state",
             Self::Set => "set",
             Self::Signal => "signal",
+            Self::Start => "start",
+            Self::Event => "event",
         }
     }
 }

@@ -1,6 +1,8 @@
 //! A poller that records what another one says.
 
-use super::entry::Entry;
+use core::cell::RefCell;
+
+use super::entry::{Called, Entry};
 use crate::poller::{Filtered, HookCall, Poller, Ready, Unwatchable};
 use crate::source::{Interest, Source};
 use crate::time::Instant;
@@ -19,6 +21,43 @@ pub trait Tape {
 
     /// Records that the hook has returned or panicked.
     fn hook_ended(&mut self) {}
+
+    /// Records a number that does not come from the loop, such as that of a sensor, and returns it. `name` says which
+    /// one it is, so that a replay that asks for another one is noticed.
+    fn value(&mut self, name: u32, value: u64) -> u64 {
+        let bytes = value.to_le_bytes();
+        let length = (64_u32.saturating_sub(value.leading_zeros())).div_ceil(8) as usize;
+        let bytes = bytes.get(..length).unwrap_or(&bytes);
+        self.put(&Entry::Called(Called::value(name, bytes)));
+        value
+    }
+}
+
+/// A tape that the application has as well as the recorder, for its own values. What is put on it while it is borrowed is
+/// lost.
+impl<T: Tape> Tape for &RefCell<T> {
+    const READS_CLOCK: bool = T::READS_CLOCK;
+
+    #[inline]
+    fn put(&mut self, entry: &Entry<'_>) {
+        if let Ok(mut tape) = self.try_borrow_mut() {
+            tape.put(entry);
+        }
+    }
+
+    #[inline]
+    fn hook(&mut self, call: &HookCall) {
+        if let Ok(mut tape) = self.try_borrow_mut() {
+            tape.hook(call);
+        }
+    }
+
+    #[inline]
+    fn hook_ended(&mut self) {
+        if let Ok(mut tape) = self.try_borrow_mut() {
+            tape.hook_ended();
+        }
+    }
 }
 
 /// A poller around a poller, which records what enters the loop: times, what is found in a wait, which hooks are called.

@@ -1,7 +1,7 @@
 //! What this OS thread does: it records, it replays, or neither.
 
 use std::cell::{Cell, RefCell};
-use std::io;
+use std::{io, mem};
 
 use kpt_core::Source;
 
@@ -19,6 +19,8 @@ pub(super) enum Here {
 enum Mode {
     Nothing,
     Records,
+    /// It records, but not what it does at this moment.
+    Pauses,
     Replays,
 }
 
@@ -59,12 +61,40 @@ pub(super) fn stop() -> Here {
 }
 
 /// Does something with the tape that is recorded. Does nothing within itself: a mask or a file that uses a stream of its
-/// own is not recorded.
+/// own is not recorded. Does nothing in a process that was forked either: the tape is that of the other one.
 pub(super) fn with_writer<R>(work: impl FnOnce(&mut Writer) -> R) -> Option<R> {
-    HERE.with(|here| match &mut *here.try_borrow_mut().ok()? {
-        Here::Records(writer) => Some(work(writer)),
-        _ => None,
+    HERE.with(|here| {
+        let here = &mut *here.try_borrow_mut().ok()?;
+        let Here::Records(writer) = here else { return None };
+        if writer.is_inherited() {
+            MODE.set(Mode::Nothing);
+            // What it has not written is for the other process to write.
+            mem::forget(mem::replace(here, Here::Nothing));
+            return None;
+        }
+        Some(work(writer))
     })
+}
+
+/// Does what is not on the tape by itself, but by what comes of it.
+pub(super) fn unrecorded<R>(work: impl FnOnce() -> R) -> R {
+    /// Goes on when it is dropped, unless the recording has ended.
+    struct Pause;
+
+    impl Drop for Pause {
+        fn drop(&mut self) {
+            if MODE.get() == Mode::Pauses {
+                MODE.set(Mode::Records);
+            }
+        }
+    }
+
+    if MODE.get() != Mode::Records {
+        return work();
+    }
+    MODE.set(Mode::Pauses);
+    let _pause = Pause;
+    work()
 }
 
 /// Does something with the tape that is replayed.
@@ -97,19 +127,24 @@ pub(super) fn digest(
     hash(copy)
 }
 
-/// Returns a hash of bytes, eight at a time. It belongs to the format of tapes.
+/// Returns a hash of bytes. It belongs to the format of tapes.
 fn hash(bytes: &[u8]) -> u32 {
+    mix(0, bytes) as u32
+}
+
+/// Returns a hash of bytes and of what was hashed before, eight bytes at a time.
+pub(super) fn mix(before: u64, bytes: &[u8]) -> u64 {
     const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
     let mix = |hash: u64, word: u64| {
         let mixed = (hash ^ word).wrapping_mul(FACTOR);
         mixed ^ mixed >> 32
     };
     let (words, rest) = bytes.as_chunks::<8>();
-    let mut hash = bytes.len() as u64;
+    let mut hash = before ^ bytes.len() as u64;
     for word in words {
         hash = mix(hash, u64::from_le_bytes(*word));
     }
     let mut last = [0; 8];
     last[..rest.len()].copy_from_slice(rest);
-    mix(mix(hash, u64::from_le_bytes(last)), 0) as u32
+    mix(mix(hash, u64::from_le_bytes(last)), 0)
 }

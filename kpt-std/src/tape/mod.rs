@@ -6,19 +6,74 @@
 //! in production always.
 //!
 //! # A whole run
-//! A [`Recording`] has all that has entered the program: times, what was ready, and through kpt's streams, listeners and
-//! datagrams each byte that was received. A [`Replay`] is the same without a system around it: on another machine, in
-//! another loop, in a debugger, and with a program that has been changed, up to the first call that differs.
+//! A [`Recording`] has all that has entered the program. A [`Replay`] is the same without a system around it: on another
+//! machine, in another loop, in a debugger, and with a program that has been changed, up to the first call that differs.
 //!
-//! The recording belongs to the OS thread that started it, so that the types of the application stay as they are: what
-//! records is a [`Recorder`] around the poller with the tape [`ThisThread`], and all sockets that are opened on that OS
-//! thread. The application's other sources are [`value`] and [`opened`].
+//! ```
+//! use kpt_std::tape::{Recording, Replay};
+//! use kpt_std::kpt_core::poller::Poller;
+//! use kpt_std::{Builder, EpollPoller, EventLoop, Thread};
+//! use std::time::Duration;
 //!
-//! Not on a tape: tasks and their messages, signals, and all that the application reads otherwise (files, environment,
-//! the time of day). A program that has the same state whenever it has received the same is replayed; one that iterates
-//! over a `HashMap` of the standard library, whose order is another in each run, is not.
+//! /// The program: it can't tell where its loop comes from.
+//! fn run<P: Poller>(mut kpt: EventLoop<u64, (), P>) -> Option<u64> {
+//!     let roll = |sum: &mut u64, thread: Thread<u64>| {
+//!         *sum += kpt_std::tape::value(DICE, || u64::from(std::process::id() % 6 + 1));
+//!         if *sum < 20 {
+//!             thread.again();
+//!         }
+//!     };
+//!     kpt.threads().add_timer("roll", Duration::from_millis(1), roll, ()).ok()?;
+//!     let mut sum = 0;
+//!     kpt.run(&mut sum).ok()?;
+//!     Some(sum)
+//! }
 //!
-//! What is sent is on the tape as a digest of 32 bits, and not the bytes: a replay computes them anew.
+//! const DICE: u32 = 1;
+//!
+//! # let path = std::env::temp_dir().join(format!("kpt-doc-tape-{}", std::process::id()));
+//! let recording = Recording::start(std::fs::File::create(&path)?)?;
+//! let sum = run(EventLoop::new()?);
+//! recording.stop()?;
+//!
+//! let replay = Replay::start(&std::fs::read(&path)?)?;
+//! assert_eq!(run(Builder::new().build_on(replay.poller()?)?), sum);
+//! # assert!(sum.is_some_and(|sum| sum >= 20));
+//! # std::fs::remove_file(&path)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The recording belongs to the OS thread that started it, so that the types of the application stay as they are.
+//!
+//! | on the tape | by |
+//! |---|---|
+//! | times, what was ready, errors of waits, which hooks were called | an [`EventLoop`](crate::EventLoop) that is built after the start; for another loop, [`Taped`] around its poller |
+//! | each byte that was received, and each error | [`Stream`](crate::Stream), [`Listener`](crate::Listener), [`Datagram`](crate::Datagram), [`BufferedStream`](crate::BufferedStream) |
+//! | a digest of 32 bits of what is sent, which a replay computes anew, and how much the system has taken | the same |
+//! | signals | [`Signals`](crate::Signals), of which a replay takes none from the system |
+//! | wake-ups by other OS threads | [`Wakeups`](crate::Wakeups) |
+//! | the start of tasks, their messages and their end; whether a message was queued | [`Spawner`](crate::Spawner), [`TaskHandle`](crate::TaskHandle); a replay starts no process |
+//! | all else that the application reads, and what it does to the world | [`value`], [`bytes`]; [`opened`] for a file that threads wait for |
+//!
+//! # What a program must do to be replayed
+//! It must call the same, in the same order, whenever it has received the same. Otherwise the replay ends with a
+//! [`Divergence`] at the first call that differs. So it must pass through [`value`] or [`bytes`]:
+//! - the time of day and other clocks than [`Threads::now`](crate::Threads::now),
+//! - random numbers and seeds, the number of the process, addresses of memory,
+//! - command line, environment, configuration and other files, limits of the system,
+//! - what other OS threads send (a [`Receiver`](crate::Receiver), a mutex, an atomic), where a hook takes it: with
+//!   `bytes(LINES, || ..)` around `try_recv`,
+//! - programs that it starts ([`ChildProcess`](crate::ChildProcess)) and their output,
+//! - what it writes to files, removes or renames, so that a replay leaves the world alone.
+//!
+//! The order of a `HashMap` of the standard library is another one in each run: a program that iterates over one and sends
+//! what it finds, or adds threads by it, is not replayed. One that only looks up keys is. Logs may differ.
+//!
+//! A task is a process of its own, which is not recorded; neither are processes that are forked by hand. A replay needs as
+//! many descriptors as the recording, and room in its loop for as many threads.
+//!
+//! # Cost
+//! Without a recording, each wait, hook and call of a socket asks whether there is one.
 
 mod here;
 mod player;
@@ -26,12 +81,18 @@ mod recording;
 mod replay;
 mod ring_file;
 mod socket;
+mod taped;
+mod task;
 mod value;
 
 pub use kpt_core::tape::{Call, Called, Entry, NoTape, Record, Recorder, Records, Ring};
 pub use player::{Divergence, ReplayError};
-pub use recording::{Options, Recording, ThisThread};
+pub use recording::{Options, Recording};
 pub use replay::{Replay, ReplayEnd, ReplayPoller};
 pub use ring_file::RingFile;
 pub(crate) use socket::*;
-pub use value::{opened, value};
+pub use taped::Taped;
+pub(crate) use taped::{taped, untaped};
+pub(crate) use task::*;
+pub(crate) use value::{Taken, opening_other, taking};
+pub use value::{bytes, opened, value};

@@ -4,8 +4,13 @@ use std::convert::Infallible;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
-use crate::Address;
+use kpt_core::Source;
+
+use crate::{
+    Address, Message, SendError, SignalError, StartError, TaskEvent, TaskExit, TaskHandle,
+};
 
 /// A socket of a replay. There is none.
 #[derive(Debug)]
@@ -133,3 +138,93 @@ pub fn note_nodelay(_: &impl AsFd, _: bool, _: &io::Result<()>) {}
 
 #[inline(always)]
 pub fn note_backlog(_: &impl AsFd, _: &io::Result<()>) {}
+
+/// The poller of an event loop.
+pub type Taped<P> = P;
+
+#[inline(always)]
+pub fn taped<P>(inner: P) -> Taped<P> {
+    inner
+}
+
+#[inline(always)]
+pub fn untaped<P>(poller: &Taped<P>) -> &P {
+    poller
+}
+
+#[inline(always)]
+pub fn opening_other<T>(
+    _: &str,
+    open: impl FnOnce() -> io::Result<T>,
+    _: impl FnOnce() -> io::Result<T>,
+) -> io::Result<T> {
+    open()
+}
+
+#[inline(always)]
+pub fn taking(_: Taken, _: &impl AsFd, take: impl FnOnce() -> u32) -> u32 {
+    take()
+}
+
+/// What is taken.
+pub enum Taken {
+    #[cfg(feature = "signals")]
+    Signal,
+    WakeUp,
+}
+
+/// A task of a replay. There is none.
+pub struct ReplayedTask(Infallible);
+
+impl ReplayedTask {
+    pub fn source(&self) -> Source {
+        match self.0 {}
+    }
+
+    pub fn id(&self) -> i32 {
+        match self.0 {}
+    }
+
+    pub fn send(&self, _: &[u8]) -> Result<(), SendError> {
+        match self.0 {}
+    }
+
+    pub fn receive(&self) -> Option<TaskEvent<Message>> {
+        match self.0 {}
+    }
+
+    pub fn wait(&self) -> TaskExit {
+        match self.0 {}
+    }
+
+    pub fn stop(&self, _: Duration) {
+        match self.0 {}
+    }
+
+    pub fn kill(&self) -> Result<(), SignalError> {
+        match self.0 {}
+    }
+}
+
+#[inline(always)]
+pub fn starting(_: &str) -> Option<Result<ReplayedTask, StartError>> {
+    None
+}
+
+#[inline(always)]
+pub fn note_start(_: &str, _: &Result<TaskHandle, StartError>) {}
+
+#[inline(always)]
+pub fn note_message(_: Source, _: &[u8], _: Result<(), SendError>) {}
+
+#[inline(always)]
+pub fn note_event(_: Source, _: Option<&TaskEvent<Message>>) {}
+
+#[inline(always)]
+pub fn note_exit(_: Source, _: &TaskExit) {}
+
+#[inline(always)]
+pub fn note_stop(_: Source, _: Duration) {}
+
+#[inline(always)]
+pub fn note_kill(_: Source, _: Result<(), SignalError>) {}

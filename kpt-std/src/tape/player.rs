@@ -108,6 +108,29 @@ impl Step {
         })
     }
 
+    /// Returns a hash of this step and those before, without ids.
+    fn mix(&self, before: u64) -> u64 {
+        let mix = |hash, bytes: &[u8]| here::mix(hash, bytes);
+        match self {
+            Self::Hook { name, kind, late, .. } => {
+                let hash = mix(before, name.as_bytes());
+                mix(mix(hash, kind.as_str().as_bytes()), &late.to_le_bytes())
+            }
+            Self::Ready(source, _) | Self::Refused(source) => {
+                mix(before, &source.number().to_le_bytes())
+            }
+            Self::Woke(time) | Self::Now(time) | Self::Prepared(time) => {
+                mix(before, &time.as_micros().to_le_bytes())
+            }
+            Self::Failed => mix(before, b"failed"),
+            Self::Called { call, source, sent, bytes, .. } => {
+                let hash = mix(before, call.as_str().as_bytes());
+                let hash = mix(hash, &source.number().to_le_bytes());
+                mix(mix(hash, &sent.to_le_bytes()), bytes)
+            }
+        }
+    }
+
     fn entry(&self) -> Entry<'_> {
         match self {
             Self::Hook { name, kind, id, late } => {
@@ -146,6 +169,8 @@ pub(super) struct Player {
     pub mask: Option<Mask>,
     copy: Vec<u8>,
     pub hooks: u64,
+    /// Of what has been called.
+    pub digest: u64,
 }
 
 impl Player {
@@ -173,6 +198,7 @@ impl Player {
             mask: None,
             copy: Vec::new(),
             hooks: 0,
+            digest: 0,
         })
     }
 
@@ -194,7 +220,10 @@ impl Player {
         }
         let step = self.steps.get(self.at)?;
         let fitting = fits(step);
-        if fitting.is_none() {
+        if fitting.is_some() {
+            self.digest = step.mix(self.digest);
+            self.at += 1;
+        } else {
             self.divergence = Some(Box::new(Divergence {
                 entry: self.at,
                 time: self.time,
@@ -202,8 +231,6 @@ impl Player {
                 taped: step.entry().to_string(),
                 called: called.to_string(),
             }));
-        } else {
-            self.at += 1;
         }
         fitting
     }
@@ -332,22 +359,32 @@ impl Player {
             }
             _ => None,
         });
-        let (result, bytes) = back.ok_or_else(|| match &self.divergence {
-            Some(divergence) => io::Error::other(divergence.to_string()),
-            None => io::Error::new(io::ErrorKind::UnexpectedEof, "the tape is at its end"),
-        })?;
+        let (result, bytes) = back.ok_or_else(|| self.over())?;
         Ok((result.map_err(io::Error::from_raw_os_error)?, bytes))
     }
 
-    /// Returns a value of the application's own. Its name is the same in each run.
-    pub fn value(&mut self, name: Source) -> Option<Rc<[u8]>> {
+    /// Returns the bytes of a value of the application's own. Its name is the same in each run.
+    ///
+    /// # Errors
+    /// Fails as [`called`](Self::called) does.
+    pub fn value(&mut self, name: Source) -> io::Result<Rc<[u8]>> {
         let called = Calls { call: Call::Value, on: name, parts: &[], sent: 0 };
-        self.next(&called, |step| match step {
-            Step::Called { call: Call::Value, source, bytes, .. } if *source == name => {
-                Some(Rc::clone(bytes))
+        let back = self.next(&called, |step| match step {
+            Step::Called { call: Call::Value, source, result, bytes, .. } if *source == name => {
+                Some((*result, Rc::clone(bytes)))
             }
             _ => None,
-        })
+        });
+        let (result, bytes) = back.ok_or_else(|| self.over())?;
+        result.map(|_| bytes).map_err(io::Error::from_raw_os_error)
+    }
+
+    /// Why there is nothing for a call.
+    fn over(&self) -> io::Error {
+        match &self.divergence {
+            Some(divergence) => io::Error::other(divergence.to_string()),
+            None => io::Error::new(io::ErrorKind::UnexpectedEof, "the tape is at its end"),
+        }
     }
 }
 

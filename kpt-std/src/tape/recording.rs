@@ -7,9 +7,10 @@ use std::mem;
 
 use kpt_core::Source;
 use kpt_core::poller::HookCall;
-use kpt_core::tape::{Called, Encoder, Entry, Output, TAPE, Tape, VERSION};
+use kpt_core::tape::{Called, Encoder, Entry, Output, TAPE, VERSION};
 
 use super::here::{self, Here};
+use crate::sys;
 
 /// How much is kept before it is written, unless another number is set.
 const BUFFER: usize = 64 * 1024;
@@ -20,16 +21,15 @@ pub(super) type Mask = Box<dyn FnMut(Source, &mut [u8])>;
 /// Says how to record, and starts.
 ///
 /// ```
-/// use kpt_std::tape::{Options, ThisThread, Recorder};
-/// # use kpt_std::{Builder, EpollPoller, EventLoop, Thread};
+/// use kpt_std::EventLoop;
+/// use kpt_std::tape::Options;
 ///
 /// let hide_digits = |_source, bytes: &mut [u8]| {
 ///     bytes.iter_mut().filter(|byte| byte.is_ascii_digit()).for_each(|byte| *byte = b'0');
 /// };
 /// # let (file, path) = (std::io::sink(), ());
 /// let recording = Options::new().limit(1 << 30).mask(hide_digits).record(file)?;
-/// let poller = Recorder::new(EpollPoller::new()?, ThisThread);
-/// let mut kpt: EventLoop<(), (), _> = Builder::new().build_on(poller)?;
+/// let mut kpt = EventLoop::<()>::new()?;
 /// // Open sockets and add threads.
 /// kpt.run(&mut ())?;
 /// recording.stop()?;
@@ -75,6 +75,7 @@ impl Options {
     pub fn record(self, to: impl Write + 'static) -> io::Result<Recording> {
         let Self { buffer, limit, mask } = self;
         let mut writer = Writer {
+            process: sys::generation(),
             to: Box::new(to),
             bytes: Bytes(Vec::with_capacity(buffer.min(BUFFER))),
             buffer,
@@ -162,35 +163,19 @@ impl Drop for Recording {
 
 fn end() -> io::Result<()> {
     let Some(mut writer) = here::stop_recording() else { return Ok(()) };
+    if writer.is_inherited() {
+        mem::forget(writer);
+        return Ok(());
+    }
     writer.put(&Entry::End);
     writer.flush();
     writer.take_error()
 }
 
-/// The tape of the recording of this OS thread, if there is one. For [`Recorder`](super::Recorder).
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ThisThread;
-
-impl Tape for ThisThread {
-    const READS_CLOCK: bool = false;
-
-    #[inline]
-    fn put(&mut self, entry: &Entry<'_>) {
-        if here::is_recording() {
-            here::with_writer(|writer| writer.put(entry));
-        }
-    }
-
-    #[inline]
-    fn hook(&mut self, call: &HookCall) {
-        if here::is_recording() {
-            here::with_writer(|writer| writer.hook(call));
-        }
-    }
-}
-
 /// Writes entries.
 pub(super) struct Writer {
+    /// The `generation` of the process that records.
+    process: u32,
     to: Box<dyn Write>,
     bytes: Bytes,
     buffer: usize,
@@ -226,13 +211,18 @@ impl Output for Bytes {
 }
 
 impl Writer {
+    /// Returns whether this process was forked since the recording has started.
+    pub fn is_inherited(&self) -> bool {
+        self.process != sys::generation()
+    }
+
     #[inline]
-    fn put(&mut self, entry: &Entry<'_>) {
+    pub fn put(&mut self, entry: &Entry<'_>) {
         self.write(|encoder, bytes| encoder.entry(entry, bytes));
     }
 
     #[inline]
-    fn hook(&mut self, call: &HookCall) {
+    pub fn hook(&mut self, call: &HookCall) {
         self.write(|encoder, bytes| encoder.hook(call, bytes));
     }
 

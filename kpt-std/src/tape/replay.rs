@@ -17,9 +17,9 @@ use crate::EpollPoller;
 /// may have changed: what it calls is compared with the tape, up to the first call that differs.
 ///
 /// ```
-/// use kpt_std::tape::{Recorder, Recording, Replay, ThisThread};
-/// use kpt_std::{Builder, EpollPoller, EventLoop, Thread};
-/// use kpt_std::kpt_core::{FixedLoop, poller::Poller};
+/// use kpt_std::kpt_core::FixedLoop;
+/// use kpt_std::tape::{Recording, Replay};
+/// use kpt_std::{EventLoop, Thread};
 /// use std::time::Duration;
 ///
 /// fn on_tick(ticks: &mut u32, thread: Thread<u32>) {
@@ -31,8 +31,7 @@ use crate::EpollPoller;
 ///
 /// # let path = std::env::temp_dir().join(format!("kpt-doc-replay-{}", std::process::id()));
 /// let recording = Recording::start(std::fs::File::create(&path)?)?;
-/// let poller = Recorder::new(EpollPoller::new()?, ThisThread);
-/// let mut kpt: EventLoop<u32, (), _> = Builder::new().build_on(poller)?;
+/// let mut kpt = EventLoop::new()?;
 /// kpt.threads().add_timer("tick", Duration::from_millis(1), on_tick, ())?;
 /// kpt.run(&mut 0)?;
 /// recording.stop()?;
@@ -99,6 +98,12 @@ impl Replay {
     /// Returns how many hooks have been called.
     pub fn hooks(&self) -> u64 {
         here::with_player(|player| player.hooks).unwrap_or(0)
+    }
+
+    /// Returns a hash of what this run has called so far, and of what came back: the same for each replay that came as far.
+    /// Ids and the numbers of descriptors are not in it.
+    pub fn digest(&self) -> u64 {
+        here::with_player(|player| player.digest).unwrap_or(0)
     }
 
     /// Returns how many entries of the tape are left.

@@ -25,7 +25,7 @@ impl Replayed {
     /// The socket that a call has opened on the tape.
     fn open(call: Call, on: Option<Source>, parts: &[&[u8]]) -> io::Result<Self> {
         let (number, bytes) = replay(call, on, parts)?;
-        let file = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+        let file = dev_null()?;
         here::with_player(|player| player.is_here(Source::new(number), source(&file)));
         Ok(Self { file, address: decode(&bytes) })
     }
@@ -298,11 +298,19 @@ fn nodelay(is_on: bool) -> &'static str {
     if is_on { "nodelay" } else { "delay" }
 }
 
-fn outcome<T>(result: &io::Result<T>, number: impl FnOnce(&T) -> u32) -> Result<u32, i32> {
+/// Opens a file for the number of its descriptor.
+pub(super) fn dev_null() -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).open("/dev/null")
+}
+
+pub(super) fn outcome<T>(
+    result: &io::Result<T>,
+    number: impl FnOnce(&T) -> u32,
+) -> Result<u32, i32> {
     result.as_ref().map(number).map_err(code)
 }
 
-fn code(error: &io::Error) -> i32 {
+pub(super) fn code(error: &io::Error) -> i32 {
     let other = if error.kind() == ErrorKind::InvalidInput { libc::EINVAL } else { libc::EIO };
     error.raw_os_error().unwrap_or(other)
 }

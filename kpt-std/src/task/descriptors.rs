@@ -11,7 +11,7 @@ use super::error::{SendError, SendWithError};
 use super::exit::{Message, TaskEvent};
 use super::handle::TaskHandle;
 use super::task_end::TaskEnd;
-use crate::clock;
+use crate::{clock, tape};
 
 impl TaskHandle {
     /// Queues a message with a descriptor, as [`send`](Self::send) queues one without. The task has a copy of its own when
@@ -61,8 +61,14 @@ impl TaskHandle {
             let sent = end.send_down(message, &mut descriptor);
             return result(Some(sent), descriptor);
         }
+        if let Some(task) = &self.replayed {
+            let sent = task.send(message);
+            return result(Some(sent), descriptor.filter(|_| sent.is_err()));
+        }
         let sent = self.with(|task| task.channel_mut().send_with(message, &mut descriptor));
-        result(sent, descriptor)
+        let sent = sent.unwrap_or(Err(SendError::Closed));
+        tape::note_message(self.source(), message, sent);
+        result(Some(sent), descriptor)
     }
 
     /// Returns the next event of the task as [`receive`](Self::receive) does, with the descriptor of a message.
@@ -71,6 +77,15 @@ impl TaskHandle {
         if let Some(end) = &self.simulated {
             return end.receive();
         }
+        if let Some(task) = &self.replayed {
+            return task.receive();
+        }
+        let event = self.take();
+        tape::note_event(self.source(), event.as_ref());
+        event
+    }
+
+    pub(super) fn take(&self) -> Option<TaskEvent<Message>> {
         let event = self.with(TaskEnd::receive)??;
         // Logged while the channels are not borrowed: the logger may send to a task.
         if let TaskEvent::Exit(exit) = &event {

@@ -9,6 +9,7 @@ use super::error::{SendError, SignalError};
 use super::exit::{Message, TaskEvent, TaskExit, TaskStatus};
 use super::task_end::TaskEnd;
 use crate::clock;
+use crate::tape::{self, ReplayedTask};
 
 /// The parent's handle of a task: sends messages to it, receives its events, and ends it.
 ///
@@ -28,6 +29,7 @@ pub struct TaskHandle {
     name: String,
     #[cfg(feature = "sim")]
     pub(super) simulated: Option<crate::sim::SimTask>,
+    pub(super) replayed: Option<ReplayedTask>,
 }
 
 impl TaskHandle {
@@ -39,13 +41,23 @@ impl TaskHandle {
             name,
             #[cfg(feature = "sim")]
             simulated: None,
+            replayed: None,
         }
+    }
+
+    pub(super) fn replayed(task: ReplayedTask, name: String) -> Self {
+        let (source, id) = (task.source(), task.id());
+        let mut handle = Self::new(ends::shared(), source, id, name);
+        handle.replayed = Some(task);
+        handle
     }
 
     #[cfg(feature = "sim")]
     pub(crate) fn simulated(end: crate::sim::SimTask, name: String) -> Self {
         let (source, id) = (end.source(), end.id());
-        Self { ends: super::ends::shared(), source, id, name, simulated: Some(end) }
+        let mut handle = Self::new(ends::shared(), source, id, name);
+        handle.simulated = Some(end);
+        handle
     }
 
     /// Returns the source of the task: readable when there is an event to receive, writable when a message of any
@@ -76,7 +88,13 @@ impl TaskHandle {
         if let Some(end) = &self.simulated {
             return end.send_down(message, &mut None);
         }
-        self.with(|task| task.channel_mut().send(message)).unwrap_or(Err(SendError::Closed))
+        if let Some(task) = &self.replayed {
+            return task.send(message);
+        }
+        let result = self.with(|task| task.channel_mut().send(message));
+        let result = result.unwrap_or(Err(SendError::Closed));
+        tape::note_message(self.source, message, result);
+        result
     }
 
     /// Returns the next event of the task: its messages in the order of sending, and then once how it ended. Returns
@@ -100,9 +118,18 @@ impl TaskHandle {
     }
 
     pub(super) fn receive_until(&self, until: Option<Instant>) -> Option<TaskEvent<Message>> {
+        if let Some(task) = &self.replayed {
+            return task.receive();
+        }
+        let event = self.take_until(until);
+        tape::note_event(self.source, event.as_ref());
+        event
+    }
+
+    fn take_until(&self, until: Option<Instant>) -> Option<TaskEvent<Message>> {
         let mut is_late = false;
         loop {
-            if let Some(event) = self.receive_with() {
+            if let Some(event) = self.take() {
                 return Some(event);
             }
             if is_late || self.exit().is_some() {
@@ -123,6 +150,10 @@ impl TaskHandle {
         if let Some(end) = &self.simulated {
             return end.stop(grace);
         }
+        if let Some(task) = &self.replayed {
+            return task.stop(grace);
+        }
+        tape::note_stop(self.source, grace);
         self.with(|task| task.stop(clock::now_or_later(), grace));
     }
 
@@ -136,7 +167,12 @@ impl TaskHandle {
             end.kill();
             return Ok(());
         }
-        self.with(|task| task.kill(clock::now_or_later())).unwrap_or(Ok(()))
+        if let Some(task) = &self.replayed {
+            return task.kill();
+        }
+        let result = self.with(|task| task.kill(clock::now_or_later())).unwrap_or(Ok(()));
+        tape::note_kill(self.source, result);
+        result
     }
 
     /// Blocks until the task has ended, and returns how. Messages that have not been received are lost. May be called
@@ -146,10 +182,14 @@ impl TaskHandle {
         if let Some(end) = &self.simulated {
             return end.wait();
         }
+        if let Some(task) = &self.replayed {
+            return task.wait();
+        }
         loop {
             // The text of an error or panic may be queued behind messages that were not received.
             self.with(TaskEnd::discard);
             if let Some(exit) = self.exit() {
+                tape::note_exit(self.source, &exit);
                 return exit;
             }
             let _ = self.ends.borrow_mut().drive(None); // Retried, as above.
@@ -179,6 +219,9 @@ impl Drop for TaskHandle {
         #[cfg(feature = "sim")]
         if let Some(end) = &self.simulated {
             return end.release();
+        }
+        if self.replayed.is_some() {
+            return;
         }
         let now = clock::now_or_later();
         let mut ends = self.ends.borrow_mut();

@@ -15,6 +15,7 @@ use super::run::{self, Start};
 use super::task_end::TaskEnd;
 use super::tasks::Tasks;
 use crate::sys::{self, Forked, SignalsBlocked};
+use crate::tape;
 
 /// Starts tasks: forked processes with a loop of their own and a channel to this one.
 ///
@@ -77,6 +78,20 @@ impl Spawner {
         build: impl FnOnce(Parent) -> C,
     ) -> Result<TaskHandle, StartError> {
         config.check()?;
+        if let Some(replayed) = tape::starting(&config.name) {
+            return Ok(TaskHandle::replayed(replayed?, config.name));
+        }
+        let name = config.name.clone();
+        let result = self.fork(config, build);
+        tape::note_start(&name, &result);
+        result
+    }
+
+    fn fork<C: Child>(
+        &self,
+        config: TaskConfig,
+        build: impl FnOnce(Parent) -> C,
+    ) -> Result<TaskHandle, StartError> {
         if std::thread::panicking() {
             return Err(StartError::Unwinding);
         }

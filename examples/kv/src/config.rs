@@ -1,17 +1,26 @@
 //! The command line. Options have the names and units of Redis, where it has them.
 
+use std::ffi::OsString;
+use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use log::LevelFilter;
 
 use crate::commands::Limits;
+use crate::outside::Outside;
 
 pub const HELP: &str = "
 A server of keys and values in memory, for clients of Redis (RESP2).
 
-Usage: kv [options]
+Usage: kv [--tape FILE] [options]
+       kv --replay FILE [--small-loop]
+    --tape FILE          records the run, with all that clients send
+    --replay FILE        runs it once more, without clients and files, and says
+                         how far this program does the same
+    --small-loop         in kpt's small loop, which has room for 256 threads
     --bind ADDRESS       where to listen (127.0.0.1)
     --port N             the port; 0 takes a free one (6379)
     --maxclients N       how many clients may be connected (10000)
@@ -115,7 +124,7 @@ impl Config {
                 longest_value: options.bytes("proto-max-bulk-len")?.min(u32::MAX as usize),
                 expiring_keys: options.number("max-expiring-keys", 0, 13_000_000)?,
             },
-            dir: dir.canonicalize().map_err(|error| format!("--dir {}: {error}", dir.display()))?,
+            dir: whole_name(&dir).map_err(|error| format!("--dir {}: {error}", dir.display()))?,
             dbfilename: options.text("dbfilename").to_owned(),
             save: Duration::from_secs(options.number("save", 0, 1 << 30)? as u64),
             save_timeout: Duration::from_secs(options.number("save-timeout", 1, 1 << 30)? as u64),
@@ -139,6 +148,11 @@ impl Config {
     pub fn snapshot(&self) -> PathBuf {
         self.dir.join(&self.dbfilename)
     }
+}
+
+fn whole_name(dir: &Path) -> io::Result<PathBuf> {
+    let name = Outside::Dir.bytes(|| Ok(dir.canonicalize()?.into_os_string().into_vec()))?;
+    Ok(OsString::from_vec(name).into())
 }
 
 /// The options by their names.

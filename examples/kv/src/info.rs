@@ -5,6 +5,7 @@ use std::process;
 
 use kpt_std::Instant;
 
+use crate::outside::Outside;
 use crate::server::Server;
 
 /// Appends the fields of a section.
@@ -46,7 +47,7 @@ fn about_server(server: &Server, now: Instant, text: &mut String) {
     fields! { text,
         redis_version: env!("CARGO_PKG_VERSION"),
         redis_mode: "standalone",
-        process_id: process::id(),
+        process_id: Outside::Process.number(|| process::id().into()),
         tcp_port: server.config.port,
         uptime_in_seconds: now.saturating_duration_since(server.started).as_secs(),
     }

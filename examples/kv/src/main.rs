@@ -1,9 +1,10 @@
 //! A Redis-compatible server, in one OS thread: an event loop of kpt, whose pseudo threads are the clients, a timer for
 //! each key that ends some time, signals, and a task that saves.
 //!
-//! The files, from the bottom up: `request`, `reply` and `glob` are the protocol; `store` the keys; `snapshot` and
-//! `snapshot_file` what is on the disk; `client` a connection; `commands` what clients can ask for; `server`, `accept`,
-//! `expiry`, `saver`, `saves` and `signals` the hooks. The first five know nothing of kpt but its time.
+//! The files, from the bottom up: `request`, `reply` and `glob` are the protocol; `store` the keys; `outside` what is put on
+//! a tape besides sockets; `snapshot` and `snapshot_file` what is on the disk; `client` a connection; `commands` what clients
+//! can ask for; `server`, `accept`, `expiry`, `saver`, `saves` and `signals` the hooks; `start` makes a server, and `taped`
+//! one whose run is on a tape. The first four know nothing of kpt but its time.
 
 #![forbid(unsafe_code)]
 
@@ -17,6 +18,7 @@ mod explored_tests;
 mod glob;
 mod info;
 mod logging;
+mod outside;
 mod planted;
 mod reply;
 mod request;
@@ -26,52 +28,46 @@ mod server;
 mod signals;
 mod snapshot;
 mod snapshot_file;
+mod start;
 mod store;
+mod taped;
 
+use std::env;
 use std::error::Error;
-use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::Duration;
-use std::{env, process};
 
-use kpt_std::{EventLoop, Listener, Signals, source};
-use rustix::process::{Resource, getrlimit, setrlimit};
+use kpt_std::EventLoop;
 
 use config::{Config, HELP};
 use logging::LogFile;
-use saves::Saves;
-use server::{Parts, Server};
-use snapshot_file::Clocks;
-
-/// The threads that are neither of clients nor of keys: accept, signals, periodic save, a save and its limit.
-const OTHER_THREADS: usize = 6;
-/// How many connections wait to be accepted.
-const BACKLOG: u32 = 1024;
-/// The descriptors that are not of clients.
-const OTHER_DESCRIPTORS: usize = 32;
+use server::Server;
+use start::Log;
+use taped::Mode;
 
 fn main() -> ExitCode {
-    let args: Vec<String> =
+    let mut args: Vec<String> =
         env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
     if args.iter().any(|arg| arg == "--help" || arg == "-h") {
         println!("{}", HELP.trim());
         return ExitCode::SUCCESS;
     }
-    let config = match Config::parse(args) {
-        Ok(config) => config,
+    match Mode::take(&mut args) {
+        Ok(Mode::Serve) => serve(&args, |_| {}),
+        Ok(Mode::Record(path)) => taped::record(&path, |at_end| serve(&args, at_end)),
+        Ok(Mode::Replay(path, tables)) => taped::replay(&path, tables),
         Err(error) => {
             eprintln!("error: {error}; --help says more");
-            return ExitCode::from(2);
+            ExitCode::from(2)
         }
+    }
+}
+
+fn serve(args: &[String], at_end: fn(&Server)) -> ExitCode {
+    let (config, log_file) = match start::set_up(args, Log::AsConfigured) {
+        Ok(parts) => parts,
+        Err(code) => return code,
     };
-    let log_file = match LogFile::start(config.logfile.clone(), config.loglevel) {
-        Ok(log_file) => log_file,
-        Err(error) => {
-            eprintln!("error: the log can't be opened: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    match run(config, log_file) {
+    match run(config, log_file, at_end) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{error}");
@@ -80,59 +76,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(mut config: Config, log_file: LogFile) -> Result<(), Box<dyn Error>> {
-    limit_clients(&mut config)?;
-    let listener = Listener::bind((config.bind, config.port))?;
-    listener.set_backlog(BACKLOG)?;
-    let address = listener.local();
-    config.port = address.ip().map_or(config.port, |address| address.port());
-
-    let most = config.maxclients * accept::THREADS_PER_CLIENT
-        + config.limits.expiring_keys
-        + OTHER_THREADS;
-    let mut kpt = EventLoop::with_capacity(most)?;
-    let saves = Saves::new(kpt.spawner());
-    let signals = Signals::new(signals::SIGNALS)?;
-    let mut threads = kpt.threads();
-
-    let path = config.snapshot();
-    snapshot_file::remove_temporaries(&path)?;
-    let store = snapshot_file::load(&path, Clocks::at(threads.now()))
-        .map_err(|error| format!("{}: {error}", path.display()))?;
-    log::info!("{} keys from {}", store.len(), path.display());
-
-    let parts = Parts { config, store, saves, log_file, listener, signals };
-    let mut server = Server::new(parts, threads.now());
-    server.timers.follow(&mut server.store, threads.reborrow());
-    threads.add("accept", server.listener.when(), Server::on_connection, 0)?;
-    threads.add_read("signals", source(&server.signals), Server::on_signal, 0)?;
-    if server.config.save > Duration::ZERO {
-        threads.add_timer("save", server.config.save, Server::on_save_time, 0)?;
-    }
-
-    log::info!("process {}, listening on {address}", process::id());
-    // For those who start it with port 0, and wait until it is ready. They may have gone.
-    let _ = writeln!(io::stdout(), "listening on {address}");
+fn run(mut config: Config, log_file: LogFile, at_end: fn(&Server)) -> Result<(), Box<dyn Error>> {
+    start::limit_clients(&mut config)?;
+    let mut kpt = EventLoop::with_capacity(start::most_threads(&config))?;
+    let spawner = kpt.spawner();
+    let mut server = start::start(config, log_file, spawner, kpt.threads())?;
     kpt.run(&mut server)?;
+    at_end(&server);
     log::info!("has ended");
-    Ok(())
-}
-
-/// Has the process open as many files as its clients need, or else has fewer clients. The loop can watch as many as the
-/// limit is when it is made.
-fn limit_clients(config: &mut Config) -> Result<(), Box<dyn Error>> {
-    let wanted = (config.maxclients + OTHER_DESCRIPTORS) as u64;
-    let mut limit = getrlimit(Resource::Nofile);
-    let is_enough = |now: Option<u64>| now.is_none_or(|now| now >= wanted);
-    if is_enough(limit.current) {
-        return Ok(());
-    }
-    limit.current = limit.maximum.map_or(Some(wanted), |most| Some(most.min(wanted)));
-    setrlimit(Resource::Nofile, limit)?;
-    if !is_enough(limit.current) {
-        let has = limit.current.unwrap_or(wanted) as usize;
-        config.maxclients = has.saturating_sub(OTHER_DESCRIPTORS).max(1);
-        log::warn!("at most {} clients, as the limit of open files is {has}", config.maxclients);
-    }
     Ok(())
 }

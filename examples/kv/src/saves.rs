@@ -1,11 +1,11 @@
 //! SAVE, BGSAVE and the snapshot at the end. Whatever becomes of a save, the server goes on, and the old snapshot is there
 //! until the new one is complete.
 
-use std::fs;
 use std::time::Duration;
 
 use kpt_std::{Instant, Spawner, TaskEvent, TaskHandle, ThreadId};
 
+use crate::outside::Outside;
 use crate::planted::{self, Fault};
 use crate::saver::{self, Report};
 use crate::server::{Server, ServerThread, ServerThreads};
@@ -137,7 +137,7 @@ impl Server {
                 log::error!("no snapshot, the old one stays: {why}");
                 // One that was killed could not do this itself.
                 let process = running.task.id() as u32;
-                let _ = fs::remove_file(snapshot_file::temporary(&self.config.snapshot(), process));
+                snapshot_file::remove_temporary(&self.config.snapshot(), process);
             }
         }
         self.saves.last_error = result.err();
@@ -160,8 +160,8 @@ impl Server {
         if self.saves.running.is_some() {
             return Err("Background save already in progress".into());
         }
-        let saved = snapshot_file::save(&self.store, &self.config.snapshot(), Clocks::at(now));
-        match saved {
+        let (path, clocks) = (self.config.snapshot(), Clocks::at(now));
+        match Outside::Save.attempt(|| snapshot_file::save(&self.store, &path, clocks)) {
             Ok(keys) => {
                 log::info!("snapshot: {keys} keys");
                 self.saves.last_save = snapshot_file::wall_millis();
@@ -193,7 +193,7 @@ impl Server {
                 let _ = threads.cancel(thread);
             }
             let process = running.task.id() as u32;
-            let _ = fs::remove_file(snapshot_file::temporary(&self.config.snapshot(), process));
+            snapshot_file::remove_temporary(&self.config.snapshot(), process);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use kpt_std::Signal;
 
+use crate::outside::Outside;
 use crate::server::{Server, ServerThread};
 
 /// What the server listens to.
@@ -11,8 +12,8 @@ impl Server {
     pub fn on_signal(&mut self, mut thread: ServerThread) {
         while let Some(signal) = self.signals.take() {
             if signal == Signal::HUP {
-                match self.log_file.reopen() {
-                    Ok(()) => log::info!("the log goes on, after {signal}"),
+                match Outside::Log.attempt(|| self.log_file.reopen().map(|()| 0)) {
+                    Ok(_) => log::info!("the log goes on, after {signal}"),
                     Err(error) => log::error!("the log can't be opened anew: {error}"),
                 }
                 continue;

@@ -1,12 +1,13 @@
 //! The snapshot as a file: written beside the old one, and put in its place when all of it is on the disk.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, BufWriter};
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kpt_std::Instant;
 
+use crate::outside::{Outside, Pieces};
 use crate::snapshot::{self, Record, Refused, WallMillis, Writer};
 use crate::store::{Item, Store};
 
@@ -39,7 +40,8 @@ impl Clocks {
 
 /// Returns the time of the wall clock.
 pub fn wall_millis() -> WallMillis {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    let since = || SystemTime::now().duration_since(UNIX_EPOCH);
+    Outside::Wall.number(|| since().map_or(0, |since| since.as_millis() as u64))
 }
 
 /// A snapshot that is being written. Unless it is committed, nothing is left of it.
@@ -114,12 +116,16 @@ pub fn save(store: &Store, path: &Path, clocks: Clocks) -> io::Result<u64> {
 /// Returns what is wrong with the file.
 pub fn load(path: &Path, clocks: Clocks) -> Result<Store, Refused> {
     let mut store = Store::default();
-    let file = match File::open(path) {
+    let mut file = None;
+    let length = Outside::Snapshot.attempt(|| {
+        let opened = file.insert(File::open(path)?);
+        Ok(opened.metadata()?.len())
+    });
+    let length = match length {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(store),
-        file => file.map_err(Refused::Io)?,
+        length => length.map_err(Refused::Io)?,
     };
-    let length = file.metadata().map_err(Refused::Io)?.len();
-    let from = BufReader::with_capacity(BUFFER_BYTES, file);
+    let from = Pieces::new(Outside::Snapshot, file);
     snapshot::read(from, length, |record| {
         let deadline = match record.deadline {
             None => Some(Instant::NEVER),
@@ -140,9 +146,18 @@ pub fn temporary(path: &Path, process: u32) -> PathBuf {
     name.into()
 }
 
+/// Removes what a process has left, if it has left something.
+pub fn remove_temporary(path: &Path, process: u32) {
+    let _ = Outside::Remove.attempt(|| fs::remove_file(temporary(path, process)).map(|()| 0));
+}
+
 /// Removes what processes have left that were killed. One that still writes will not find its file, and so can't put it in
 /// the place of a newer one.
 pub fn remove_temporaries(path: &Path) -> io::Result<()> {
+    Outside::Remove.attempt(|| remove_all_temporaries(path).map(|()| 0)).map(drop)
+}
+
+fn remove_all_temporaries(path: &Path) -> io::Result<()> {
     let Some((dir, name)) = path.parent().zip(path.file_name()) else { return Ok(()) };
     let name = format!("{}.", name.to_string_lossy());
     for entry in fs::read_dir(dir)? {

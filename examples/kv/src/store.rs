@@ -6,7 +6,7 @@
 //! Whoever reads or writes a key says what time it is, and a key whose deadline has come is not there for him. So the
 //! timers give back memory and make DBSIZE right; what a client sees does not depend on them.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::ops::Range;
 
 use hashbrown::HashTable;
@@ -189,6 +189,15 @@ impl Store {
     /// Returns the memory that the keys use, in bytes; about, as only the allocator knows what it adds.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Returns a hash of all keys, their values and deadlines. It does not depend on the seed of the table.
+    pub fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for item in self.items(0..usize::MAX) {
+            (&item.key, &item.value, item.deadline.as_micros()).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     /// Returns the slots whose deadline has changed, for those who have timers to set, and forgets them.

@@ -45,6 +45,11 @@ impl Args {
         })
     }
 
+    /// The text given as `--name text` or `--name=text`.
+    pub fn text(&mut self, name: &str) -> Option<String> {
+        self.take(name)
+    }
+
     /// Ends the program if an argument is left that no option has taken.
     pub fn finish(self) {
         if let Some(arg) = self.rest.first() {

@@ -7,8 +7,10 @@ use std::error::Error;
 use kpt_examples::Args;
 
 mod hooks;
+mod replayed;
 mod script;
 mod simulated;
+mod taped;
 mod terminals;
 
 const HELP: &str = "
@@ -21,15 +23,19 @@ which it was due, thread, event, value. Each thread says the same on every
 machine. What the console prints goes to the standard error.
 
 Usage: node [options]
-    --on WORLD   'sim': virtual time and a script of interrupts (the default);
-                 'select': real time, and pseudo terminals that somebody types at";
+    --on WORLD     'sim': virtual time and a script of interrupts (the default);
+                   'select': real time, and pseudo terminals that somebody types at
+    --replay FILE  runs it once more as a microcontroller did, from the ring
+                   that its memory has kept over a reset";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = Args::new(HELP);
     let world = args.word("--on", &["sim", "select"]);
+    let tape = args.text("--replay");
     args.finish();
-    match world {
-        "select" => terminals::run(),
-        _ => simulated::run(),
+    match (tape, world) {
+        (Some(path), _) => replayed::run(&path),
+        (None, "select") => terminals::run(),
+        (None, _) => simulated::run(),
     }
 }

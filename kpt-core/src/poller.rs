@@ -121,6 +121,13 @@ pub struct HookCall {
     pub due: Instant,
 }
 
+impl HookCall {
+    /// Creates one, for a poller that passes on calls of its own.
+    pub const fn new(id: ThreadId, name: &'static str, kind: Kind, due: Instant) -> Self {
+        Self { id, name, kind, due }
+    }
+}
+
 /// The error of a poller that can't watch a source: there is no such source, it is of a kind that can't be watched, or
 /// the poller has no room for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,9 +5,10 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
+use kpt_core::FixedLoop;
 use kpt_core::poller::Poller;
-use kpt_std::tape::{Entry, Recorder, Recording, Records, Ring, RingFile};
-use kpt_std::{Builder, EpollPoller, EventLoop, Instant, Kind, Stream, Thread, source};
+use kpt_std::tape::{Entry, Recorder, Recording, Records, Replay, ReplayError, Ring, RingFile};
+use kpt_std::{Builder, EpollPoller, EventLoop, Exit, Instant, Kind, Stream, Thread, source};
 use kpt_tests::wrapper;
 
 #[test]
@@ -68,6 +69,38 @@ fn a_ring_is_valid_whenever_its_process_is_killed() {
     }
     // What was there before is kept once.
     assert!(Records::new(&std::fs::read(format!("{}.old", path.display())).unwrap()).is_ok());
+    std::fs::remove_file(format!("{}.old", path.display())).unwrap();
+    std::fs::remove_file(path).unwrap();
+}
+
+/// What has no sockets is replayed from a ring, as far as that goes, if it has the beginning.
+#[test]
+fn a_ring_that_has_the_beginning_is_replayed_and_any_other_is_refused() {
+    let path = std::env::temp_dir().join(format!("kpt-tests-ring-begin-{}", std::process::id()));
+    let tick = |left: &mut u32, thread: Thread<u32>| {
+        *left -= 1;
+        if *left > 0 {
+            thread.again();
+        }
+    };
+    for (ticks, has_beginning) in [(20, true), (2_000, false)] {
+        let ring = Ring::new(RingFile::create(&path, 8 * 1024).unwrap());
+        let poller = Recorder::new(EpollPoller::new().unwrap(), ring);
+        let mut kpt: EventLoop<u32, (), _> = Builder::new().build_on(poller).unwrap();
+        kpt.threads().add_timer("tick", Duration::from_micros(30), tick, ()).unwrap();
+        kpt.run(&mut { ticks }).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        match Replay::start(&bytes) {
+            Ok(replay) => {
+                assert!(has_beginning);
+                let mut kpt = FixedLoop::<_, u32, 4>::new(replay.poller().unwrap());
+                kpt.threads().add_timer("tick", Duration::from_micros(30), tick, ()).unwrap();
+                assert_eq!(kpt.run(&mut { ticks }).unwrap(), Exit::Empty);
+                assert_eq!((replay.hooks(), replay.left()), (ticks.into(), 0));
+            }
+            Err(error) => assert_eq!((error, has_beginning), (ReplayError::NoBeginning, false)),
+        }
+    }
     std::fs::remove_file(format!("{}.old", path.display())).unwrap();
     std::fs::remove_file(path).unwrap();
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the node, the stress test and five virtual hours on the machines of QEMU, and the node in the simulator and on
 # Linux. Fails if the node's threads do not say the same everywhere, if the core woke up for nothing, if an interrupt got
-# lost, or if a second was not one.
+# lost, if a second was not one, or if the tape that the node leaves in memory over a reset does not replay here.
 # Usage: ./run.sh [PREFIX]     a toolchain of ../toolchain.sh; without it, rustup's targets and QEMU as installed
 set -euo pipefail
 export LC_ALL=C
@@ -27,7 +27,8 @@ with_toolchain() (
 )
 
 build_for_host() {
-    (cd "$root" && cargo build --quiet --release --locked --target-dir "$target_dir" -p kpt-examples --example node)
+    (cd "$root" && cargo build --quiet --release --locked --target-dir "$target_dir" -p kpt-examples \
+        --example node --example tape)
     (cd ../decode && cargo build --quiet --locked --target-dir "$target_dir/decode")
 }
 
@@ -44,9 +45,10 @@ build_firmware() {
 emulate() {
     local machine=$1 firmware=$2 serial=$3 system=arm options=()
     [ "$machine" = virt ] && system=riscv32 options=(-bios none -rtc clock=vm)
-    timeout 120 "qemu-system-$system" -M "$machine" "${options[@]}" -nographic -monitor none -serial "$serial" \
+    # The node's ring goes to the folder in which QEMU runs.
+    (cd "$work" && exec timeout 120 "qemu-system-$system" -M "$machine" "${options[@]}" -nographic -monitor none -serial "$serial" \
         -icount shift=5,sleep=off -semihosting-config enable=on,target=native -kernel "$firmware" \
-        </dev/null >"$work/log" 2>"$work/errors" || {
+        </dev/null) >"$work/log" 2>"$work/errors" || {
         local status=$?
         "$target_dir/decode/debug/kpt-decode" "$firmware" <"$work/log" | tail -n 3 >&2
         cat "$work/errors" >&2
@@ -87,12 +89,31 @@ run_node_on() {
     local machine=$1 core=$2 firmware=$3 uart=$work/uart
     echo dump >"$uart.in"
     : >"$uart.out"
+    rm -f "$work/ring"
     emulate "$machine" "$firmware" "pipe:$uart" >"$work/node"
     diff "$work/sim" <(trace_of "$work/node") >&2 || fail "$machine ($core) and sim differ"
     echo "node on $machine ($core): the same lines as in the simulator; $(tail -n 1 "$work/node")"
     if [ "$machine" = mps2-an386 ]; then
         grep -q ' timer *sample ' "$uart.out" || fail "$machine: its console has no table of threads"
     fi
+    check_ring "$machine" "$core"
+}
+
+# The ring that the node has left. On the machine that has no memory for a whole run, its end.
+check_ring() {
+    local machine=$1 core=$2
+    if [ "$machine" = microbit ]; then
+        "$target_dir/release/examples/tape" "$work/ring" | tail -n 6 | grep -q ' hook watchdog ' ||
+            fail "$machine ($core): its ring does not end with the watchdog"
+        echo "ring of $machine ($core): its end is that of the run"
+        return
+    fi
+    "$target_dir/release/examples/node" --replay "$work/ring" >"$work/replayed" 2>"$work/replay" || {
+        cat "$work/replay" >&2
+        fail "$machine ($core): its ring does not replay"
+    }
+    diff <(trace_of "$work/node") "$work/replayed" >&2 || fail "$machine ($core): its replay differs"
+    echo "ring of $machine ($core): replayed with the same lines; $(tail -n 1 "$work/replay")"
 }
 
 build_for_host

@@ -9,10 +9,6 @@ use crate::time::Instant;
 
 /// What a [`Recorder`] writes to.
 pub trait Tape {
-    /// Whether the clock is read once more after each wait and after each hook, to tell how long hooks take. A replay
-    /// does not need that.
-    const READS_CLOCK: bool;
-
     /// Records an entry other than the call of a hook.
     fn put(&mut self, entry: &Entry<'_>);
 
@@ -36,8 +32,6 @@ pub trait Tape {
 /// A tape that the application has as well as the recorder, for its own values. What is put on it while it is borrowed is
 /// lost.
 impl<T: Tape> Tape for &RefCell<T> {
-    const READS_CLOCK: bool = T::READS_CLOCK;
-
     #[inline]
     fn put(&mut self, entry: &Entry<'_>) {
         if let Ok(mut tape) = self.try_borrow_mut() {
@@ -62,8 +56,37 @@ impl<T: Tape> Tape for &RefCell<T> {
 
 /// A poller around a poller, which records what enters the loop: times, what is found in a wait, which hooks are called.
 ///
-/// It changes nothing, and adds no entry for what the loop can tell by itself. Tapes are [`Ring`](super::Ring), or those
-/// of `kpt_std::tape`.
+/// It changes nothing, but reads the clock once more after each wait and after each hook, to tell how long hooks take. The
+/// tape is a [`Ring`](super::Ring), or one that the application has as well, for its own values:
+///
+/// ```
+/// use core::cell::RefCell;
+/// use core::sync::atomic::AtomicU32;
+/// use kpt_core::tape::{Recorder, Ring, Tape};
+/// # use kpt_core::{FixedLoop, sim::{SimPoller, World}};
+///
+/// const SENSOR: u32 = 1;
+///
+/// struct App<'t> {
+///     tape: &'t RefCell<Ring<&'t [AtomicU32]>>,
+/// }
+///
+/// # let world = World::<4>::new();
+/// # let memory = [const { AtomicU32::new(0) }; 100];
+/// let tape = RefCell::new(Ring::new(&memory[..]));
+/// let poller = Recorder::new(SimPoller::new(&world), &tape);
+/// let mut kpt = FixedLoop::<_, App, 4>::new(poller);
+/// let hook = |app: &mut App, _: kpt_core::Thread<App>| {
+///     let degrees = app.tape.value(SENSOR, 21); // In place of 21, what the sensor says.
+///     assert_eq!(degrees, 21);
+/// };
+/// kpt.threads().add_execute("sample", hook, ()).unwrap();
+/// kpt.run(&mut App { tape: &tape }).unwrap();
+/// # let dump: Vec<u8> = memory.iter().flat_map(|word| word.load(core::sync::atomic::Ordering::Relaxed).to_le_bytes()).collect();
+/// # let has_value = kpt_core::tape::Records::new(&dump)?.any(|record| record.to_string().contains("value on 1"));
+/// # assert!(has_value);
+/// # Ok::<(), kpt_core::tape::NoTape>(())
+/// ```
 #[derive(Debug)]
 pub struct Recorder<P, T> {
     inner: P,
@@ -109,9 +132,7 @@ impl<P: Poller, T: Tape> Poller for Recorder<P, T> {
 
     fn wait(&mut self, until: Instant, ready: &mut Ready<'_>) -> Result<Instant, P::Error> {
         let Self { inner, tape } = self;
-        if T::READS_CLOCK {
-            tape.put(&Entry::Sleeps(until));
-        }
+        tape.put(&Entry::Sleeps(until));
         let mut found = Filtered::new(ready, |source, readiness| {
             tape.put(&Entry::Ready(source, readiness));
             readiness
@@ -121,9 +142,7 @@ impl<P: Poller, T: Tape> Poller for Recorder<P, T> {
             Ok(now) => tape.put(&Entry::Woke(now)),
             Err(_) => tape.put(&Entry::Failed),
         }
-        if T::READS_CLOCK {
-            tape.put(&Entry::Awake(inner.now()));
-        }
+        tape.put(&Entry::Awake(inner.now()));
         result
     }
 
@@ -144,8 +163,6 @@ impl<P: Poller, T: Tape> Poller for Recorder<P, T> {
     fn after_hook(&mut self) {
         self.inner.after_hook();
         self.tape.hook_ended();
-        if T::READS_CLOCK {
-            self.tape.put(&Entry::Returned(self.inner.now()));
-        }
+        self.tape.put(&Entry::Returned(self.inner.now()));
     }
 }

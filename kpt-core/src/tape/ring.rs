@@ -145,8 +145,6 @@ impl<M: AsRef<[AtomicU32]>> Ring<M> {
 }
 
 impl<M: AsRef<[AtomicU32]>> Tape for Ring<M> {
-    const READS_CLOCK: bool = true;
-
     /// Leaves out calls that bring more than 64 bytes.
     #[inline]
     fn put(&mut self, entry: &Entry<'_>) {

@@ -1,3 +1,4 @@
+use core::cell::RefCell;
 use core::sync::atomic::{AtomicU32, Ordering};
 use std::format;
 use std::string::{String, ToString};
@@ -162,6 +163,30 @@ fn a_value_that_is_too_long_for_a_ring_is_left_out() {
     ring.put(&Entry::Called(Called { call: Call::Value, source, sent: 0, result: Ok(0), bytes }));
     ring.put(&Entry::Now(at(8)));
     assert_eq!(times(&memory), [7, 8]);
+}
+
+#[test]
+fn a_shared_ring_has_values_with_as_few_bytes_as_they_need() {
+    let memory = memory(100);
+    let shared = RefCell::new(Ring::new(&memory[..]));
+    let mut tape = &shared;
+    for value in [0, 1, 255, 256, u64::MAX] {
+        assert_eq!(tape.value(7, value), value);
+    }
+    tape.hook(&hook("stuck", Kind::Read, 3, 0));
+    // What is put on it while it is borrowed is lost.
+    let borrowed = shared.borrow_mut();
+    assert_eq!(tape.value(8, 8), 8);
+    tape.hook_ended();
+    drop(borrowed);
+    let dump = dump(&memory);
+    let records = Records::new(&dump).unwrap();
+    assert!(records.is_in_hook());
+    let lengths = records.filter_map(|record| match record.entry {
+        Entry::Called(called) => Some((called.source.number(), called.bytes.len())),
+        _ => None,
+    });
+    assert_eq!(lengths.collect::<Vec<_>>(), [(7, 0), (7, 1), (7, 1), (7, 2), (7, 8)]);
 }
 
 /// Between the stores of an entry, what lies behind the valid bytes is anything, and so is a block that is begun.

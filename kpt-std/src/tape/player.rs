@@ -11,6 +11,7 @@ use kpt_core::{Instant, Kind, Readiness, Source, ThreadId};
 
 use super::here;
 use super::recording::Mask;
+use crate::Address;
 
 /// The first call of a replay that is not as on the tape.
 #[derive(Clone, Debug)]
@@ -72,19 +73,33 @@ impl std::error::Error for ReplayError {}
 /// An entry that a replay needs. What it has of bytes is its own.
 #[derive(Clone, Debug)]
 enum Step {
-    Hook { name: Rc<str>, kind: Kind, id: ThreadId, late: u64 },
+    /// With the time that was known there.
+    Hook {
+        name: Rc<str>,
+        kind: Kind,
+        id: ThreadId,
+        late: u64,
+        time: Instant,
+    },
     Ready(Source, Readiness),
     Woke(Instant),
     Failed,
     Now(Instant),
     Refused(Source),
     Prepared(Instant),
-    Called { call: Call, source: Source, sent: u32, result: Result<u32, i32>, bytes: Rc<[u8]> },
+    Called {
+        call: Call,
+        source: Source,
+        sent: u32,
+        result: Result<u32, i32>,
+        bytes: Rc<[u8]>,
+    },
 }
 
 impl Step {
     /// `None` for what is there for information.
-    fn new(entry: Entry<'_>, names: &mut Vec<Rc<str>>) -> Option<Self> {
+    fn new(record: Record<'_>, names: &mut Vec<Rc<str>>) -> Option<Self> {
+        let Record { time, entry } = record;
         Some(match entry {
             Entry::Hook { name, kind, id, late } => {
                 let known = names.iter().find(|known| &***known == name).cloned();
@@ -93,7 +108,7 @@ impl Step {
                     names.push(Rc::clone(&new));
                     new
                 });
-                Self::Hook { name, kind, id, late }
+                Self::Hook { name, kind, id, late, time }
             }
             Entry::Ready(source, readiness) => Self::Ready(source, readiness),
             Entry::Woke(time) => Self::Woke(time),
@@ -133,7 +148,7 @@ impl Step {
 
     fn entry(&self) -> Entry<'_> {
         match self {
-            Self::Hook { name, kind, id, late } => {
+            Self::Hook { name, kind, id, late, .. } => {
                 Entry::Hook { name, kind: *kind, id: *id, late: *late }
             }
             Self::Ready(source, readiness) => Entry::Ready(*source, *readiness),
@@ -164,6 +179,8 @@ pub(super) struct Player {
     /// The sources of the tape that are other ones in this run, and the other way round.
     here: HashMap<Source, Source>,
     taped: HashMap<Source, Source>,
+    /// Of the sockets of this run: where each is, or who is at its other end.
+    pub addresses: HashMap<Source, Address>,
     /// Those that the poller has refused to watch since the last wait.
     refused: Vec<Source>,
     pub mask: Option<Mask>,
@@ -177,13 +194,13 @@ impl Player {
     pub fn new(tape: &[u8]) -> Result<Self, ReplayError> {
         let records = Records::new(tape).map_err(ReplayError::NoTape)?;
         let (mut steps, mut names, mut starts) = (Vec::new(), Vec::new(), None);
-        for Record { entry, .. } in records {
-            if let Entry::Starts { look_after_hooks } = entry {
+        for record in records {
+            if let Entry::Starts { look_after_hooks } = record.entry {
                 starts = starts.or(Some(look_after_hooks));
-            } else if starts.is_none() && !matches!(entry, Entry::Called(_)) {
+            } else if starts.is_none() && !matches!(record.entry, Entry::Called(_)) {
                 return Err(ReplayError::NoBeginning);
             }
-            steps.extend(Step::new(entry, &mut names));
+            steps.extend(Step::new(record, &mut names));
         }
         Ok(Self {
             steps,
@@ -194,6 +211,7 @@ impl Player {
             divergence: None,
             here: HashMap::new(),
             taped: HashMap::new(),
+            addresses: HashMap::new(),
             refused: Vec::new(),
             mask: None,
             copy: Vec::new(),
@@ -307,9 +325,13 @@ impl Player {
 
     /// Ids are not compared: they depend on the tables.
     pub fn hook(&mut self, call: &HookCall) {
+        // A ring has read the clock more often, and knows a later time.
+        let now = match self.steps.get(self.at) {
+            Some(Step::Hook { time, .. }) => *time,
+            _ => self.time,
+        };
         let is_timer = call.kind == Kind::Timer;
-        let delay =
-            if is_timer { self.time.as_micros().saturating_sub(call.due.as_micros()) } else { 0 };
+        let delay = if is_timer { now.as_micros().saturating_sub(call.due.as_micros()) } else { 0 };
         let entry = Entry::Hook { name: call.name, kind: call.kind, id: call.id, late: delay };
         self.next(&entry, |step| match step {
             Step::Hook { name, kind, late, .. } => {

@@ -15,10 +15,11 @@ use super::here;
 use crate::{Address, source};
 
 /// A socket of a replay. Its descriptor is that of `/dev/null`: only its number is of use.
+/// What else is known of it is with the tape, so that a stream is not larger for it: an argument of a thread is moved for
+/// each call of its hook.
 #[derive(Debug)]
 pub struct Replayed {
     file: File,
-    address: Address,
 }
 
 impl Replayed {
@@ -26,13 +27,19 @@ impl Replayed {
     fn open(call: Call, on: Option<Source>, parts: &[&[u8]]) -> io::Result<Self> {
         let (number, bytes) = replay(call, on, parts)?;
         let file = dev_null()?;
-        here::with_player(|player| player.is_here(Source::new(number), source(&file)));
-        Ok(Self { file, address: decode(&bytes) })
+        here::with_player(|player| {
+            player.is_here(Source::new(number), source(&file));
+            player.addresses.insert(source(&file), decode(&bytes));
+        });
+        Ok(Self { file })
     }
 
-    /// Returns where it is, or who is at its other end.
+    /// Returns where it is, or who is at its other end. It is unknown when the replay is over.
+    #[cold]
     pub fn address(&self) -> Address {
-        self.address.clone()
+        let here = source(self);
+        let known = here::with_player(|player| player.addresses.get(&here).cloned()).flatten();
+        known.unwrap_or(Address::UNKNOWN)
     }
 
     pub fn accept(&self) -> io::Result<Self> {
@@ -68,6 +75,7 @@ impl Replayed {
         replay(call, Some(source(self)), parts).map(|(number, _)| number)
     }
 
+    #[cold]
     pub fn write_parts(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         let parts: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
         self.call(Call::Write, &parts).map(|count| count as usize)
@@ -86,10 +94,12 @@ impl Replayed {
 }
 
 impl Read for &Replayed {
+    #[cold]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.read_vectored(&mut [IoSliceMut::new(buffer)])
     }
 
+    #[cold]
     fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let (_, bytes) = replay(Call::Read, Some(source(*self)), &[])?;
         copy(&bytes, buffers)
@@ -97,6 +107,7 @@ impl Read for &Replayed {
 }
 
 impl Write for &Replayed {
+    #[cold]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.write_parts(&[IoSlice::new(bytes)])
     }
@@ -190,57 +201,87 @@ fn note_opened<T: AsFd>(
 #[inline]
 pub fn note_read(stream: &impl AsFd, buffer: &[u8], result: &io::Result<usize>) {
     if here::is_recording() {
-        let bytes = &buffer[..result.as_ref().map_or(0, |count| *count)];
-        record(Call::Read, source(stream), &[], outcome(result, |_| 0), bytes);
+        record_read(source(stream), buffer, result);
     }
+}
+
+#[cold]
+fn record_read(stream: Source, buffer: &[u8], result: &io::Result<usize>) {
+    let bytes = &buffer[..result.as_ref().map_or(0, |count| *count)];
+    record(Call::Read, stream, &[], outcome(result, |_| 0), bytes);
 }
 
 /// The same for several buffers.
 #[inline]
 pub fn note_read_parts(stream: &impl AsFd, buffers: &[IoSliceMut<'_>], result: &io::Result<usize>) {
     if here::is_recording() {
-        let buffers: Vec<&[u8]> = buffers.iter().map(|buffer| &**buffer).collect();
-        note_read(stream, &buffers.concat(), result);
+        record_read_parts(source(stream), buffers, result);
     }
+}
+
+#[cold]
+fn record_read_parts(stream: Source, buffers: &[IoSliceMut<'_>], result: &io::Result<usize>) {
+    let buffers: Vec<&[u8]> = buffers.iter().map(|buffer| &**buffer).collect();
+    record_read(stream, &buffers.concat(), result);
 }
 
 /// Puts a write on the tape: a digest of the bytes, and how many the system has taken.
 #[inline]
 pub fn note_written(stream: &impl AsFd, bytes: &[u8], result: &io::Result<usize>) {
     if here::is_recording() {
-        record(Call::Write, source(stream), &[bytes], outcome(result, |count| *count as u32), &[]);
+        record_written(source(stream), &[bytes], result);
     }
+}
+
+#[cold]
+fn record_written(stream: Source, parts: &[&[u8]], result: &io::Result<usize>) {
+    record(Call::Write, stream, parts, outcome(result, |count| *count as u32), &[]);
 }
 
 /// The same for several parts.
 #[inline]
 pub fn note_written_parts(stream: &impl AsFd, parts: &[IoSlice<'_>], result: &io::Result<usize>) {
     if here::is_recording() {
-        let parts: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
-        record(Call::Write, source(stream), &parts, outcome(result, |count| *count as u32), &[]);
+        record_written_parts(source(stream), parts, result);
     }
+}
+
+#[cold]
+fn record_written_parts(stream: Source, parts: &[IoSlice<'_>], result: &io::Result<usize>) {
+    let parts: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
+    record_written(stream, &parts, result);
 }
 
 /// Puts a datagram that was received on the tape, or that none was.
 #[inline]
 pub fn note_received(socket: &impl AsFd, buffer: &[u8], result: &io::Result<(usize, Address)>) {
     if here::is_recording() {
-        let bytes = match result {
-            Ok((count, from)) => [&buffer[..*count], &encode(from)].concat(),
-            Err(_) => Vec::new(),
-        };
-        let result = outcome(result, |(count, _)| *count as u32);
-        record(Call::Receive, source(socket), &[], result, &bytes);
+        record_received(source(socket), buffer, result);
     }
+}
+
+#[cold]
+fn record_received(socket: Source, buffer: &[u8], result: &io::Result<(usize, Address)>) {
+    let bytes = match result {
+        Ok((count, from)) => [&buffer[..*count], &encode(from)].concat(),
+        Err(_) => Vec::new(),
+    };
+    let result = outcome(result, |(count, _)| *count as u32);
+    record(Call::Receive, socket, &[], result, &bytes);
 }
 
 /// Puts a datagram that was sent on the tape.
 #[inline]
 pub fn note_sent(socket: &impl AsFd, bytes: &[u8], to: &Address, result: &io::Result<usize>) {
     if here::is_recording() {
-        let parts = [bytes, &encode(to)];
-        record(Call::Send, source(socket), &parts, outcome(result, |count| *count as u32), &[]);
+        record_sent(source(socket), bytes, to, result);
     }
+}
+
+#[cold]
+fn record_sent(socket: Source, bytes: &[u8], to: &Address, result: &io::Result<usize>) {
+    let parts = [bytes, &encode(to)];
+    record(Call::Send, socket, &parts, outcome(result, |count| *count as u32), &[]);
 }
 
 /// Puts on the tape whether a connection is made.

@@ -2,7 +2,7 @@
 
 use kpt_core::poller::{Filtered, HookCall, Poller, Ready, Unwatchable};
 use kpt_core::tape::Entry;
-use kpt_core::{Instant, Interest, Source};
+use kpt_core::{Instant, Interest, Kind, Source, ThreadId};
 
 use super::here;
 
@@ -97,8 +97,10 @@ impl<P: Poller> Taped<P> {
         result
     }
 
+    // The fields by themselves, so that nothing of a call is put together where nothing is recorded.
     #[cold]
-    fn recorded_hook(&mut self, call: HookCall) {
+    fn recorded_hook(&mut self, id: ThreadId, name: &'static str, kind: Kind, due: Instant) {
+        let call = HookCall::new(id, name, kind, due);
         here::unrecorded(|| self.inner.before_hook(call));
         here::with_writer(|writer| writer.hook(&call));
     }
@@ -141,7 +143,7 @@ impl<P: Poller> Poller for Taped<P> {
     #[inline]
     fn before_hook(&mut self, call: HookCall) {
         if here::is_recording() {
-            return self.recorded_hook(call);
+            return self.recorded_hook(call.id, call.name, call.kind, call.due);
         }
         self.inner.before_hook(call);
     }

@@ -8,13 +8,14 @@ mod arch;
 pub mod board;
 pub mod machine;
 mod registers;
+pub mod retained;
 
 use core::panic::PanicInfo;
 
 use defmt_semihosting as _;
 use semihosting::process;
 
-pub use arch::{Interrupt, entry};
+pub use arch::{Interrupt, entry, reset};
 
 // SAFETY: each program defines it like this.
 unsafe extern "Rust" {

@@ -2,7 +2,7 @@
 
 use cortex_m::asm;
 use cortex_m::interrupt::{self, InterruptNumber};
-use cortex_m::peripheral::NVIC;
+use cortex_m::peripheral::{NVIC, SCB};
 use cortex_m_rt::{ExceptionFrame, exception};
 
 pub use cortex_m_rt::entry;
@@ -28,6 +28,11 @@ impl Interrupt {
     pub fn unpend(self) {
         NVIC::unpend(self);
     }
+}
+
+/// Begins anew.
+pub fn reset() -> ! {
+    SCB::sys_reset()
 }
 
 /// Calls `f` with interrupts masked.

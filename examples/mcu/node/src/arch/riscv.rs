@@ -29,6 +29,10 @@ const ENABLED: Registers = unsafe { Registers::at(0x0C00_2000) };
 const CONTEXT: Registers = unsafe { Registers::at(0x0C20_0000) };
 const CONTEXT_CLAIM: usize = 4;
 
+// SAFETY: the register that ends the machine's run is there.
+const FINISHER: Registers = unsafe { Registers::at(0x0010_0000) };
+const FINISHER_RESET: u32 = 0x7777;
+
 impl Interrupt {
     pub fn enable(self) {
         let of_core = match self {
@@ -48,6 +52,14 @@ impl Interrupt {
     pub fn pend(self) {
         assert_eq!(self, Self::Software);
         SOFTWARE.write(0, 1);
+    }
+}
+
+/// Begins anew.
+pub fn reset() -> ! {
+    FINISHER.write(0, FINISHER_RESET);
+    loop {
+        wait_for_interrupt();
     }
 }
 

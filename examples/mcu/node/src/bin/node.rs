@@ -1,7 +1,8 @@
 //! The sensor node of `examples/node` on a microcontroller without an operating system.
 //!
 //! Interrupts post what has happened to mailboxes; hooks, the same as on Linux, take it out. When there is nothing to
-//! do, the core sleeps.
+//! do, the core sleeps. All that enters is on a tape, in memory that a reset keeps: after its run the node resets the
+//! machine, finds the tape, and hands it over.
 //!
 //! | file | what it has |
 //! |---|---|
@@ -19,18 +20,23 @@ mod hooks;
 #[path = "../../../../node/script.rs"]
 #[allow(dead_code, reason = "here the command is really typed")]
 mod script;
+#[path = "../../../../node/taped.rs"]
+mod taped;
 
+use core::cell::RefCell;
 use core::fmt::{self, Display, Write};
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 
 use hooks::{Job, Machine, Node, SAMPLES, THREADS, WATCHDOG};
 use kpt_core::board::{Board, Buffer, LinePoller, Lines, Mailbox};
+use kpt_core::tape::{Recorder, Ring, Tape};
 use kpt_core::{Exit, FixedLoop, Instant, Source};
 use kpt_node::board::{self, Core, LONGEST_SLEEP};
 use kpt_node::machine::{self, console};
-use kpt_node::{Interrupt, entry};
-use static_cell::ConstStaticCell;
+use kpt_node::{Interrupt, entry, retained};
+use static_cell::StaticCell;
+use taped::{Taped, Values};
 
 /// When the first sample is due, on a clock that starts with the program.
 const START: Instant = Instant::from_micros(1_000);
@@ -45,25 +51,51 @@ static EDGES_BUFFER: Buffer<Duration, 8> = Buffer::new();
 static BYTES: Mailbox<u8, 16> = Mailbox::new(&LINES, Source::new(1), &BYTES_BUFFER);
 static BYTES_BUFFER: Buffer<u8, 16> = Buffer::new();
 
-type Kpt = FixedLoop<LinePoller<Bench, 2>, Node<Mcu>, THREADS, Job>;
+/// The recorder puts on it what enters the loop, and the machine what it says.
+type SharedRing = RefCell<Ring<&'static [AtomicU32]>>;
+type Kpt = FixedLoop<
+    Recorder<LinePoller<Bench, 2>, &'static SharedRing>,
+    Node<Taped<Mcu, OnTape>>,
+    THREADS,
+    Job,
+>;
 
-static KPT: ConstStaticCell<Kpt> = ConstStaticCell::new(Kpt::new(LinePoller::new(Bench::new())));
+static TAPE: StaticCell<SharedRing> = StaticCell::new();
+static KPT: StaticCell<Kpt> = StaticCell::new();
 
 #[entry]
 fn main() -> ! {
-    let kpt = KPT.take();
+    if retained::has_ring() {
+        kpt_node::exit(retained::dump_ring().is_ok());
+    }
+    let tape: &SharedRing = TAPE.init(RefCell::new(Ring::new(retained::memory())));
+    let poller = Recorder::new(LinePoller::new(Bench::new()), tape);
+    let kpt = KPT.init(Kpt::new(poller));
     machine::BUTTON.enable();
     machine::CONSOLE.enable();
     console::start();
     machine::start_clock();
 
-    let mut node = Node::new(Mcu { received: 0, samples: 0 }, START);
+    let machine = Mcu { received: 0, samples: 0 };
+    let mut node = Node::new(Taped { machine, values: OnTape(tape) }, START);
     node.add_threads(kpt.threads()).unwrap();
     let Ok(exit) = kpt.run(&mut node);
 
-    let (sleeps, needed) = (kpt.poller().board().sleeps(), sleeps_needed(node.machine.received));
+    let sleeps = kpt.poller().inner().board().sleeps();
+    let needed = sleeps_needed(node.machine.machine.received);
     defmt::println!("slept {=u32} times, needed at most {=u32}", sleeps, needed);
-    kpt_node::exit(exit == Exit::Stopped && sleeps <= needed)
+    if exit != Exit::Stopped || sleeps > needed {
+        kpt_node::exit(false);
+    }
+    kpt_node::reset()
+}
+
+struct OnTape(&'static SharedRing);
+
+impl Values for OnTape {
+    fn value(&mut self, name: u32, get: impl FnOnce() -> u64) -> u64 {
+        self.0.value(name, get())
+    }
 }
 
 /// One before each moment at which something happens, and one each time that the counter does not reach to the next.

@@ -5,10 +5,12 @@ use std::io::{ErrorKind, Read};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use kpt_std::{ChildProcess, Exit, Thread, source};
+use kpt_std::tape::{self, Recording, Replay};
+use kpt_std::{ChildProcess, EventLoop, Exit, Thread, source};
 use kpt_tests::loops::real_loop;
 use kpt_tests::real::Real;
 use kpt_tests::sys;
+use kpt_tests::tape::Memory;
 
 fn shell(script: &str) -> Command {
     let mut command = Command::new("sh");
@@ -60,7 +62,7 @@ fn p09_the_end_before_the_thread_was_added_is_told() {
     }
 }
 
-fn it_is_a_child_of_the_standard_library_otherwise() {
+fn it_does_what_a_child_of_the_standard_library_does() {
     let mut child = ChildProcess::spawn(shell("echo $0").stdout(Stdio::piped())).unwrap();
     let mut text = String::new();
     child.stdout.take().expect("a pipe").read_to_string(&mut text).unwrap();
@@ -70,6 +72,43 @@ fn it_is_a_child_of_the_standard_library_otherwise() {
     assert!(child.try_wait().unwrap().is_none());
     child.kill().unwrap();
     assert_eq!(child.wait().unwrap().code(), None);
+}
+
+/// What it prints goes through `tape::bytes`. Nothing is started in the replay.
+fn a_replay_has_the_end_that_is_on_the_tape() {
+    let path = env::temp_dir().join(format!("kpt-tests-child-{}", std::process::id()));
+    let story = || {
+        let mut script = shell("echo hello; touch $0; exit 3");
+        let script = script.arg(&path).stdout(Stdio::piped());
+        let mut app = App::default();
+        let mut child = ChildProcess::spawn(script).unwrap();
+        let mut stdout = child.stdout.take().expect("a pipe");
+        let printed = tape::bytes(1, || {
+            let mut printed = Vec::new();
+            stdout.read_to_end(&mut printed)?;
+            Ok(printed)
+        });
+        let id = child.id();
+        app.statuses.push(child.wait().unwrap());
+        let mut killed = ChildProcess::spawn(&mut shell("exec sleep 60")).unwrap();
+        assert!(killed.try_wait().unwrap().is_none());
+        killed.kill().unwrap();
+        app.statuses.push(killed.wait().unwrap());
+        let missing = ChildProcess::spawn(&mut Command::new("/no/such/program"));
+        let code = missing.unwrap_err().raw_os_error();
+        (printed.unwrap(), id, app.statuses, code)
+    };
+    let memory = Memory::default();
+    let recording = Recording::start(memory.clone()).unwrap();
+    let _kpt = EventLoop::<()>::new().unwrap();
+    let said = story();
+    recording.stop().unwrap();
+    assert_eq!((&said.0[..], said.2[0].code()), (&b"hello\n"[..], Some(3)));
+    std::fs::remove_file(&path).unwrap();
+    let replay = Replay::start(&memory.bytes()).unwrap();
+    assert_eq!(story(), said);
+    assert_eq!((replay.left(), replay.divergence().is_none()), (0, true));
+    assert!(!path.exists());
 }
 
 fn a_dropped_one_runs_on() {
@@ -131,7 +170,8 @@ fn p10_for_want_of_a_descriptor_nothing_is_left() {
 kpt_tests::scenarios! {
     each_end_is_told_with_its_status,
     p09_the_end_before_the_thread_was_added_is_told,
-    it_is_a_child_of_the_standard_library_otherwise,
+    it_does_what_a_child_of_the_standard_library_does,
+    a_replay_has_the_end_that_is_on_the_tape,
     a_dropped_one_runs_on,
     a_program_that_is_not_there_is_an_error,
     p10_without_descriptors_for_processes_nothing_is_started,

@@ -53,6 +53,7 @@
 //! | signals | [`Signals`](crate::Signals), of which a replay takes none from the system |
 //! | wake-ups by other OS threads | [`Wakeups`](crate::Wakeups) |
 //! | the start of tasks, their messages and their end; whether a message was queued | [`Spawner`](crate::Spawner), [`TaskHandle`](crate::TaskHandle); a replay starts no process |
+//! | the start and the end of programs, but not what they print | [`ChildProcess`](crate::ChildProcess); a replay starts none |
 //! | all else that the application reads, and what it does to the world | [`value`], [`bytes`]; [`opened`] for a file that threads wait for |
 //!
 //! # What a program must do to be replayed
@@ -63,7 +64,7 @@
 //! - command line, environment, configuration and other files, limits of the system,
 //! - what other OS threads send (a [`Receiver`](crate::Receiver), a mutex, an atomic), where a hook takes it: with
 //!   `bytes(LINES, || ..)` around `try_recv`,
-//! - programs that it starts ([`ChildProcess`](crate::ChildProcess)) and their output,
+//! - what comes through pipes, also those of a `ChildProcess`, and through other files,
 //! - what it writes to files, removes or renames, so that a replay leaves the world alone.
 //!
 //! The order of a `HashMap` of the standard library is another one in each run: a program that iterates over one and sends
@@ -73,10 +74,13 @@
 //! many descriptors as the recording, and room in its loop for as many threads.
 //!
 //! # Cost
-//! Without a recording, each wait, hook and call of a socket asks whether there is one.
+//! Without a recording, each wait, hook and call of a socket asks whether there is one. A message of a ping-pong on a pair of
+//! sockets, which is a wait, a hook, a read and a write, takes 50 instructions more than without the feature: 638 and 588,
+//! besides its calls of the system (by callgrind, on x86-64, 2026-11-27).
 
 mod here;
 mod player;
+mod program;
 mod recording;
 mod replay;
 mod ring_file;
@@ -87,6 +91,7 @@ mod value;
 
 pub use kpt_core::tape::{Call, Called, Entry, NoTape, Record, Recorder, Records, Ring};
 pub use player::{Divergence, ReplayError};
+pub(crate) use program::*;
 pub use recording::{Options, Recording};
 pub use replay::{Replay, ReplayEnd, ReplayPoller};
 pub use ring_file::RingFile;

@@ -4,12 +4,14 @@ use std::convert::Infallible;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use kpt_core::Source;
 
 use crate::{
-    Address, Message, SendError, SignalError, StartError, TaskEvent, TaskExit, TaskHandle,
+    Address, ChildProcess, Message, SendError, SignalError, StartError, TaskEvent, TaskExit,
+    TaskHandle,
 };
 
 /// A socket of a replay. There is none.
@@ -228,3 +230,24 @@ pub fn note_stop(_: Source, _: Duration) {}
 
 #[inline(always)]
 pub fn note_kill(_: Source, _: Result<(), SignalError>) {}
+
+#[inline(always)]
+pub fn starting_program(
+    command: &mut Command,
+    start: impl FnOnce(&mut Command) -> io::Result<ChildProcess>,
+) -> io::Result<ChildProcess> {
+    start(command)
+}
+
+#[inline(always)]
+pub fn asking_for_end(
+    _: &impl AsFd,
+    ask: impl FnOnce() -> io::Result<Option<ExitStatus>>,
+) -> io::Result<Option<ExitStatus>> {
+    ask()
+}
+
+#[inline(always)]
+pub fn killing(_: &impl AsFd, kill: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    kill()
+}

@@ -10,6 +10,7 @@
 
 #[cfg(feature = "large")]
 mod large;
+mod tape;
 mod zero;
 
 use core::fmt::{self, Write};
@@ -161,7 +162,6 @@ macro_rules! exercise {
     }};
 }
 
-#[cfg(feature = "large")]
 use exercise;
 
 /// The static library's only entry.
@@ -185,6 +185,7 @@ pub extern "C" fn probe() {
     exercise_clock::<12_500_000, 32>();
     exercise_clock::<3_999_999_000, 32>();
     exercise_mailbox();
+    tape::exercise(&mut state);
     #[cfg(feature = "planted-index")]
     seen([1, 2, 3][unknown() as usize]);
     #[cfg(feature = "planted-malloc")]
@@ -231,6 +232,7 @@ fn use_threads<'a>(threads: &mut Threads<'_, State<'a>, u32>, state: &mut State<
         threads.add_with_reserve(unknown() as usize, "reserved", unknown_when(), hook, 5);
     seen(reserved.map_or_else(|error| u64::from(error.into_arg()), ThreadId::to_raw));
     seen(threads.vacant() as u64 ^ threads.turn_time().as_micros());
+    seen(u64::from(threads.is_stopping()));
     let cancelled = threads.cancel_source(source);
     seen(u64::from(cancelled.reader.unwrap_or(0) ^ cancelled.writer.unwrap_or(0)));
     seen(threads.now().as_micros());

@@ -233,6 +233,20 @@ fn another_value_is_told_and_a_tape_that_ends_has_none() {
 }
 
 #[test]
+fn bytes_are_masked_and_numbers_are_not() {
+    let tape = Memory::default();
+    let hide = |_, bytes: &mut [u8]| bytes.fill(b'x');
+    let recording = Options::new().mask(hide).record(tape.clone()).unwrap();
+    let _poller = Taped::new(EpollPoller::new().unwrap());
+    tape::value(1, || 0x3132);
+    assert_eq!(tape::bytes(2, || Ok(b"secret".to_vec())).unwrap(), b"secret");
+    recording.stop().unwrap();
+    let _replay = Replay::start(&tape.bytes()).unwrap();
+    assert_eq!(tape::value(1, || unreachable!()), 0x3132);
+    assert_eq!(tape::bytes(2, || unreachable!()).unwrap(), b"xxxxxx");
+}
+
+#[test]
 fn what_a_value_is_made_of_is_not_on_the_tape() {
     let read = |value: u32| {
         let (one, mut two) = std::os::unix::net::UnixStream::pair().unwrap();

@@ -28,12 +28,13 @@ impl Child for Mirror {
 
     fn on_message(&mut self, message: Vec<u8>, _: Threads<Self>) {
         assert!(message != b"panic", "as it was told");
-        let _ = self.parent.send(&message);
+        let _ = self.parent.send_with(&message, File::open("/dev/zero").expect("it is there"));
     }
 }
 
 fn start(spawner: &Spawner, name: &str) -> TaskHandle {
-    let config = TaskConfig::new(name).tell_ready().grace(Duration::from_secs(5)).max_message(100);
+    let config = TaskConfig::new(name).tell_ready().grace(Duration::from_secs(5));
+    let config = config.max_message(100).accept_descriptors(4);
     spawner.start(config, |parent| Mirror { parent }).unwrap()
 }
 
@@ -46,8 +47,10 @@ impl App {
     fn on_event(&mut self, mut thread: Thread<Self, usize>) {
         let number = thread.arg;
         let task = &self.tasks[number];
-        let Some(event) = task.receive() else { return thread.again() };
-        self.said.push(format!("{} {event:?}", task.name()));
+        let Some(event) = task.receive_with() else { return thread.again() };
+        let text = format!("{} {event:?}", task.name());
+        // The number of the descriptor is another one.
+        self.said.push(text.split("fd: ").next().unwrap_or_default().to_owned());
         match event {
             TaskEvent::Ready => {
                 task.send(b"hello").unwrap();
@@ -96,6 +99,7 @@ fn messages_and_ends_are_those_of_the_tape() {
     recording.stop().unwrap();
     let count = |word: &str| said.iter().filter(|line| line.contains(word)).count();
     assert_eq!((count("Ready"), count("Message"), count("as it was told")), (4, 3, 2), "{said:?}");
+    assert_eq!(count("Descriptor(OwnedFd"), 3, "{said:?}");
     let mut digests = Vec::new();
     for _ in 0..3 {
         let replay = Replay::start(&tape.bytes()).unwrap();

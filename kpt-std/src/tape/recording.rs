@@ -4,12 +4,15 @@ use std::fmt;
 use std::io::{self, Write};
 use std::marker::PhantomData;
 use std::mem;
+use std::ops::Range;
 
 use kpt_core::Source;
 use kpt_core::poller::HookCall;
-use kpt_core::tape::{Called, Encoder, Entry, Output, TAPE, VERSION};
+use kpt_core::tape::{Call, Called, Encoder, Entry, Output, TAPE, VERSION};
 
 use super::here::{self, Here};
+use super::task;
+use super::value::BYTES;
 use crate::sys;
 
 /// How much is kept before it is written, unless another number is set.
@@ -59,9 +62,10 @@ impl Options {
         Self { limit: bytes, ..self }
     }
 
-    /// Sets what hides secrets: it is called with all bytes that are received, before they are put on the tape, and with
-    /// all that are sent, before their digest is. A replay has what is left, and needs the same mask
-    /// ([`Replay::set_mask`](super::Replay::set_mask)); the program must do the same with it.
+    /// Sets what hides secrets: it is called with all bytes that are received through sockets, as messages of tasks and as
+    /// [`bytes`](super::bytes), before they are put on the tape, and with all that are sent, before their digest is. A replay
+    /// has what is left, and needs the same mask ([`Replay::set_mask`](super::Replay::set_mask)); the program must do the same
+    /// with it. Addresses, numbers and names of threads stay as they are.
     pub fn mask(self, mask: impl FnMut(Source, &mut [u8]) + 'static) -> Self {
         Self { mask: Some(Box::new(mask)), ..self }
     }
@@ -189,6 +193,17 @@ pub(super) struct Writer {
     end: Option<End>,
 }
 
+/// The part of what a call has brought that may be secret.
+fn secrets(called: &Called<'_>) -> Range<usize> {
+    let all = called.bytes.len();
+    match (called.call, called.result) {
+        (Call::Read, _) | (Call::Value, Ok(BYTES)) => 0..all,
+        (Call::Receive, Ok(count)) => 0..all.min(count as usize),
+        (Call::Event, _) => task::payload_of(called.bytes),
+        _ => all..all,
+    }
+}
+
 enum End {
     Limit,
     Failed(io::Error),
@@ -232,7 +247,7 @@ impl Writer {
         let mut copy = mem::take(&mut self.copy);
         copy.clear();
         copy.extend_from_slice(called.bytes);
-        mask(called.source, &mut copy);
+        mask(called.source, &mut copy[secrets(called)]);
         self.put(&Entry::Called(Called { bytes: &copy, ..*called }));
         self.copy = copy;
     }

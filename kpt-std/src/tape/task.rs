@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -182,6 +183,16 @@ const EXIT: u8 = 3;
 const PASSING: u8 = 4;
 const LOSING: u8 = 5;
 
+/// Where in these bytes the message is; nowhere if the event is another one.
+pub fn payload_of(event: &[u8]) -> Range<usize> {
+    let begin = match event.first() {
+        Some(&(MESSAGE | LOSING)) => 1,
+        Some(&PASSING) => 1 + size_of::<u32>(),
+        _ => event.len(),
+    };
+    begin.min(event.len())..event.len()
+}
+
 /// An event as bytes: what it is, and a message or the fields of an exit. Numbers have four bytes.
 fn encode(event: &TaskEvent<Message>, to: &mut Vec<u8>) {
     let exit = match event {
@@ -336,6 +347,11 @@ mod tests {
         ] {
             let mut bytes = Vec::new();
             encode(&event, &mut bytes);
+            let payload = match &event {
+                TaskEvent::Message(message) => &message.bytes[..],
+                _ => &[],
+            };
+            assert_eq!(&bytes[payload_of(&bytes)], payload);
             let open = |_| dev_null().ok().map(Into::into);
             let decoded = decode(&mut Reader(&bytes), open).unwrap();
             assert_eq!(without_numbers(&decoded), without_numbers(&event));

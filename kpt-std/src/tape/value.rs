@@ -10,6 +10,9 @@ use super::here;
 use super::socket::{code, outcome, record, replay};
 use crate::source;
 
+/// The result of a value that is bytes, and of any other one 0.
+pub(super) const BYTES: u32 = 1;
+
 /// Returns a value that does not come from the loop or its sockets, such as a random number or the time of day: that of
 /// `get`, or in a replay that on the tape, and `get` is not called. `name` says which value it is, so that a replay that
 /// asks for another one is noticed.
@@ -64,7 +67,7 @@ pub fn bytes(name: u32, get: impl FnOnce() -> io::Result<Vec<u8>>) -> io::Result
     let result = here::unrecorded(get);
     if here::is_recording() {
         let bytes = result.as_deref().unwrap_or_default();
-        let code = result.as_ref().map(|_| 0).map_err(code);
+        let code = result.as_ref().map(|_| BYTES).map_err(code);
         put(&Called { result: code, ..Called::value(name, bytes) });
     }
     result

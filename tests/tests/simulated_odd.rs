@@ -275,6 +275,28 @@ fn a_client_that_goes_on_after_it_has_hung_up() {
     assert_eq!(message(report), "a client goes on after it has hung up: 1");
 }
 
+/// That it sends to who has closed the connection is answered with a reset. It has ended before.
+#[test]
+fn which_clients_are_broken() {
+    type Listeners = (Listener, Listener);
+    let closes = |listeners: &mut Listeners, thread: Thread<Listeners>| {
+        drop(listeners.0.accept());
+        thread.again();
+    };
+    let closes_late = |listeners: &mut Listeners, _: Thread<Listeners>| drop(listeners.1.accept());
+    let sim = Sim::new();
+    let mut listeners = (sim.listen(7).unwrap(), sim.listen(9).unwrap());
+    let ended = sim.client(7).connect().expect_end().send("late").wait(millis(1)).send("later");
+    let refused = sim.client(8).send("hello");
+    let resets = sim.client(9).room(1).stop_reading().send("never read").wait(millis(1));
+    let mut kpt: Loop<Listeners> = new_loop(&sim);
+    kpt.threads().add_read("accept", source(&listeners.0), closes, ()).unwrap();
+    kpt.threads().add_timer("accept late", millis(5), closes_late, ()).unwrap();
+    assert_eq!(kpt.run(&mut listeners), Err(End::Idle));
+    let broken = [&ended, &refused, &resets].map(kpt_std::sim::Client::is_broken);
+    assert_eq!(broken, [false, true, true], "{ended:?} {refused:?} {resets:?}");
+}
+
 /// Simulated sockets have descriptors, of which this process may have no more.
 #[test]
 fn a_world_of_more_clients_than_descriptors() {

@@ -56,7 +56,7 @@ pub struct End {
     /// The other side has said that it sends no more.
     has_ended: bool,
     /// The connection is broken, or was never made.
-    pub is_broken: bool,
+    is_broken: bool,
     error: Option<i32>,
     /// Whether the decisions about it are asked for: it is one of the application.
     pub is_tried: bool,
@@ -364,6 +364,11 @@ impl End {
         self.is_connecting = false;
         (self.is_broken, self.is_read_shut, self.is_write_shut) = (true, true, true);
         self.has_changed = true;
+    }
+
+    /// Returns whether it was reset or refused, and not ended by the other side before.
+    pub fn is_reset(&self) -> bool {
+        self.is_broken && !self.has_ended
     }
 
     pub fn set_room(&mut self, bytes: usize) {

@@ -196,7 +196,7 @@ impl Script {
         let mut net = sim.world().net.borrow_mut();
         let Some(conn) = net.conns.get_mut(&key) else { return };
         conn.ends[0].has_changed = false;
-        self.is_broken |= conn.ends[0].is_broken; // Also if it does not read.
+        self.is_broken |= conn.ends[0].is_reset(); // Also if it does not read.
         while !self.unsent.is_empty() {
             match conn.write(sim, 0, self.unsent.make_contiguous()) {
                 Ok(count) => drop(self.unsent.drain(..count)),

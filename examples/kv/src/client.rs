@@ -78,7 +78,8 @@ impl Client {
     /// it has all replies.
     pub fn receive(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Leaving> {
         match unless_blocked(self.stream.read(buffer)) {
-            Ok(Some(0)) if self.unsent.is_empty() || planted::has(Fault::HalfCloseIsEnd) => {
+            Ok(Some(0)) if self.unsent.is_empty() => Err(Leaving::HungUp),
+            Ok(Some(0)) if self.sent > 0 && planted::has(Fault::HalfCloseIsEnd) => {
                 Err(Leaving::HungUp)
             }
             Ok(Some(0)) => {

@@ -226,6 +226,7 @@ fn the_server_is_right_in_all_schedules() {
 
 #[test]
 fn each_planted_fault_is_found() {
+    let mut as_usual = Vec::new();
     for fault in [
         Fault::LostWakeUp,
         Fault::DoubleClose,
@@ -249,5 +250,10 @@ fn each_planted_fault_is_found() {
             "{fault:?}: schedule {tried}, in '{name}', by '{}': {}",
             failure.schedule, failure.message
         );
+        if failure.schedule.is_empty() {
+            as_usual.push(fault);
+        }
     }
+    // Those would be found by any test. The others need something that goes otherwise.
+    assert_eq!(as_usual, [Fault::TimerKept, Fault::OutputUnbounded]);
 }

@@ -16,15 +16,15 @@ pub enum Fault {
     Reordered,
     /// A snapshot that takes too long is not given up.
     HungSave,
-    /// A client is idle after its timeout, whatever it has sent.
+    /// A request whose reply has to wait does not put off the end of a client's idle time.
     IdleNotPutOff,
     /// A client may leave any number of replies.
     OutputUnbounded,
     /// No client is accepted after there was no descriptor for one.
     DescriptorsFatal,
-    /// The timer of a client's idle time goes on when it has left.
+    /// The timer of a client's idle time goes on when its connection has broken.
     StaleId,
-    /// A client that sends no more does not get what is unsent.
+    /// A client that sends no more does not get the rest of what was sent in part.
     HalfCloseIsEnd,
 }
 

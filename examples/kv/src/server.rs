@@ -132,7 +132,7 @@ impl Server {
         let number = thread.arg;
         let client = self.clients.get_mut(number);
         let end = client.last_active.saturating_add(self.config.timeout);
-        if end > thread.threads().turn_time() && !planted::has(Fault::IdleNotPutOff) {
+        if end > thread.threads().turn_time() {
             let again = thread.again_when(When::At(end));
             debug_assert!(again.is_ok(), "a timer can always be set");
             return;
@@ -156,7 +156,7 @@ impl Server {
         // A key whose deadline comes later than this is there for the whole batch: its requests have been sent, and no
         // reply has been received.
         let now = threads.now();
-        client.last_active = now;
+        let was_active = mem::replace(&mut client.last_active, now);
         reply.restart(client.room(self.config.output_limit));
         let mut unread = mem::take(&mut client.unread);
         let received = &input[..count];
@@ -180,6 +180,10 @@ impl Server {
             return Err(Leaving::TooLong(self.config.query_limit));
         }
         self.send(number, reply)?;
+        let client = self.clients.get_mut(number);
+        if client.unsent_bytes() > 0 && planted::has(Fault::IdleNotPutOff) {
+            client.last_active = was_active;
+        }
         self.timers.follow(&mut self.store, threads);
         self.count_memory(number);
         self.clients.get_mut(number).check_leaving()
@@ -303,11 +307,12 @@ impl Server {
     /// Ends a client's threads, and the connection.
     pub fn remove_client(&mut self, number: u32, why: &Leaving, mut threads: ServerThreads) {
         let Some(client) = self.clients.remove(number) else { return };
-        let idle = client.idle.filter(|_| !planted::has(Fault::StaleId));
+        let is_broken = matches!(why, Leaving::Broken(_));
+        let idle = client.idle.filter(|_| !is_broken || !planted::has(Fault::StaleId));
         for thread in [client.thread, idle].into_iter().flatten() {
             let _ = threads.cancel(thread); // It has ended if it is the one that runs.
         }
-        if matches!(why, Leaving::Broken(_)) && planted::has(Fault::DoubleClose) {
+        if is_broken && planted::has(Fault::DoubleClose) {
             self.clients.give_back(number);
         }
         self.client_bytes -= client.counted;

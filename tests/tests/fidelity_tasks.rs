@@ -2,10 +2,13 @@
 
 use std::error::Error;
 use std::fmt::Write;
+use std::fs::File;
 use std::time::Duration;
 
 use kpt_std::sim::Sim;
-use kpt_std::{Child, Parent, Spawner, TaskConfig, TaskEvent, TaskHandle, Threads};
+use kpt_std::{
+    Child, Message, Parent, Passed, SendError, Spawner, TaskConfig, TaskEvent, TaskHandle, Threads,
+};
 
 const GRACE: Duration = Duration::from_secs(8);
 
@@ -36,14 +39,24 @@ impl Child for Obeys {
         }
     }
 
+    fn on_message_with(&mut self, message: Message, threads: Threads<Self>) {
+        match message.descriptor {
+            Passed::Descriptor(file) => drop(self.parent.send_with(&message.bytes, file)),
+            _ => self.on_message(message.bytes, threads),
+        }
+    }
+
     fn pre_stop(&mut self, _: Threads<Self>) {
         let _ = self.parent.send(b"before the end");
     }
 }
 
+fn config() -> TaskConfig {
+    TaskConfig::new("obeys").max_message(1_000).grace(GRACE).tell_ready()
+}
+
 fn start(fails: bool) -> TaskHandle {
-    let config = TaskConfig::new("obeys").max_message(1_000).grace(GRACE).tell_ready();
-    Spawner::new().start_owned(config, |parent| Obeys { parent, fails }).unwrap()
+    Spawner::new().start_owned(config(), |parent| Obeys { parent, fails }).unwrap()
 }
 
 /// Receives until the task has ended.
@@ -116,15 +129,41 @@ fn waited_for(log: &mut String) {
     rest(&task, log);
 }
 
+fn passes(log: &mut String) {
+    let file = || File::open("/dev/null").unwrap();
+    let without = start(false);
+    let _ = writeln!(log, "{:?}", without.send_with(b"none", file()).map_err(SendError::from));
+    let build = |parent| Obeys { parent, fails: false };
+    let task = Spawner::new().start_owned(config().accept_descriptors(2), build).unwrap();
+    for text in [&b"one"[..], b"two", &[0; 1_001]] {
+        let _ = writeln!(log, "{:?}", task.send_with(text, file()).map_err(SendError::from));
+    }
+    task.send(b"three").unwrap();
+    for _ in 0..5 {
+        match task.receive_with_blocking().unwrap() {
+            TaskEvent::Message(message) => {
+                let has_file = matches!(message.descriptor, Passed::Descriptor(_));
+                let text = message.bytes.escape_ascii();
+                let _ = writeln!(log, "\"{text}\", with a file: {has_file}");
+            }
+            other => drop(writeln!(log, "{other:?}")),
+        }
+    }
+    task.stop(GRACE);
+    let _ = writeln!(log, "{:?}", task.send_with(b"late", file()).map_err(SendError::from));
+    rest(&task, log);
+}
+
 fn main() {
     type Story = fn(&mut String);
-    let stories: [(&str, Story); 6] = [
+    let stories: [(&str, Story); 7] = [
         ("asked", asked),
         ("told", told),
         ("hangs up", hangs_up),
         ("fails", fails),
         ("killed", killed),
         ("waited for", waited_for),
+        ("passes", passes),
     ];
     for (name, story) in stories {
         let (mut real, mut simulated) = (String::new(), String::new());

@@ -11,7 +11,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// The first pause between two looks, and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_micros(50), Duration::from_millis(5)];
 
-/// Says that this process had one OS thread a moment ago. That thread, the only one that has this, has not started another.
+/// The proof that this process has one OS thread: it had when this was made, and the thread that holds this has not
+/// started another one since.
 #[derive(Debug)]
 pub struct Alone(PhantomData<*const ()>);
 

@@ -30,10 +30,10 @@ use message::Message;
 use super::descriptors::{EventFd, open_process};
 use super::{SignalsBlocked, above_standard, check, poll, process_id, real_user};
 
-/// Room for tasks. What is not used takes no memory.
+/// The largest number of tasks. Places that are not used take no memory.
 const MOST_TASKS: usize = 32_768;
 
-/// The guard is kicked after so many starts. Its queue holds more than 250 messages.
+/// The number of starts after which the guard is kicked. Its queue holds more than 250 messages.
 const STARTS_PER_KICK: u32 = 64;
 
 /// How often, and how long each time, a task waits for room in the queue of a guard that does not run.
@@ -61,10 +61,12 @@ pub struct Guard {
     starts: u32,
 }
 
-/// Makes a guard for the tasks of this process. `own` is a descriptor of this process.
-///
-/// The caller closes what it has, if the process forks, by dropping the guard there.
 impl Guard {
+    /// Makes a guard for the tasks of this process. `own` is a descriptor of this process. In a process that is forked
+    /// from this one, dropping the guard closes the copies of its descriptors.
+    ///
+    /// # Errors
+    /// Returns the system's error: too many processes or descriptors, or not enough memory.
     pub fn make(own: Option<BorrowedFd<'_>>) -> io::Result<Self> {
         let (ours, theirs) = pair()?;
         enable(&theirs, libc::SO_PASSCRED)?;
@@ -135,6 +137,9 @@ impl Guard {
     }
 
     /// Tells the guard that start `number` is this child, which has not been reaped.
+    ///
+    /// # Errors
+    /// Returns the system's error, as `register` does.
     pub fn adopt(
         &self,
         number: u32,
@@ -146,6 +151,9 @@ impl Guard {
     }
 
     /// Asks the guard to send a signal to start `number`.
+    ///
+    /// # Errors
+    /// Returns the system's error, as `register` does.
     pub fn signal(&self, number: u32, signal: c_int) -> io::Result<()> {
         self.say(Message::Signal { number, signal }, None)?;
         self.kick.set();
@@ -195,7 +203,7 @@ impl Guard {
 struct Child(pid_t);
 
 impl Child {
-    /// Returns whether it has ended, and reaps it if it has. What can't be told has not.
+    /// Returns whether it has ended, and reaps it if it has. Returns false if the system does not tell.
     fn has_ended(&self) -> bool {
         matches!(self.reap(libc::WNOHANG), Ok(true))
     }

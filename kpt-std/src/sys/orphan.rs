@@ -1,4 +1,4 @@
-//! The end of a process whose parent has died, as a second net for processes that don't notice.
+//! The signal at the parent's death, which ends a process that does not notice the end of its parent itself.
 
 use std::io;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -13,8 +13,8 @@ static PARENT: AtomicI32 = AtomicI32::new(0);
 /// The time that a process has to end by itself after its parent has died.
 const ORPHAN_GRACE_SECONDS: u8 = 1;
 
-/// Makes the kernel kill this process one second after `parent` has died: a net for processes that don't notice. Uses
-/// the signal `SIGRTMAX - 1`, since valgrind uses `SIGRTMAX` itself.
+/// Makes the kernel kill this process one second after `parent` has died. Uses the signal `SIGRTMAX - 1`, since valgrind
+/// uses `SIGRTMAX` itself.
 ///
 /// # Errors
 /// Fails if the parent has died already, or with the system's error.
@@ -33,8 +33,8 @@ pub fn die_after(parent: pid_t) -> io::Result<()> {
     ask_for_death_signal(parent)
 }
 
-/// Asks the kernel for the signal of `die_after`: again after a change of the user, the group or the capabilities, with
-/// which the kernel forgets it.
+/// Asks the kernel for the signal of `die_after`. It has to be asked again after a change of the user, the group or the
+/// capabilities, with which the kernel forgets it.
 ///
 /// # Errors
 /// Fails as `die_after` does.
@@ -49,6 +49,7 @@ pub fn ask_for_death_signal(parent: pid_t) -> io::Result<()> {
     Ok(())
 }
 
+/// Returns the number of that signal.
 pub fn death_signal() -> c_int {
     libc::SIGRTMAX() - 1
 }

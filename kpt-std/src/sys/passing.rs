@@ -16,7 +16,7 @@ const NUMBER: u32 = size_of::<c_int>() as u32;
 // SAFETY: the call computes a number.
 const _: () = assert!(unsafe { libc::CMSG_SPACE(NUMBER) } as usize <= size_of::<Control>());
 
-/// Sends as many bytes as the socket accepts now, at least one of them, and with the first a descriptor. Never blocks,
+/// Sends as many bytes as the socket accepts now, at least one, and a descriptor with the first of them. Never blocks,
 /// and never raises `SIGPIPE`. The descriptor has been sent unless this fails.
 pub fn send_with(
     socket: &impl AsFd,

@@ -1,4 +1,4 @@
-//! What the system tells in `/proc/self/status`: in one call, which signals have handlers.
+//! Which signals have handlers, by one call: the system tells it in `/proc/self/status`.
 
 use std::fs::File;
 use std::io;
@@ -25,7 +25,7 @@ pub struct Actions {
 }
 
 impl Status {
-    /// Opens that of this process.
+    /// Opens the file of this process.
     ///
     /// # Errors
     /// Fails without `/proc`.

@@ -18,8 +18,9 @@ const SCM_PIDFD: c_int = 4;
 /// The number of bytes of a set of signals of the kernel.
 const SIGNAL_SET: usize = 8;
 
-/// Leaves the surroundings of the parent: its signals, session, directory, name, and all descriptors but three. MUST
-/// only be called in a new process, with descriptors above 2, whose owners are never dropped.
+/// Detaches the process from its parent: blocks all signals, leaves the session and the working directory, changes the
+/// name, and closes all descriptors but three. MUST only be called in a new process, with descriptors above 2, whose
+/// owners are never dropped.
 pub fn settle(socket: c_int, kick: c_int, parent: Option<c_int>) {
     let all = [u8::MAX; SIGNAL_SET];
     // SAFETY: the kernel reads a set of signals, and the name and the limit, which are borrowed until the calls return;
@@ -91,8 +92,8 @@ struct Control {
     bytes: [u8; 96],
 }
 
+/// Takes a message from the queue. `None` if there is none. One that is shorter has zeros at its end.
 #[allow(clippy::unnecessary_cast)] // The length of a control message has 32 bits with some C libraries.
-/// Takes a message from the queue. `None` if there is none. One of another length has zeros at its end.
 pub fn receive(socket: c_int) -> Option<Received> {
     let mut bytes = [0; LENGTH];
     let mut control = Control { _aligned: [], bytes: [0; 96] };
@@ -171,7 +172,7 @@ pub fn is_readable(descriptor: Descriptor) -> bool {
     unsafe { libc::poll(&mut asked, 1, 0) == 1 }
 }
 
-/// Sends a signal by the descriptor of a process. Returns whether that is possible, or the process has ended.
+/// Sends a signal by the descriptor of a process. Returns whether it was sent.
 pub fn signal(process: Descriptor, signal: c_int) -> bool {
     let no_info = ptr::null::<libc::siginfo_t>();
     // SAFETY: a null pointer means a signal as `kill` sends it.
@@ -184,7 +185,8 @@ pub fn kill(pid: pid_t, signal: c_int) -> bool {
     unsafe { libc::kill(pid, signal) == 0 }
 }
 
-/// Returns the number of the parent, or of who has adopted this process; 0 if that is not in its PID namespace.
+/// Returns the process ID of the parent, or of the process that has adopted this one; 0 if that is outside of this PID
+/// namespace.
 pub fn parent_id() -> pid_t {
     // SAFETY: the call has no arguments and can't fail.
     unsafe { libc::getppid() }

@@ -4,13 +4,13 @@ use std::ffi::CStr;
 
 use super::calls::File;
 
-/// Returns when a process was started, in ticks since the system's start; 0 if that can't be told.
+/// Returns when a process was started, in clock ticks since the system's start; 0 if the system does not tell.
 pub fn start_time(pid: i32) -> u64 {
     let mut path = [0; 32];
     write_path(&mut path, pid).map_or(0, start_time_in)
 }
 
-/// Returns when this process was started, as `start_time` does, whatever number it has in which namespace.
+/// Returns when this process was started, as `start_time` does, also where `/proc` is that of another PID namespace.
 pub fn own_start_time() -> u64 {
     start_time_in(c"/proc/self/stat")
 }
@@ -48,7 +48,7 @@ fn parse_start_time(stat: &[u8]) -> u64 {
     field.and_then(|field| number(field, 10)).unwrap_or(0)
 }
 
-/// Reads a number. `None` if there is another letter in it, or none.
+/// Reads a number. `None` if there is anything but digits, or nothing.
 pub fn number(digits: &[u8], base: u32) -> Option<u64> {
     if digits.is_empty() {
         return None;

@@ -1,7 +1,7 @@
 //! The process of a guard: carries out the steps of [`Wards`].
 //!
-//! It is a copy of its parent at some moment, so that it may not use the parent's heap, locks or buffers: it allocates
-//! nothing, cannot panic, and makes only calls that are allowed after a fork.
+//! It is a copy of its parent, which may have held any lock at that moment. So it does not use the heap, locks or buffers:
+//! it allocates nothing, cannot panic, and makes only calls that are allowed after a fork.
 
 use std::time::Duration;
 
@@ -17,24 +17,22 @@ pub const SOCKET: i32 = 0;
 pub const KICK: i32 = 1;
 pub const PARENT: i32 = 2;
 
-/// The period of looking at what has no descriptor.
+/// How often the guard looks at processes of which it has no descriptor.
 const LOOK_PERIOD: Duration = Duration::from_millis(50);
 
 /// The number of tasks that are polled at once.
 const AT_ONCE: usize = 256;
 
-/// Runs a guard in a process that was made for it by process `parent`. `has_parent` says whether `PARENT` is a descriptor
-/// of that.
+/// Runs a guard in a process that process `parent` has made for it. `has_parent` says whether `PARENT` is a descriptor of
+/// that process.
 pub fn run(parent: i32, has_parent: bool, table: &mut [Ward]) -> ! {
-    // The parent may have died meanwhile: what its number is now, only says whether it is in this namespace.
+    // The parent may have died meanwhile. Whether `parent_id` is 0 tells only whether it is in this PID namespace.
     let parent = if calls::parent_id() == 0 { 0 } else { parent };
     let mut wards = Wards::new(real_user(), parent, table);
     give_back_memory();
     loop {
         match wards.next(calls::now()) {
-            Step::Wait { until } => {
-                wait(&mut wards, until, has_parent, parent);
-            }
+            Step::Wait { until } => wait(&mut wards, until, has_parent, parent),
             Step::Drain => drain(&mut wards),
             Step::Look => forget_dead(&mut wards),
             Step::Kill => wards.all().iter().for_each(|ward| send(ward, libc::SIGKILL)),
@@ -54,7 +52,7 @@ fn wait(wards: &mut Wards<'_>, until: Option<u64>, has_parent: bool, parent: i32
     *socket = question(SOCKET, 0);
     let mut is_complete = true;
     if wards.is_ending() {
-        // What ends it has been noted, and stays readable.
+        // It would stay readable: the end of the parent has been noted.
         *socket = NOTHING;
         is_complete = wards.all().len() <= theirs.len();
         for (place, ward) in theirs.iter_mut().zip(wards.all()) {

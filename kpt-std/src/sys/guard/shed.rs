@@ -1,8 +1,7 @@
-//! Gives back the memory that a guard has inherited: its parent would copy each page that it writes to, as long as the
-//! guard has it, too.
+//! Gives back the memory that a guard has inherited: while both have a page, the parent copies it when it writes to it.
 //!
 //! Only pages of large anonymous mappings are given back, and the mappings stay: reading from such a page gives zeros,
-//! where reading from a mapping that is gone would be the end. The guard uses its stack, and what the C library has
+//! where reading from a mapping that is gone would end the process. The guard uses its stack, and what the C library has
 //! for its thread, which may lie in such a mapping.
 
 use std::ops::Range;
@@ -13,11 +12,11 @@ use super::proc::number;
 /// The size from which a mapping counts as large: giving back smaller ones brings less than it costs.
 const LARGE: usize = 64 << 10;
 
-/// The number of pages that stay on both sides of the one with an address that is used. What the C library has for its
-/// thread is smaller.
+/// The number of pages that are kept on each side of a page that is used. What the C library has for its thread is
+/// smaller.
 const PAGES_NEAR: usize = 4;
 
-/// Finds large mappings without a file. A stack is none, nor what lies behind a file: variables of zeros (`.bss`).
+/// Finds large mappings without a file. Leaves out stacks, and what lies right behind a file: `.bss`.
 #[derive(Debug, Default)]
 struct Finder {
     /// Where the last mapping of a file ended.

@@ -6,8 +6,9 @@
 //!                                     └── no task is left ────────────▶ leave
 //! ```
 //!
-//! A task registers, and then looks at its parent; it leaves if that is gone. The guard learns that the parent is gone,
-//! and then takes what is queued. So of a task whose registration is not found, the parent was gone when it looked.
+//! No task is missed: a task registers first, and then looks at its parent, and exits if that is gone. The guard learns
+//! first that the parent is gone, and then takes what is queued. So a task that has registered too late for that finds
+//! that its parent is gone.
 
 use super::message::Message;
 
@@ -132,24 +133,24 @@ impl<'t> Wards<'t> {
         }
     }
 
-    /// Handles a message. `descriptor` is that of the process that it names: its sender, or the one that the parent
+    /// Handles a message. `descriptor` is that of the process to be registered: the sender, or the one that the parent
     /// names. The caller keeps it if the answer is `Kept`, and closes it otherwise.
     ///
-    /// Only who has the guard's rights may have it kill a process later: a parent that has given up root could
-    /// otherwise name any process to a guard that has not. It may still end its own tasks.
+    /// Only a sender with the guard's user may register a process: a parent that has given up root could otherwise have
+    /// a guard that has not kill any process. It may still end its own tasks.
     pub fn on_message(
         &mut self,
         message: Message,
         sender: Sender,
         descriptor: Option<Descriptor>,
     ) -> Answer {
-        let is_equal = sender.uid == self.uid;
+        let is_same_user = sender.uid == self.uid;
         let is_parent = sender.pid == self.parent;
         let (number, pid, start_time) = match message {
-            Message::Register { number, start_time } if is_equal => {
+            Message::Register { number, start_time } if is_same_user => {
                 (number, sender.pid, start_time)
             }
-            Message::Adopt { number, pid, start_time } if is_equal && is_parent => {
+            Message::Adopt { number, pid, start_time } if is_same_user && is_parent => {
                 (number, pid, start_time)
             }
             Message::Signal { number, signal } if is_parent && SIGNALS.contains(&signal) => {
@@ -201,7 +202,8 @@ impl<'t> Wards<'t> {
             return Step::Look;
         }
         let Some(kill_at) = self.kill_at else { return Step::Wait { until: None } };
-        // When the first process of a namespace leaves, the kernel kills all others: they have their time first.
+        // When the first process of a PID namespace exits, the kernel kills all others. So with tasks that are not in the
+        // table, the guard stays for the grace.
         let is_needed = self.count > 0 || self.has_unknown;
         if !is_needed || self.end == End::Killed {
             return Step::Leave;

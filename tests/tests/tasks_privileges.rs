@@ -332,7 +332,7 @@ fn what_fails_is_named() {
     assert!(text.contains("could leave its root directory"), "{text}");
     let directory = fs::File::open("/etc").expect("it is there");
     let text = failure(user().root(folder.path()).keep_only([&directory]));
-    assert!(text.contains("is a directory: by it, the task could leave its root"), "{text}");
+    assert!(text.contains("is a directory, through which the task could leave its root"), "{text}");
     let text = failure(config().user(u32::MAX, USER, []));
     assert_eq!(text, "can't become user 4294967295: Invalid argument (os error 22)");
     let text = failure(config().user(USER, u32::MAX, []));

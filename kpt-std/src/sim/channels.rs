@@ -80,15 +80,13 @@ impl<M> Queue<M> {
 
 impl Channel {
     pub fn new(who: u32, config: &TaskConfig) -> Self {
-        let (longest, queue) = config.sizes();
-        let (_, grace) = config.loop_and_grace();
         Self {
             who,
-            grace,
-            longest,
-            most: queue.max(2 * longest),
-            descriptors: config.descriptors(),
-            tells_ready: config.is_ready_told(),
+            grace: config.grace,
+            longest: config.max_message,
+            most: config.queue.max(2 * config.max_message),
+            descriptors: config.descriptors,
+            tells_ready: config.tells_ready,
             state: RefCell::default(),
         }
     }

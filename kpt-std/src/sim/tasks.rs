@@ -11,10 +11,8 @@ use super::net::File;
 use super::panics::{self, Caught};
 use super::poller::Watches;
 use super::world::{Actor, Loop};
+use crate::task::MESSAGES_PER_TURN;
 use crate::{Child, Parent, StartError, TaskConfig, TaskHandle, TaskStatus};
-
-/// How many messages a task is given before its threads run.
-const MESSAGES_PER_TURN: usize = 64;
 
 /// A task that has not ended.
 struct Task<C: Child> {
@@ -158,8 +156,8 @@ impl Sim {
             };
             (end(false)?, end(true)?)
         };
-        self.note(|| format!("task {who} starts: {}", config.name()));
-        let (kpt, watches) = self.inner_loop(config.loop_and_grace().0);
+        self.note(|| format!("task {who} starts: {}", config.name));
+        let (kpt, watches) = self.inner_loop(config.threads);
         let parent = Parent::simulated(there);
         match self.world().as_peer(|| caught(|| build(parent))) {
             Ok(state) => {
@@ -168,6 +166,6 @@ impl Sim {
             }
             Err(status) => channel.end(self, status),
         }
-        Ok(TaskHandle::simulated(here, config.name().to_owned()))
+        Ok(TaskHandle::simulated(here, config.name))
     }
 }

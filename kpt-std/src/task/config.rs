@@ -42,14 +42,14 @@ const LONGEST_NAME: usize = 64;
 #[derive(Clone, Debug)]
 #[must_use = "`Spawner::start` starts the task"]
 pub struct TaskConfig {
-    pub(super) name: String,
-    pub(super) max_message: usize,
-    pub(super) queue: usize,
-    pub(super) descriptors: usize,
-    pub(super) threads: usize,
-    pub(super) grace: Duration,
+    pub(crate) name: String,
+    pub(crate) max_message: usize,
+    pub(crate) queue: usize,
+    pub(crate) descriptors: usize,
+    pub(crate) threads: usize,
+    pub(crate) grace: Duration,
     pub(super) kept: Option<Vec<RawFd>>,
-    pub(super) tells_ready: bool,
+    pub(crate) tells_ready: bool,
     pub(super) privileges: Privileges,
 }
 
@@ -88,31 +88,32 @@ impl TaskConfig {
         self
     }
 
-    /// Has descriptors be passed with messages, in both directions: [`TaskHandle::send_with`](super::TaskHandle::send_with)
-    /// and [`Parent::send_with`](super::Parent::send_with). Each side holds at most this number that have been received
-    /// and not taken, and this number that wait to be sent. With as many, a receiver reads nothing more until the
-    /// application takes a message, and a sender refuses with [`Full`](super::SendError::Full); the source is writable when
-    /// another one fits. 0 by default: there may be none.
+    /// Lets messages carry descriptors, one each, in both directions: see
+    /// [`TaskHandle::send_with`](super::TaskHandle::send_with) and [`Parent::send_with`](super::Parent::send_with). Each
+    /// side holds at most this number of descriptors that have been received and not taken by the application, and at most
+    /// this number that wait to be sent. At the first bound, it reads nothing more until a message is taken; at the second
+    /// one, sending fails with [`Full`](super::SendError::Full), and the source is writable when another one fits. 0 by
+    /// default: no message carries a descriptor.
     ///
     /// # Cost
-    /// A message with a descriptor costs a system call for sending it and one for receiving it, since it is never read
-    /// together with another one, and one each for closing the two copies. It arrives one wait after the message with a
-    /// descriptor before it. Messages without one cost what they cost without this.
+    /// A message with a descriptor costs four system calls: one to send it, one to receive it, since it is never read
+    /// together with another message, and two to close the two copies of the descriptor. Of several such messages, one
+    /// arrives in each wait. The cost of other messages stays the same.
     ///
     /// # Limits of the system
-    /// A received descriptor counts for the limit of open files; at that limit, it is [`Lost`](super::Passed::Lost). The
-    /// system also counts, for each user, the descriptors that have been sent and that no process has received. When they
-    /// are more than that limit, a sender that is not root waits, with all that is queued after the descriptor, and tries
-    /// again each 20 ms.
+    /// A received descriptor counts towards the receiver's limit of open files (`RLIMIT_NOFILE`). At the limit, it is
+    /// [`Lost`](super::Passed::Lost). The system also counts, for each user, the descriptors that have been sent and that
+    /// no process has received. If they are more than that limit, a sender that is not root tries again every 20 ms, and
+    /// all that is queued after the descriptor waits.
     ///
     /// # A hostile task
-    /// The bound holds whatever the other side does: a descriptor that belongs to no message, or several with one, are
-    /// closed at once, and are a [`ProtocolError`](super::ProtocolError). But whoever closes a file last can block in it: a
-    /// TCP socket with `SO_LINGER` and unsent data for as long as it lingers, a file of FUSE for as long as its server
-    /// wants. So a task from which descriptors are accepted can hold up its parent for some time; kpt and the application
-    /// can do nothing about it. Tasks from which none are accepted can't: since Linux 6.16 the system refuses to pass any
-    /// to their parent (`SO_PASSRIGHTS`). **Before Linux 6.16**, the parent closes what such a task sends all the same, when
-    /// it reads the channel, and may block in that.
+    /// The bounds hold whatever the other side does: a descriptor without a message, or several with one message, are
+    /// closed at once, and are a [`ProtocolError`](super::ProtocolError). But the last close of a file can block: that of a
+    /// TCP socket with `SO_LINGER` and unsent data for as long as it lingers, that of a file on FUSE for as long as its
+    /// server wants. So a task whose descriptors are accepted can hold up its parent, and neither kpt nor the application
+    /// can prevent that. A task whose descriptors are not accepted can't: since Linux 6.16, the system passes none to its
+    /// parent (`SO_PASSRIGHTS`). **Before Linux 6.16**, the parent receives and closes what such a task sends, and may block
+    /// in the close.
     pub fn accept_descriptors(mut self, descriptors: usize) -> Self {
         self.descriptors = descriptors;
         self
@@ -124,8 +125,8 @@ impl TaskConfig {
         self
     }
 
-    /// Sets the time that the task has to end when its handle is dropped, or when it breaks the protocol: 5 s by
-    /// default.
+    /// Sets the time that the task has to end when its handle is dropped, or when it has broken the protocol of its
+    /// channel: 5 s by default.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
@@ -138,9 +139,9 @@ impl TaskConfig {
         self
     }
 
-    /// Closes all inherited descriptors in the task, except 0, 1, 2, its channel and `descriptors`. By default, it
-    /// keeps all that the parent has open, except those of other tasks. A client of the parent, for example, then does
-    /// not notice when the parent closes the connection.
+    /// Closes all inherited descriptors in the task, except 0, 1, 2, its channel and `descriptors`. By default, the task
+    /// keeps all that the parent has open, except those of other tasks: a client of the parent, for example, then does not
+    /// notice when the parent closes the connection.
     ///
     /// The files are closed, but their numbers stay in use, since inherited objects may still own them: using one fails
     /// with `EBADF`.
@@ -150,32 +151,9 @@ impl TaskConfig {
         self
     }
 
-    #[cfg(feature = "sim")]
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Returns the length of the longest message, and how many bytes may be queued.
-    #[cfg(feature = "sim")]
-    pub(crate) fn sizes(&self) -> (usize, usize) {
-        (self.max_message, self.queue)
-    }
-
-    /// Returns how many descriptors each side holds at most.
-    #[cfg(feature = "sim")]
-    pub(crate) fn descriptors(&self) -> usize {
-        self.descriptors
-    }
-
-    /// Returns how many threads its loop can hold, and its grace.
-    #[cfg(feature = "sim")]
-    pub(crate) fn loop_and_grace(&self) -> (usize, Duration) {
-        (self.threads, self.grace)
-    }
-
     /// Makes the task another user: sets its supplementary groups, and its real, effective and saved group and user. If
-    /// the user is not 0, it also gives up all capabilities. What is so already takes no rights; all else takes those of
-    /// root. Names are not looked up: the numbers are those of `/etc/passwd` and `/etc/group`. If called again, the last
+    /// the user is not 0, it also gives up all capabilities. A change needs the rights of root; what is set already needs
+    /// none. Names are not looked up: the numbers are those of `/etc/passwd` and `/etc/group`. If called again, the last
     /// call counts.
     ///
     /// Other processes of that user can't trace the task, nor read its memory, unless it executes a program. A program
@@ -188,7 +166,7 @@ impl TaskConfig {
     /// Makes a directory the root directory of the task, and its working directory: chroot(2). A relative path begins at
     /// the working directory of the parent. If called again, the last call counts.
     ///
-    /// Takes the rights of root, which the task must give up by [`user`](Self::user), since root can leave any root
+    /// Needs the rights of root, which the task must give up by [`user`](Self::user), since root can leave any root
     /// directory. A descriptor of a directory that it keeps, also as 0, 1 or 2, is an error for the same reason. The
     /// task finds no `/proc` and no `/dev` there unless they are mounted, and no time zone or name service.
     pub fn root(mut self, directory: impl AsRef<Path>) -> Self {
@@ -197,7 +175,7 @@ impl TaskConfig {
     }
 
     /// Limits what the task may use, by the soft and the hard limit: a task that is not root can't raise it again. A
-    /// limit that is higher than the parent's hard one takes the rights of root. If called again, these limits are added,
+    /// limit that is higher than the parent's hard one needs the rights of root. If called again, these limits are added,
     /// and the last of several on one resource counts.
     pub fn limits(mut self, limits: impl IntoIterator<Item = Limit>) -> Self {
         self.privileges.add_limits(limits);
@@ -205,7 +183,7 @@ impl TaskConfig {
     }
 
     /// Makes sure that no program which the task executes has rights that the task does not have, as a setuid program
-    /// would: `PR_SET_NO_NEW_PRIVS`. It holds for all processes that the task starts, and can't be undone. It takes no
+    /// would: `PR_SET_NO_NEW_PRIVS`. It holds for all processes that the task starts, and can't be undone. It needs no
     /// rights.
     pub fn no_new_privs(mut self) -> Self {
         self.privileges.set_no_new_privs();
@@ -217,15 +195,14 @@ impl TaskConfig {
     /// in the order in which they were added; the first error ends the task. It runs in the process of the task, so what
     /// it changes in memory is not seen by the parent, nor by another task of the same configuration.
     ///
-    /// Clones of the configuration share the closure, which must be `Send` and `Sync` for that; `Debug` shows that there
-    /// is one.
+    /// Clones of the configuration share the closure, which must be `Send` and `Sync` for that.
     ///
     /// A system call filter must allow what the task's loop and channel use: `epoll_wait`, `epoll_ctl`,
     /// `timerfd_settime`, `clock_gettime`, `poll`, `sendto`, `sendmsg`, `recvfrom`, `recvmsg`, `close`, `getpid`,
     /// `getppid`, `exit_group`, `rt_sigreturn`, `timer_create`, `timer_settime`; those of the allocator: `brk`, `mmap`,
     /// `munmap`, `mremap`, `madvise`; and in a program with debug assertions `fcntl`, by which the standard library
-    /// checks what it closes. Others, `epoll_pwait` and `ppoll`, take the place of the first ones where the machine or
-    /// the C library has no other.
+    /// checks what it closes. Some machines and C libraries have `epoll_pwait` and `ppoll` in place of `epoll_wait` and
+    /// `poll`.
     ///
     /// ```
     /// # use kpt_std::TaskConfig;
@@ -248,12 +225,7 @@ impl TaskConfig {
         self.kept.as_deref().or(nothing)
     }
 
-    /// Returns whether the parent receives an event when the task is ready.
-    #[cfg(feature = "sim")]
-    pub(crate) fn is_ready_told(&self) -> bool {
-        self.tells_ready
-    }
-
+    /// Checks what the setters do not: they return no errors.
     pub(super) fn check(&self) -> Result<(), StartError> {
         if self.max_message > LARGEST_MESSAGE {
             return Err(StartError::MessagesTooLong);

@@ -14,7 +14,7 @@ pub enum StartError {
     /// The process has more than one OS thread. A fork copies only one of them, and locks that others held stay locked
     /// in the child. Start tasks before OS threads, or from a process that has none.
     MultiThreaded,
-    /// The OS thread is unwinding after a panic: a destructor starts a task. In the task, it would unwind as well.
+    /// The OS thread unwinds after a panic: a destructor has called `start`. The task would unwind, too.
     Unwinding,
     /// The configured [`max_message`](super::TaskConfig::max_message) is larger than 16 MiB.
     MessagesTooLong,
@@ -25,11 +25,9 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MultiThreaded => {
-                f.write_str(
-                "can't start a task: the process has more than one OS thread; start tasks before them",
-            )
-            }
+            Self::MultiThreaded => f.write_str(
+                "can't start a task: the process has more than one OS thread; start tasks before OS threads",
+            ),
             Self::Unwinding => f.write_str("can't start a task while a panic unwinds"),
             Self::MessagesTooLong => {
                 write!(f, "can't start a task: its max_message is larger than {LARGEST_MESSAGE} bytes")
@@ -80,8 +78,7 @@ pub enum SendError {
     TooLong,
     /// The other side has ended, is being stopped, or has hung up.
     Closed,
-    /// The message has a descriptor, and there may be none:
-    /// [`accept_descriptors`](super::TaskConfig::accept_descriptors) is 0.
+    /// The message has a descriptor, and [`accept_descriptors`](super::TaskConfig::accept_descriptors) is 0.
     NoDescriptors,
 }
 
@@ -100,7 +97,9 @@ impl fmt::Display for SendError {
             Self::Full => "the send queue is full; send again when the source is writable",
             Self::TooLong => "the message is longer than the task's max_message",
             Self::Closed => "the other side has ended, is being stopped, or has hung up",
-            Self::NoDescriptors => "the task's accept_descriptors is 0",
+            Self::NoDescriptors => {
+                "the message has a descriptor, and the task's accept_descriptors is 0"
+            }
         })
     }
 }

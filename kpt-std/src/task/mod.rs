@@ -50,3 +50,5 @@ pub use typed::{Malformed, SendValueError, decode};
 
 #[cfg(feature = "sim")]
 pub(crate) use life::{Action, Life};
+#[cfg(feature = "sim")]
+pub(crate) use run::MESSAGES_PER_TURN;

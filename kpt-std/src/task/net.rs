@@ -14,7 +14,7 @@ use crate::ask::{Question, ask};
 use crate::clock;
 use crate::sys::{self, Actions, Guard, Status};
 
-/// A guard that ends is replaced once in this time, except by a start.
+/// A guard that has ended is replaced at most once in this time, except by a start.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// The start of a task, for its guard.
@@ -35,7 +35,7 @@ struct Net {
     own: Option<OwnedFd>,
     /// The last one has the current user.
     guards: Vec<Guard>,
-    /// Where the system tells the actions of signals. The inner `None`: it does not.
+    /// Where the system tells the actions of signals. `Some(None)` if it does not.
     status: Option<Option<Status>>,
     starts: u32,
     shares: u32,
@@ -78,7 +78,12 @@ impl Net {
         } else {
             match Guard::make(self.own.as_ref().map(AsFd::as_fd)) {
                 Ok(guard) => self.guards.push(guard),
-                Err(error) => return crate::log::error!("can't make a guard for tasks: {}", error),
+                Err(error) => {
+                    return crate::log::error!(
+                        "can't make a guard, without which tasks that hang may outlive this process: {}",
+                        error
+                    );
+                }
             }
         }
         self.version = self.version.wrapping_add(1);
@@ -147,7 +152,7 @@ impl Share {
         lock().version
     }
 
-    /// Returns a descriptor that is readable when the last guard has ended.
+    /// Opens a descriptor that is readable when the last guard has ended.
     pub fn open_guard(&self) -> Option<OwnedFd> {
         let net = lock();
         net.guards.last()?.process()?.try_clone_to_owned().ok()
@@ -209,16 +214,21 @@ pub fn signal(start: Ticket, signal: i32) -> io::Result<()> {
 }
 
 /// In a new task, before any code of the application runs: registers it with its guard, and closes all of the net but a
-/// descriptor of the parent, which is returned. Without a guard, the signal at the parent's death is left.
+/// descriptor of the parent, which is returned. A task that can't register ends by the signal at the parent's death.
 ///
 /// # Errors
 /// Fails if the parent has died already.
-pub fn enter(start: Ticket) -> io::Result<Option<OwnedFd>> {
+pub fn enter(start: Ticket, name: &str) -> io::Result<Option<OwnedFd>> {
     let net = std::mem::replace(&mut *lock(), Net::new());
     if let Some(guard) = net.guard_of(start)
         && let Err(error) = guard.register(start.number)
     {
-        crate::log::error!("can't register this task with its guard: {}", error);
+        crate::log::error!(
+            "task {} (process {}) can't register with its guard: {}",
+            name,
+            sys::process_id(),
+            error
+        );
     }
     if net.own.as_ref().is_some_and(has_ended) {
         return Err(io::Error::other("the parent has died"));

@@ -1,9 +1,9 @@
 //! What a task gives up before its code runs: limits, a root directory, a user, and what the application does itself.
 //!
-//! The order is the only one that works. Limits come first, since raising a hard one takes the rights of root; then the
-//! root directory, which takes them as well; the groups before the group and both before the user, since only root may
+//! The order is the only one that works. Limits come first, since raising a hard one needs the rights of root; then the
+//! root directory, which needs them as well; the groups before the group and both before the user, since only root may
 //! change them; then `no_new_privs`, with which an unprivileged process may filter its own system calls; and last what
-//! the application does, which may forbid all of these calls. Before that, it is checked that there is no way back.
+//! the application does, which may forbid all of these calls. Before that, the task checks that there is no way back.
 
 use std::error::Error;
 use std::fmt;
@@ -126,7 +126,7 @@ impl Privileges {
             && self.before_run.is_empty()
     }
 
-    /// Returns whether the task must not have descriptors of its parent's but those that are named.
+    /// Returns whether the task must have no descriptors of its parent's except those that are named.
     pub fn is_confined(&self) -> bool {
         self.root.is_some() || self.user.is_some()
     }
@@ -134,21 +134,22 @@ impl Privileges {
 
 /// What the task does, in this order.
 impl Privileges {
-    /// Checks that nothing is open but 0, 1, 2 and `kept`, and with another root, that nothing of it is a directory. Is
-    /// called before anything of the task's own is opened, while `/proc` can be reached.
+    /// Checks that nothing is open but 0, 1, 2 and `kept`, and, with another root directory, that none of them is a
+    /// directory. MUST be called before the task opens anything of its own, and while `/proc` can be reached.
     pub fn check_descriptors(&self, kept: &[RawFd]) -> Outcome {
         if !self.is_confined() {
             return Ok(());
         }
         for descriptor in sys::open_descriptors()? {
             if descriptor > 2 && !kept.contains(&descriptor) {
-                return Err(
-                    format!("descriptor {descriptor} is open, and was not to be kept").into()
-                );
+                return Err(format!(
+                    "descriptor {descriptor} is open, and keep_only does not name it"
+                )
+                .into());
             }
             if self.root.is_some() && sys::is_directory(descriptor) {
                 let text = format!(
-                    "descriptor {descriptor} is a directory: by it, the task could leave its root"
+                    "descriptor {descriptor} is a directory, through which the task could leave its root directory"
                 );
                 return Err(text.into());
             }
@@ -168,10 +169,11 @@ impl Privileges {
             enter_root(root).map_err(|error| cannot(what(), &error))?;
         }
         if let Some(user) = &self.user {
-            user.become_it()?;
+            user.become_user()?;
         }
         if self.root.is_some() && sys::has_capabilities()? {
-            return Err("the task could leave its root directory, since it has rights of root: give it a user".into());
+            return Err("the task could leave its root directory, since it has rights of root; give it another \
+                        user by TaskConfig::user".into());
         }
         if self.no_new_privs {
             sys::set_no_new_privs()
@@ -190,8 +192,8 @@ impl Privileges {
 }
 
 impl User {
-    /// Becomes that user for good. What is so already takes no rights.
-    fn become_it(&self) -> Outcome {
+    /// Becomes that user for good. What is set already needs no rights.
+    fn become_user(&self) -> Outcome {
         let (old_users, old_groups) = (sys::users()?, sys::groups()?);
         if !is_same_set(&sys::supplementary_groups()?, &self.groups) {
             let what = || format!("set the supplementary groups {:?}", self.groups);
@@ -246,7 +248,7 @@ fn enter_root(root: &Path) -> Outcome {
     if [identity(Path::new("/"))?, identity(Path::new("."))?, identity(Path::new(".."))?]
         != [wanted; 3]
     {
-        return Err("it is another directory".into());
+        return Err("the path leads to another directory now".into());
     }
     Ok(())
 }

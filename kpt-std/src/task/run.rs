@@ -24,8 +24,8 @@ use crate::epoll::EpollPoller;
 use crate::heap::HeapStorage;
 use crate::sys::{self, Actions};
 
-/// The number of messages that are delivered before the threads run.
-const MESSAGES_PER_TURN: usize = 64;
+/// The largest number of messages that are delivered before the threads run.
+pub const MESSAGES_PER_TURN: usize = 64;
 
 /// The exit code of a task that panicked: that of any Rust program.
 const PANICKED: i32 = 101;
@@ -73,11 +73,11 @@ fn forget(payload: Box<dyn Any + Send>) {
     std::mem::forget(payload);
 }
 
-/// Makes the channel first: by it, the parent learns why all else has failed.
+/// Makes the channel first: the parent receives through it why anything after that has failed.
 fn run<C: Child>(start: Start<'_>, build: impl FnOnce(Parent) -> C) -> Result<(), Box<dyn Error>> {
     let Start { parent: process, ticket, config, socket, has_text, actions } = start;
     ends::disown_all();
-    let end = net::enter(ticket)?;
+    let end = net::enter(ticket, &config.name)?;
     let kept: Vec<_> =
         [socket.as_raw_fd()].into_iter().chain(end.as_ref().map(AsRawFd::as_raw_fd)).collect();
     let parent = open_channel(ParentEnd::new(config, socket, end));
@@ -142,7 +142,7 @@ fn give_up_privileges(config: &TaskConfig, parent: libc::pid_t) -> Result<(), Bo
     config.privileges.before_run()
 }
 
-/// Builds the task's state, and runs its loop. Returns whether threads may be left.
+/// Builds the task's state, and runs its loop. Returns `Exit::Empty` if no thread is left.
 fn run_loop<C: Child>(
     kpt: &mut Loop<C>,
     parent: &Parent,
@@ -164,8 +164,7 @@ fn serve<C: Child>(
     loop {
         for _ in 0..MESSAGES_PER_TURN {
             let Some(order) = parent.with(ParentEnd::receive).flatten() else { break };
-            // Once for each message: without threads, it costs a look at the poller.
-            let threads = kpt.threads();
+            let threads = kpt.threads(); // Costs a look at the poller when there are none, and so not without a message.
             if threads.is_stopping() {
                 break;
             }

@@ -20,6 +20,7 @@ use crate::sys::Ended;
 
 /// The end of a channel at the other end of which is a task.
 pub struct TaskEnd {
+    name: Box<str>,
     channel: Channel,
     process: Process,
     life: Life,
@@ -38,6 +39,7 @@ impl TaskEnd {
     /// Takes the socket to a process that has just been forked.
     pub fn new(config: &TaskConfig, socket: UnixStream, process: Process) -> Self {
         Self {
+            name: config.name.as_str().into(),
             channel: Channel::new(config, socket, Sender::Child),
             process,
             life: Life::new(),
@@ -119,15 +121,15 @@ impl TaskEnd {
         self.life.kill().map_or(Ok(()), |_| self.send_kill(now))
     }
 
-    /// Returns a signal that could not be sent, once, to be logged: it has the number of the process.
-    pub fn take_error(&mut self) -> Option<(i32, SignalError)> {
+    /// Returns a line for the log about the first signal that could not be sent, once.
+    pub fn take_error(&mut self) -> Option<String> {
         let error = self.signal_error.filter(|_| !self.is_error_logged)?;
         self.is_error_logged = true;
-        Some((self.process.pid(), error))
+        Some(format!("task {} (process {}): {error}", self.name, self.process.pid()))
     }
 
-    /// Stops a task whose messages nobody will receive any more. Does nothing in a process that other code has forked:
-    /// the task belongs to the one that has started it.
+    /// Stops a task whose handle has been dropped, and drops its messages. Does nothing in a process that other code has
+    /// forked: the task belongs to the process that has started it.
     pub fn release(&mut self, now: Instant) {
         if !self.process.is_own() {
             return;
@@ -222,7 +224,7 @@ impl TaskEnd {
         }
     }
 
-    /// Kills the process, and closes the channel, since nobody is left who receives. It remains to be reaped.
+    /// Kills the process, and closes the channel, since its last owner has been dropped. The process is still to be reaped.
     pub fn give_up(&mut self, now: Instant) {
         let _ = self.kill(now);
         self.channel.close();

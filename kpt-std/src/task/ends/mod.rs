@@ -11,7 +11,6 @@ use std::rc::{Rc, Weak};
 use kpt_core::{Instant, Interest, Readiness, Source};
 
 use super::end::End;
-use super::error::SignalError;
 use super::net::Ticket;
 use super::net_watch::NetWatch;
 use super::parent_end::ParentEnd;
@@ -37,8 +36,8 @@ pub struct Ends {
     timed: Vec<u32>,
     next: u32,
     scratch: Scratch,
-    /// The signals that could not be sent and have not been logged, with the numbers of their processes.
-    errors: Vec<(i32, SignalError)>,
+    /// Lines for the log that have not been written.
+    errors: Vec<String>,
     net: NetWatch,
     /// Whether waits leave the channels alone: those before the loop of a task runs, which only tell the time.
     waits_to_begin: bool,
@@ -95,12 +94,12 @@ pub fn disown_all() {
     });
 }
 
-/// Logs the signals that could not be sent.
+/// Logs the errors of signals that could not be sent.
 pub fn log_errors(ends: &SharedEnds) {
     // Not while the channels are borrowed: the logger may send to a task.
     let errors = std::mem::take(&mut ends.borrow_mut().errors);
-    for (pid, error) in errors {
-        crate::log::error!("task (process {}): {}", pid, error);
+    for error in errors {
+        crate::log::error!("{}", error);
     }
 }
 

@@ -17,8 +17,8 @@ use crate::ask::{Question, ask};
 use crate::clock;
 use crate::sys::{self, Received};
 
-/// The time after which a descriptor is tried again, if too many are under way. The system does not tell when there are
-/// fewer.
+/// The time after which a descriptor is sent again, if the user has sent too many that were not received. The system does
+/// not tell when there are fewer.
 const RETRY: Duration = Duration::from_millis(20);
 
 /// One end of a channel.
@@ -33,9 +33,9 @@ pub struct Channel {
     queue: usize,
     /// How many descriptors it holds at most in each direction.
     descriptors: usize,
-    /// Until when nothing is sent, since too many descriptors are under way.
+    /// Nothing is sent before this moment, since the user has sent too many descriptors that were not received.
     retry_at: Option<Instant>,
-    /// That the task is ready is an event, and no control frame.
+    /// Whether a `Ready` frame is an event of the application, and no control frame.
     tells_ready: bool,
 }
 
@@ -78,7 +78,7 @@ impl Channel {
         self.socket.number()
     }
 
-    /// Returns whether a message of any allowed length would be queued, or refused for ever.
+    /// Returns whether a message of any allowed length would be queued, or all are refused from now on.
     pub fn is_writable(&self) -> bool {
         self.outgoing != Way::Open || self.outbox.has_room()
     }
@@ -163,8 +163,8 @@ impl Channel {
         self.inbox.drop_messages();
     }
 
-    /// Removes and returns the frame at the front if it is a control frame. A stop of the parent is none: it is received
-    /// in its turn, and so is that the task is ready, if its configuration asks for it.
+    /// Removes and returns the frame at the front if it is a control frame. `Stop` is none, since it is received in its
+    /// turn, and neither is `Ready` if the configuration asks for that event.
     pub fn take_control(&mut self) -> Option<Frame> {
         let is_received = match self.inbox.peek()? {
             Kind::Message | Kind::MessageWith | Kind::MessageWithout | Kind::Stop => true,
@@ -210,8 +210,8 @@ impl Channel {
         self.socket.take_look(now) || is_retry
     }
 
-    /// Returns what to ask the system where there is no poller. A channel without room is not asked about: if its other
-    /// side has closed, each wait would end at once.
+    /// Returns what to ask the system where there is no poller. Leaves out a channel without room: if its other side has
+    /// closed, each wait would end at once.
     pub fn question(&self) -> Option<Question> {
         self.socket.question(self.wanted())
     }
@@ -246,7 +246,7 @@ impl Channel {
                 Err(error) if error.raw_os_error() == Some(libc::ETOOMANYREFS) => {
                     self.retry_at = Some(clock::now_or_later() + RETRY);
                 }
-                // If it is about the socket, the next call fails as well.
+                // An error of the socket, and not of the descriptor, is also that of the next call.
                 Err(_) if has_descriptor => self.outbox.refuse_descriptor(),
                 // The other side has closed. Bytes that it has sent before can still be read.
                 Err(_) => return self.abandon(),

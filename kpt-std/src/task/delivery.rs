@@ -1,7 +1,7 @@
 //! The way of a signal to a task: which call comes next when one is refused.
 //!
 //! A state machine that makes no call itself: it names the next one, and is told the answer. A signal is never sent to a
-//! number that may belong to a stranger by now.
+//! process ID that another process may have by now.
 
 /// A signal on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub enum Delivery {
     Next(Call),
     /// It was sent.
     Sent,
-    /// There is nobody to send it to: the process has ended, or is not a child of this process any more.
+    /// The process has ended, or is not a child of this process any more.
     Gone,
     /// It can't be sent. The number is the system's error.
     Failed(i32),
@@ -33,13 +33,13 @@ pub enum Answer {
     /// It was sent, or the child lives.
     Yes,
     /// There is no such process, or no such child that lives.
-    Nobody,
+    Gone,
     /// The call is not possible, with this error.
     Refused(i32),
 }
 
 impl Delivery {
-    /// Begins with the descriptor, if there is one: it can't refer to a stranger.
+    /// Begins with the descriptor, if there is one: it can't refer to another process.
     pub const fn begin(has_descriptor: bool) -> Self {
         Self::Next(if has_descriptor { Call::SendByDescriptor } else { Call::AskForChild })
     }
@@ -49,7 +49,7 @@ impl Delivery {
         match (self, answer) {
             (Self::Next(Call::AskForChild), Answer::Yes) => Self::Next(Call::SendByNumber),
             (Self::Next(_), Answer::Yes) => Self::Sent,
-            (Self::Next(_), Answer::Nobody) => Self::Gone,
+            (Self::Next(_), Answer::Gone) => Self::Gone,
             (Self::Next(Call::SendByDescriptor), Answer::Refused(_)) => {
                 Self::Next(Call::AskForChild)
             }
@@ -63,7 +63,7 @@ impl Delivery {
 mod tests {
     use super::*;
 
-    const ANSWERS: [Answer; 3] = [Answer::Yes, Answer::Nobody, Answer::Refused(1)];
+    const ANSWERS: [Answer; 3] = [Answer::Yes, Answer::Gone, Answer::Refused(1)];
 
     /// Follows all answers, and returns the number of ends.
     fn follow(delivery: Delivery, calls: &mut Vec<(Call, Answer)>) -> u32 {
@@ -94,7 +94,7 @@ mod tests {
         let (last, answer) = calls[calls.len() - 1];
         let expected = match answer {
             Answer::Yes => Delivery::Sent,
-            Answer::Nobody => Delivery::Gone,
+            Answer::Gone => Delivery::Gone,
             Answer::Refused(error) => Delivery::Failed(error),
         };
         assert_eq!(end, expected, "{calls:?}");

@@ -17,8 +17,8 @@ thread_local! {
     static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Registers a handler that sends queued messages when a task ends by `std::process::exit`, and makes what tasks would
-/// each make for themselves. Called before the first fork, once for the process and all that it forks.
+/// Registers a handler that sends queued messages when a task ends by `std::process::exit`, and does once what each task
+/// would otherwise do itself. Called before each fork; does nothing after the first time, also in forked processes.
 pub fn prepare() {
     static IS_DONE: Once = Once::new();
     IS_DONE.call_once(|| {
@@ -31,7 +31,7 @@ extern "C" fn at_exit() {
     let _ = panic::catch_unwind(flush_parent);
 }
 
-/// Makes this process a task of `parent`, whose panics are told.
+/// Makes this process a task of `parent`, which is told of its panics.
 pub fn begin(parent: &Parent) {
     PARENT.set(Some(Box::leak(Box::new(parent.clone()))));
     TASK.set(sys::process_id());

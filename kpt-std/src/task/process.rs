@@ -86,7 +86,7 @@ impl Process {
         ended
     }
 
-    /// Notes that the descriptor is readable, but the process can't be reaped: a tracer holds it.
+    /// Notes that the descriptor is readable, but the process can't be reaped, as when a tracer holds it.
     pub fn hold(&mut self, now: Instant) {
         self.end.hold(now);
     }
@@ -117,9 +117,9 @@ impl Process {
         };
         match sent {
             Ok(true) => Answer::Yes,
-            Ok(false) => Answer::Nobody,
+            Ok(false) => Answer::Gone,
             Err(error) => match error.raw_os_error().unwrap_or(libc::EIO) {
-                libc::ESRCH | libc::ECHILD => Answer::Nobody,
+                libc::ESRCH | libc::ECHILD => Answer::Gone,
                 error => Answer::Refused(error),
             },
         }

@@ -56,15 +56,15 @@ impl Rest {
         }
     }
 
-    /// Returns the next step. `None`: it is a read, and is due when there is room, or, if `may_read` is false, in the
-    /// next wait; or nothing is left to do.
+    /// Returns the next step. Returns `None` if that is a read for which there is no room, or which must wait for the next
+    /// wait (`may_read` is false), and if nothing is left to do.
     pub fn step(self, has_room: bool, may_read: bool) -> Option<Step> {
         let can_read = has_room && may_read;
         match self {
             Self::Over => None,
             Self::Counted(0) => Some(Step::Close),
             Self::Counted(left) => can_read.then_some(Step::Read(left.min(LARGEST_READ))),
-            // Without room, the first read may be long in coming.
+            // Without room, it may take long until the first read, and others may write until then.
             Self::Ended if !has_room => Some(Step::Count),
             Self::Uncounted => Some(Step::Count),
             Self::Ended | Self::Unknown => can_read.then_some(Step::Read(LARGEST_READ)),

@@ -12,7 +12,8 @@ use crate::sys::{self, Received};
 pub struct Scratch(Vec<u8>);
 
 impl Scratch {
-    /// Reads once, at most `most` bytes, and a descriptor where there may be any.
+    /// Reads once, at most `most` bytes. Takes a descriptor that comes with them only if `has_descriptors`; without it,
+    /// the system closes those that come.
     pub fn receive(
         &mut self,
         socket: BorrowedFd<'_>,

@@ -33,9 +33,9 @@ pub struct Watch {
 enum Sight {
     /// The poller.
     Watched,
-    /// Nobody: the poller can't watch it, or there is no descriptor. It is looked at periodically.
+    /// Periodic looks: the poller can't watch it, or there is no descriptor.
     Blind,
-    /// Nobody: it is readable although there is nothing new. It is looked at more and more seldom.
+    /// Looks at growing intervals: it is readable although there is nothing new.
     Held,
 }
 

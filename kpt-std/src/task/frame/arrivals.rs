@@ -1,7 +1,7 @@
 //! The descriptors of incoming messages.
 //!
-//! A descriptor comes with the first byte of its message, and it is kept here until that message is taken. Where one was
-//! lost, there is a mark in its place, so that each message has its own.
+//! A descriptor comes with the first byte of its message, and it is kept here until that message is taken. A descriptor
+//! that was lost leaves a mark in its place, so that no later message gets one that is not its own.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -11,9 +11,9 @@ use std::os::fd::OwnedFd;
 pub enum Passed {
     /// No descriptor was sent with it.
     Nothing,
-    /// This one, which is closed when the process executes a program.
+    /// This descriptor. It is closed when the process executes a program.
     Descriptor(OwnedFd),
-    /// One that did not arrive: the receiver has too many open, or the system does not let it pass. It is closed.
+    /// A descriptor that did not arrive, and is closed: the receiver has too many open, or the system refuses to pass it.
     Lost,
 }
 

@@ -16,6 +16,7 @@ enum Phase {
     /// The last frame has arrived.
     Over,
 }
+
 /// Incoming frames, and the received part of an unfinished one.
 pub struct Inbox {
     frames: VecDeque<Frame>,

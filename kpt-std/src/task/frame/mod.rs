@@ -78,7 +78,8 @@ pub enum Sender {
     Child,
 }
 
-/// The received bytes are not valid frames: the other side is broken, or another process writes to the channel.
+/// The received bytes or descriptors are not valid frames: the other side is broken, or another process writes to the
+/// channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProtocolError {
     /// A frame of a kind that does not exist, that this side does not send, or that it does not send at this time.
@@ -102,7 +103,9 @@ impl fmt::Display for ProtocolError {
             Self::TooLong { length } => {
                 write!(f, "frame of {length} bytes, which is longer than allowed")
             }
-            Self::Descriptor => f.write_str("descriptors and messages that don't belong together"),
+            Self::Descriptor => {
+                f.write_str("descriptor without a message, or message without its descriptor")
+            }
         }
     }
 }

@@ -34,8 +34,8 @@ pub trait Child: Sized {
         let _ = (message, threads);
     }
 
-    /// Called for each message of the parent, also for those without a descriptor. By default, closes the descriptor and
-    /// calls [`on_message`](Self::on_message).
+    /// Called for each message of the parent, with its descriptor if it has one. By default, closes the descriptor and
+    /// calls [`on_message`](Self::on_message). If you implement this, `on_message` is not called.
     fn on_message_with(&mut self, message: Message, threads: Threads<'_, Self, Self::Arg>) {
         self.on_message(message.bytes, threads);
     }
@@ -83,9 +83,9 @@ impl Parent {
     /// Queues a message for the parent, and sends what the channel accepts. Never blocks. At most as many bytes as the
     /// queue holds are sent between two waits, so that a hook that sends until the queue is full comes to an end.
     /// Messages that are queued when the task ends are sent before it exits, also after a panic or
-    /// `std::process::exit`. Where another OS thread of the task calls `exit`, or a signal ends the task, only those
-    /// are certain to arrive that the channel has accepted: end the threads of the task first, or let its first thread
-    /// exit.
+    /// `std::process::exit`. If another OS thread of the task calls `exit`, or a signal ends the task, only messages
+    /// that the channel has accepted are certain to arrive: join the other OS threads first, or let the first one call
+    /// `exit`.
     ///
     /// # Errors
     /// Returns a [`SendError`] if the message is not queued.
@@ -97,9 +97,9 @@ impl Parent {
         self.with(|parent| parent.channel_mut().send(message)).unwrap_or(Err(SendError::Closed))
     }
 
-    /// Refuses further messages: sending fails with `Closed` for the parent, and messages under way are dropped. From
-    /// then on, the task ends when it has no threads left. Its parent can still stop it, and the end of its parent
-    /// still ends it.
+    /// Refuses further messages: the parent's `send` fails with `Closed`, and messages under way are dropped. From then
+    /// on, the task ends when it has no threads left. Its parent can still stop it, and it still ends when its parent has
+    /// ended.
     pub fn hang_up(&self) {
         #[cfg(feature = "sim")]
         if let Some(end) = &self.simulated {

@@ -14,8 +14,8 @@ use super::task_end::TaskEnd;
 use crate::{clock, tape};
 
 impl TaskHandle {
-    /// Queues a message with a descriptor, as [`send`](Self::send) queues one without. The task has a copy of its own when
-    /// it receives the message; this one is closed as soon as it has been sent. The configuration must have
+    /// Queues a message with a descriptor, as [`send`](Self::send) queues one without. The task receives a copy of the
+    /// descriptor; this one is closed as soon as it has been sent. The configuration must have
     /// [`accept_descriptors`](super::TaskConfig::accept_descriptors).
     ///
     /// ```no_run
@@ -42,8 +42,8 @@ impl TaskHandle {
     /// # Ok::<(), Box<dyn Error>>(())
     /// ```
     ///
-    /// The open file is shared, with its position and `O_NONBLOCK`. A task that has a descriptor of a directory may leave
-    /// its root directory by it.
+    /// Both descriptors refer to the same open file, so they share its position and `O_NONBLOCK`. Through the descriptor
+    /// of a directory, a task can leave its root directory.
     ///
     /// A simulated task (feature `sim`) gets the descriptor itself, and a schedule can lose it: `descriptor/1#0=lost`. What
     /// is simulated itself, a [`Stream`](crate::Stream) for example, can't be passed.
@@ -137,7 +137,7 @@ impl Parent {
     }
 }
 
-/// Returns the result of sending, with the descriptor if it was not taken. `None`: the channel is not there.
+/// Returns the result of sending, with the descriptor if it was not taken. `sent` is `None` if there is no channel.
 fn result(
     sent: Option<Result<(), SendError>>,
     descriptor: Option<OwnedFd>,

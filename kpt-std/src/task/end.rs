@@ -61,7 +61,7 @@ impl End {
         if matches!(self, Self::Parent(_)) { Interest::READABLE } else { Interest::NONE }
     }
 
-    /// Returns whether nothing is left to do for an end without an owner.
+    /// Returns whether nothing is left to do once the end has no owner.
     pub fn is_over(&self) -> bool {
         match self {
             Self::Task(task) => task.is_over(),

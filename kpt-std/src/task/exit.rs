@@ -29,13 +29,13 @@ impl TaskEvent<Message> {
     }
 }
 
-/// A message, and what was passed with it, as [`TaskHandle::receive_with`](super::TaskHandle::receive_with) and
-/// [`Child::on_message_with`](super::Child::on_message_with) receive it.
+/// A message with its descriptor, from [`TaskHandle::receive_with`](super::TaskHandle::receive_with) or
+/// [`Child::on_message_with`](super::Child::on_message_with).
 #[derive(Debug)]
 pub struct Message {
     /// The bytes.
     pub bytes: Vec<u8>,
-    /// The descriptor, if there is one.
+    /// The descriptor that was sent with it, if there was one.
     pub descriptor: Passed,
 }
 
@@ -52,7 +52,7 @@ pub struct TaskExit {
     pub is_truncated: bool,
     /// The first violation of the protocol, if there was one. Nothing was read from the task after it.
     pub protocol_error: Option<ProtocolError>,
-    /// The first signal that could not be sent to it, if there was one.
+    /// The first signal that the parent could not send to it, if there was one.
     pub signal_error: Option<SignalError>,
 }
 
@@ -73,7 +73,7 @@ pub enum TaskStatus {
     Code(i32),
     /// This signal ended it. The parent, the system, or another process may have sent it.
     Signal(i32),
-    /// It panicked. The text has the message and the place, cut to 4 KiB.
+    /// It panicked. The text has the message and the location, cut to 4 KiB.
     Panicked(String),
     /// Its `pre_run` or its loop has returned this error. The text is cut to 4 KiB.
     Failed(String),

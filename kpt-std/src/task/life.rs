@@ -45,7 +45,7 @@ pub struct Life {
     rung: Option<Rung>,
     terminate_at: Instant,
     kill_at: Instant,
-    /// The moment to try once more, after SIGKILL could not be sent.
+    /// The moment of the next attempt, after `SIGKILL` could not be sent.
     retry_at: Instant,
     ended: Option<Ended>,
 }

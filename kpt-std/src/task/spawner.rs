@@ -54,24 +54,24 @@ impl Spawner {
     ///
     /// The first start makes a guard: a small process, `kpt-guard`, that kills the tasks which are still there a second
     /// after this process has ended, however it ended and whatever they have done. It needs five descriptors here, and
-    /// ends when the last loop, spawner and handle is dropped. No wait for any child finds it. After `unshare` with
+    /// ends when the last loop, spawner and handle is dropped. A wait for any child does not find it. After `unshare` with
     /// `CLONE_NEWPID`, the guard is PID 1 of the new namespace unless a task was started before.
     ///
-    /// These are left all the same: processes that a task has forked by hand; a task that has become root by a setuid
-    /// program, if this process is not root, or that a tracer holds at its end; and one that has killed or stopped the
-    /// guard, which takes the same user, and has then stopped itself or blocked signals. `docs/NET.md` in the repository
-    /// has the list, and a command that shows each.
+    /// These processes are not ended: those that a task has forked by hand; a task that has become root by a setuid
+    /// program, if this process is not root; a task that a tracer holds at its end; and a task that has killed or stopped
+    /// the guard, which takes the same user, and has then stopped itself or blocked signals. `docs/NET.md` in the
+    /// repository has the list, and a command that shows each.
     ///
     /// # Needs
-    /// What a start needs of the system: sockets and a free process. `/proc` is needed where the system call `unshare`
+    /// A start needs sockets and a free process ID. `/proc` is needed where the system call `unshare`
     /// is forbidden, as in some containers, and where the task closes inherited descriptors: with
     /// [`TaskConfig::keep_only`], [`user`](TaskConfig::user) or [`root`](TaskConfig::root). Without `/dev/null`, closed
     /// numbers refer to the program's file. A process that is PID 1 may start tasks, and may be one; as with each PID 1,
     /// signals without a handler other than `SIGKILL` don't end it.
     ///
     /// # Errors
-    /// Returns a [`StartError`]. No process is left then. A process with several OS threads is refused after 100 ms, since
-    /// threads that have been joined are listed by the system for a moment longer.
+    /// Returns a [`StartError`], and leaves no process behind. A process with several OS threads is refused after 100 ms,
+    /// since the system lists a thread for a moment after it was joined.
     pub fn start<C: Child>(
         &self,
         config: TaskConfig,
@@ -98,7 +98,7 @@ impl Spawner {
         let (ours, theirs) = UnixStream::pair()?;
         let (ours, theirs) = (sys::above_standard(ours)?, sys::above_standard(theirs)?);
         if config.descriptors == 0 {
-            // Passing one can block whoever receives. Before Linux 6.16, they are received and closed.
+            // A received one can block the receiver when it is closed. Before Linux 6.16, they are received and closed.
             let _ = sys::refuse_descriptors(&ours);
         }
         last_words::prepare();
@@ -107,7 +107,7 @@ impl Spawner {
         let ticket = self.ends.borrow_mut().before_start();
         let signals = SignalsBlocked::new();
         let alone = sys::alone()?.ok_or(StartError::MultiThreaded)?;
-        // Not earlier: another OS thread may have changed them.
+        // Not earlier: another OS thread may change them.
         let actions = net::signal_actions();
         match sys::fork(alone)? {
             Forked::Parent { child } => {
@@ -126,14 +126,12 @@ impl Spawner {
             }
         }
     }
-}
 
-impl Spawner {
-    /// Starts a task as [`start`](Self::start) does, if it borrows nothing of its parent. Such a task can also be
-    /// simulated: where there is a simulation (feature `sim`), it is a loop in it, and no process.
+    /// Starts a task whose state borrows nothing, as [`start`](Self::start) does. In a simulation (feature `sim`), the
+    /// task is a loop of the simulation, and no process.
     ///
     /// # Errors
-    /// Returns a [`StartError`]. No process is left then.
+    /// Returns a [`StartError`], and leaves no process behind.
     pub fn start_owned<C: Child + 'static>(
         &self,
         config: TaskConfig,

@@ -67,7 +67,7 @@ impl<P: Poller> Tasks<P> {
         let due = ends
             .borrow_mut()
             .before_wait(&mut |source, interest| inner.modify(source, interest))?;
-        Some(if due == Instant::ZERO { due } else { here(inner, due) })
+        Some(if due == Instant::ZERO { due } else { on_clock_of(inner, due) })
     }
 
     /// `wait` where there are channels.
@@ -147,8 +147,8 @@ impl<P: Poller> Poller for Tasks<P> {
     }
 }
 
-/// Converts a time of the monotonic clock to the poller's own, which may start at any time.
-fn here(poller: &mut impl Poller, time: Instant) -> Instant {
+/// Converts a time of the monotonic clock to one of the poller's clock, which may start at any time.
+fn on_clock_of(poller: &mut impl Poller, time: Instant) -> Instant {
     poller.now() + clock::remaining(time)
 }
 

@@ -53,9 +53,10 @@ impl Spawner {
     /// program without a loop, each wait asks the system about all tasks, which takes about twice as long.
     ///
     /// The first start makes a guard: a small process, `kpt-guard`, that kills the tasks which are still there a second
-    /// after this process has ended, however it ended and whatever they have done. It needs five descriptors here, and
-    /// ends when the last loop, spawner and handle is dropped. A wait for any child does not find it. After `unshare` with
-    /// `CLONE_NEWPID`, the guard is PID 1 of the new namespace unless a task was started before.
+    /// after this process has ended, however it ended and whatever they have done. It needs five descriptors here,
+    /// and one more for each loop while that has tasks. It ends when the last loop, spawner and handle is dropped. A wait
+    /// for any child does not find it. After `unshare` with `CLONE_NEWPID`, the guard is PID 1 of the new namespace unless
+    /// a task was started before.
     ///
     /// These processes are not ended: those that a task has forked by hand; a task that has become root by a setuid
     /// program, if this process is not root; a task that a tracer holds at its end; and a task that has killed or stopped
@@ -63,11 +64,11 @@ impl Spawner {
     /// repository has the list, and a command that shows each.
     ///
     /// # Needs
-    /// A start needs sockets and a free process ID. `/proc` is needed where the system call `unshare`
-    /// is forbidden, as in some containers, and where the task closes inherited descriptors: with
-    /// [`TaskConfig::keep_only`], [`user`](TaskConfig::user) or [`root`](TaskConfig::root). Without `/dev/null`, closed
-    /// numbers refer to the program's file. A process that is PID 1 may start tasks, and may be one; as with each PID 1,
-    /// signals without a handler other than `SIGKILL` don't end it.
+    /// A start needs sockets and a free process ID. `/proc` is needed where the system call `unshare` is forbidden, as in
+    /// some containers, and where the task closes inherited descriptors: with [`TaskConfig::keep_only`],
+    /// [`user`](TaskConfig::user) or [`root`](TaskConfig::root). Without `/dev/null`, closed numbers refer to the program's
+    /// file. A process that is PID 1 may start tasks, and a task may be PID 1; as with each PID 1, signals without a
+    /// handler other than `SIGKILL` don't end it.
     ///
     /// # Errors
     /// Returns a [`StartError`], and leaves no process behind. A process with several OS threads is refused after 100 ms,

@@ -11,7 +11,7 @@ use super::Sim;
 use super::script::{Script, Step};
 use super::world::Actor;
 
-/// A client that does its steps one after the other, and receives all the while: [`Sim::client`] makes it.
+/// A client that does its steps one after the other, and receives meanwhile. [`Sim::client`] makes it.
 ///
 /// It connects when it first sends, expects something, or [`connect`](Self::connect)s. Steps may be added while the
 /// simulation runs. Clones are the same client.
@@ -59,39 +59,39 @@ impl Client {
         self
     }
 
-    /// Waits for so long.
+    /// Waits for `time`.
     pub fn wait(self, time: Duration) -> Self {
         self.step(Step::Wait(time))
     }
 
-    /// Waits until this moment.
+    /// Waits until the moment `at`.
     pub fn wait_until(self, at: Instant) -> Self {
         self.step(Step::WaitUntil(at))
     }
 
-    /// Connects, for a client that begins with something else than sending.
+    /// Connects. A client that sends or expects something connects without this.
     pub fn connect(self) -> Self {
         self.step(Step::Connect)
     }
 
-    /// Sends these bytes, as the other side takes them.
+    /// Sends these bytes, as far as the other side accepts them, and goes on when all have been sent.
     pub fn send(self, bytes: impl AsRef<[u8]>) -> Self {
         self.step(Step::Send(bytes.as_ref().to_vec()))
     }
 
-    /// Waits until it has received these bytes, after those that it expected before. Others fail the run.
+    /// Waits until it has received these bytes, after those that it expected before. Other bytes fail the run.
     pub fn expect(self, bytes: impl AsRef<[u8]>) -> Self {
         self.step(Step::Expect(bytes.as_ref().to_vec()))
     }
 
-    /// Waits until it has received these bytes, whatever has come before: where others decide what comes, as in a chat.
-    /// The next [`expect`](Self::expect) goes on behind them.
+    /// Waits until it has received these bytes, and skips all that comes before them: for clients that also receive what
+    /// others send, as in a chat. The next [`expect`](Self::expect) begins after them.
     pub fn skip_to(self, bytes: impl AsRef<[u8]>) -> Self {
         self.step(Step::SkipTo(bytes.as_ref().to_vec()))
     }
 
-    /// Waits until the other side sends no more, or has broken the connection. More bytes than it has expected fail the
-    /// run.
+    /// Waits until the other side has closed its end, or has broken the connection. Bytes that were not expected before
+    /// fail the run.
     pub fn expect_end(self) -> Self {
         self.step(Step::ExpectEnd)
     }
@@ -106,28 +106,28 @@ impl Client {
         self.step(Step::Read(true))
     }
 
-    /// Takes so many bytes that it has not read, in place of 64 KiB. A smaller number makes partial writes of the
-    /// application.
+    /// Sets how many bytes it accepts that it has not read: 64 KiB by default. With a smaller number, the application's
+    /// writes are partial.
     pub fn room(self, bytes: usize) -> Self {
         self.step(Step::Room(bytes))
     }
 
-    /// Says that it sends no more, and goes on receiving.
+    /// Shuts down its sending direction, and goes on receiving.
     pub fn shut_down(self) -> Self {
         self.step(Step::Shutdown)
     }
 
-    /// Closes its connection. With something received that it has not read, this is a reset.
+    /// Closes its connection. If it has not read all that it has received, this resets the connection.
     pub fn hang_up(self) -> Self {
         self.step(Step::HangUp)
     }
 
-    /// Breaks its connection.
+    /// Resets its connection.
     pub fn reset(self) -> Self {
         self.step(Step::Reset)
     }
 
-    /// Calls `action`.
+    /// Calls `action`, which may add further steps.
     pub fn call(self, action: impl FnOnce(&Sim) + 'static) -> Self {
         self.step(Step::Call(Box::new(action)))
     }
@@ -142,14 +142,13 @@ impl Client {
         String::from_utf8_lossy(&self.0.borrow().received).into_owned()
     }
 
-    /// Returns whether it has done all of its steps, and all that it has sent is on its way.
+    /// Returns whether it has done all of its steps, and the other side has accepted all that it has sent.
     pub fn is_done(&self) -> bool {
         let script = self.0.borrow();
         script.steps.is_empty() && script.unsent.is_empty()
     }
 
-    /// Returns when it has noticed that the other side has closed the connection, or has broken it. It is never connected
-    /// if nobody listens at its port.
+    /// Returns the moment at which it has noticed that the other side has closed or broken the connection; `None` before.
     pub fn closed_at(&self) -> Option<Instant> {
         self.0.borrow().closed_at
     }

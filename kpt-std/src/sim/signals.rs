@@ -9,7 +9,7 @@ use super::net::{File, Handle};
 use super::{Sim, world};
 use crate::{Signal, sys};
 
-/// Signals that somebody waits for. Signal n is bit n - 1.
+/// The signals that a `Signals` waits for. Signal n is bit n - 1.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
     wanted: u64,
@@ -64,11 +64,11 @@ impl AsFd for SimSignals {
 
 /// Signals.
 impl Sim {
-    /// Sends a signal to the application, whose [`Signals`](crate::Signals) that wait for it have it at once. At a moment,
-    /// it is an action: `sim.after(delay, |sim| sim.signal(Signal::TERM))`, or `client.call(|sim| sim.signal(..))`.
+    /// Sends a signal to the application: each of its [`Signals`](crate::Signals) that waits for it has it at once. To send
+    /// one later, use an action: `sim.after(delay, |sim| sim.signal(Signal::TERM))`, or `client.call(|sim| sim.signal(..))`.
     ///
-    /// A signal that the application has not waited for so far does what it does by default: the run fails if it would
-    /// have ended the process. It reaches no simulated task.
+    /// A signal that the application has not waited for so far has its default effect: the run fails if that would have
+    /// ended the process. Simulated tasks do not get the signal.
     pub fn signal(&self, signal: Signal) {
         let net = self.world().net.borrow();
         for waiting in net.waiting().filter(|it| it.is_tried && it.wanted & bit(signal) != 0) {

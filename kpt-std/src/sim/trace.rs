@@ -26,7 +26,7 @@ impl Trace {
         self.lines.iter().map(String::as_str)
     }
 
-    /// Returns the number of earlier lines that are not there any more.
+    /// Returns the number of earlier lines that were dropped.
     pub fn dropped(&self) -> usize {
         self.dropped
     }
@@ -41,15 +41,15 @@ impl Trace {
         self.lines.push_back(format!("{seconds:>4}.{micros:06}  {thread:<12} {text}"));
     }
 
-    /// Returns what the trace of the same schedule has at the first place where it differs.
+    /// Returns the first line that differs in another trace of the same schedule, as text for a failure.
     pub(super) fn difference(&self, other: &Self) -> String {
         let same = self.lines.iter().zip(&other.lines).take_while(|(one, other)| one == other);
         let at = same.count();
         let line =
             |trace: &Self| trace.lines.get(at).map_or("the end", |line| line.trim()).to_owned();
         format!(
-            "\n(run again, this schedule is not the same, so the test is not deterministic: line {at} of the trace was\
-             \n  {}\nand then\n  {})",
+            "\n(the test is not deterministic: in two runs of this schedule, line {at} of the trace is\
+             \n  {}\nand\n  {})",
             line(self),
             line(other)
         )
@@ -79,10 +79,10 @@ impl fmt::Debug for Trace {
     }
 }
 
-/// How many bytes of a text a line of the trace has.
+/// The largest number of bytes of a text that a line of the trace shows.
 pub(super) const SHOWN: usize = 60;
 
-/// Up to so many bytes, as text.
+/// Bytes as text, cut to [`SHOWN`] bytes.
 pub(super) struct Shown<'a>(pub(super) &'a [u8]);
 
 impl fmt::Debug for Shown<'_> {

@@ -15,9 +15,9 @@ use super::run::Run;
 use super::{Inner, Sim};
 use crate::{Builder, EventLoop};
 
-/// What is sent takes so long, unless [`Sim::latency`] says something else.
+/// How long what is sent takes to arrive, unless [`Sim::latency`] sets another time.
 const LATENCY: Duration = Duration::from_micros(100);
-/// What is late is so much later.
+/// How much later it arrives if it is late.
 const LATE: Duration = Duration::from_millis(200);
 
 /// The part of a simulation that is not about decisions.
@@ -53,7 +53,7 @@ pub trait Actor {
     fn is_runnable(&self, sim: &Sim) -> bool;
     /// Returns the moment at which it has something to do, if nothing happens before.
     fn deadline(&self) -> Instant;
-    /// Does what there is to do. Returns whether it goes on.
+    /// Does what can be done now. Returns whether it goes on.
     fn turn(&mut self, sim: &Sim) -> bool;
     /// Returns what it has not done, for the trace of a run that has failed.
     fn standing(&self) -> Option<String> {
@@ -121,7 +121,7 @@ impl World {
         self.end.get()
     }
 
-    /// Has everything happen whose moment has come, and peers do what there is to do. Returns when they wait.
+    /// Plays all events that are due, and gives the peers turns until all of them wait.
     pub fn settle(&self, sim: &Sim) {
         let _before = Before::replace(&self.is_peer, true);
         let mut rounds = 0;
@@ -130,9 +130,9 @@ impl World {
         }
     }
 
-    /// Has everything happen whose moment has come. Returns whether that has come to an end.
+    /// Plays all events that are due. Returns false if they don't come to an end, so that the run has failed.
     ///
-    /// `rounds` is how often something has led to something else at this moment.
+    /// `rounds` counts how often an event or a turn has led to another event at this moment.
     fn play(&self, sim: &Sim, rounds: &mut u64) -> bool {
         let known = self.script.borrow().next;
         while *rounds <= sim.run().turns() {
@@ -211,7 +211,7 @@ pub fn find(number: u64) -> Option<Sim> {
     .ok()?
 }
 
-/// Has a new simulation be the current one, until it ends.
+/// Makes a new simulation the current one, until it ends.
 pub fn enter(sim: &Sim) {
     let number = NEXT.replace(NEXT.get() + 1);
     sim.world().net.borrow_mut().simulation = number;
@@ -278,9 +278,9 @@ impl Sim {
         (kpt.expect("memory for the loop of a peer"), watches)
     }
 
-    /// Calls `run`, which runs a loop of this simulation, and ends it when the moment `at` has come, or nothing can happen
-    /// any more. Returns `Ok` then, at that moment. The loop can go on after that. With [`Instant::NEVER`], it ends when
-    /// nothing can happen any more, and no more time passes.
+    /// Calls `run`, which runs a loop of this simulation, and ends that loop when the moment `at` has come, or nothing can
+    /// happen any more. Returns `Ok` then, and the time is `at`. The loop can be run again. With [`Instant::NEVER`], it ends
+    /// when nothing can happen any more, and the time stays as it is.
     ///
     /// ```
     /// use kpt_std::sim::Sim;
@@ -301,7 +301,7 @@ impl Sim {
     /// ```
     ///
     /// # Errors
-    /// Returns the other ends of a simulated run.
+    /// Returns the error of the loop: [`End::Failed`] or [`End::Turns`].
     pub fn run_until(&self, at: Instant, run: impl FnOnce() -> Result<(), End>) -> Result<(), End> {
         let before = Before::replace(&self.world().end, at);
         let result = run();
@@ -317,7 +317,7 @@ impl Sim {
     }
 }
 
-/// Sets a cell back to what it was when this is dropped, also by a panic.
+/// Restores the value of a cell when this is dropped, also by a panic.
 struct Before<'c, T: Copy>(&'c Cell<T>, T);
 
 impl<'c, T: Copy> Before<'c, T> {
@@ -355,12 +355,13 @@ impl<S, A> Actor for Peer<S, A> {
     }
 }
 
-/// How a simulated run ends that no hook has stopped: the error of a [`SimPoller`].
+/// How a simulated run ends that no hook has stopped. The error of a [`SimPoller`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum End {
-    /// Nothing can happen any more: no deadline, no ready source, nothing scheduled. A real loop would wait for ever. It
-    /// is how the run of a daemon usually ends, that stops for a signal only: `assert_eq!(kpt.run(&mut app), Err(End::Idle))`.
+    /// Nothing can happen any more: there is no deadline, no ready source and nothing scheduled. A real loop would wait
+    /// forever. The run of a daemon that stops only by a signal ends in this way:
+    /// `assert_eq!(kpt.run(&mut app), Err(End::Idle))`.
     Idle,
     /// The moment of [`Sim::run_until`] has come.
     Time,
@@ -374,11 +375,11 @@ impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Idle => {
-                "nothing can happen any more in the simulation: all wait. A test for which that is the end compares with \
-                 Err(End::Idle)"
+                "nothing can happen any more in the simulation: all wait. If the test expects that, compare the result of \
+                 the run with Err(End::Idle)"
             }
-            Self::Time => "the simulation has come to the moment until which it was to run",
-            Self::Turns => "the simulation has taken as many turns as its limit allows",
+            Self::Time => "the simulation has reached the moment that was passed to run_until",
+            Self::Turns => "the simulation has used up the turns that Limits::turns allows",
             Self::Failed => "the run of the simulation has failed",
         })
     }

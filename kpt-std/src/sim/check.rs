@@ -1,4 +1,4 @@
-//! What a test calls: a search that panics, one schedule again, and the schedule of a fuzzer.
+//! What a test calls: a search that panics on failure, the replay of one schedule, and the schedule of a fuzzer.
 
 use std::env;
 
@@ -15,14 +15,15 @@ use super::{Sim, TestResult};
 /// The variable that has a schedule to be run again.
 const VARIABLE: &str = "KPT_SCHEDULE";
 
-/// Searches as [`explore`] does, for a test. Returns what it has seen, if nothing has failed.
+/// Searches as [`explore`] does, for a test. Returns the report if nothing has failed.
 ///
-/// If the environment has `KPT_SCHEDULE`, runs that schedule alone, prints its trace, and panics if it fails. A failure
-/// prints the line to do so.
+/// If the environment has `KPT_SCHEDULE`, runs that schedule alone, prints its trace, and panics if it fails. The text of a
+/// failure has the command for that.
 ///
 /// # Panics
-/// If a schedule fails; if a property that should be true [`sometimes`](Sim::sometimes) was so in no schedule; if
-/// nothing was decided in any, so that there was nothing to try; if an entry of [`Limits::only`] is no decision; if `KPT_SCHEDULE` is no schedule.
+/// If a schedule fails; if a property that should be true [`sometimes`](Sim::sometimes) was true in no schedule; if there
+/// was no decision, and so nothing to try; if no decision matches an entry of [`Limits::only`]; if `KPT_SCHEDULE` is no
+/// schedule.
 pub fn check(limits: Limits, test: impl Fn(&Sim) -> TestResult) -> Report {
     if let Ok(schedule) = env::var(VARIABLE) {
         return check_again(&schedule, &limits, &test);
@@ -35,19 +36,17 @@ pub fn check(limits: Limits, test: impl Fn(&Sim) -> TestResult) -> Report {
     }
     assert!(
         report.not_reached.is_empty(),
-        "in none of {} schedules was this true, which should be so sometimes: {}",
+        "not sometimes, in {} schedules: {}",
         report.schedules,
         report.not_reached.join(", ")
     );
     if let Some(entry) = unknown {
-        panic!(
-            "`Limits::only({entry:?})`: nothing was decided that is called so. What was:\n{report}"
-        );
+        panic!("no decision matches {entry:?} of `Limits::only`. The decisions were:\n{report}");
     }
     assert!(
         report.sites.iter().any(|site| site.decisions > 0) || !expects_decisions,
-        "there was nothing to try: the simulation had nothing to decide. Does the loop run on `sim.poller()`, and is there \
-         somebody who sends to it?"
+        "there was nothing to try: the simulation had nothing to decide. Does the loop run on `sim.poller()`, and does a \
+         client or peer send to it?"
     );
     report
 }
@@ -60,7 +59,7 @@ fn check_again(schedule: &str, limits: &Limits, test: &dyn Fn(&Sim) -> TestResul
     let replay = run_again(&schedule, limits, test);
     print!("{}", replay.trace);
     if !replay.unasked.is_empty() {
-        println!("never asked for: {}", replay.unasked);
+        println!("no such decision: {}", replay.unasked);
     }
     if let Some(failure) = replay.failure {
         panic!("{failure}");
@@ -69,7 +68,7 @@ fn check_again(schedule: &str, limits: &Limits, test: &dyn Fn(&Sim) -> TestResul
     Report { schedules: 1, ..Report::default() }
 }
 
-/// One schedule that was run again.
+/// The result of [`replay`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Replay {
@@ -77,15 +76,14 @@ pub struct Replay {
     pub failure: Option<Failure>,
     /// What happened.
     pub trace: Trace,
-    /// The deviations of the schedule that nothing has asked for. There are some if the test or the application has
-    /// changed.
+    /// The deviations of the schedule whose decisions were never made, as after a change of the test or the application.
     pub unasked: Schedule,
 }
 
-/// Runs one schedule: deviations with spaces between them, and none for everything as usual.
+/// Runs one schedule: deviations with spaces between them. With `""`, everything goes as usual.
 ///
 /// # Errors
-/// Returns where the text is not a schedule.
+/// Returns a [`ScheduleError`] with the place at which the text is not a schedule.
 pub fn replay(schedule: &str, test: impl Fn(&Sim) -> TestResult) -> Result<Replay, ScheduleError> {
     Ok(run_again(&schedule.parse()?, &Limits::new(), &test))
 }
@@ -100,8 +98,8 @@ fn run_again(schedule: &Schedule, limits: &Limits, test: &dyn Fn(&Sim) -> TestRe
     Replay { failure: failure_of(&runner, outcome), trace, unasked }
 }
 
-/// Runs the schedule that the bytes stand for, and any bytes stand for one. A fuzzer that minimises them removes
-/// deviations: one byte is one deviation, or one input of [`Sim::pick`].
+/// Runs the schedule that the bytes of a fuzzer encode. All bytes are a schedule, and one byte is one deviation, or one
+/// input of [`Sim::pick`]: a fuzzer that minimises its input removes deviations.
 ///
 /// With cargo-fuzz: `fuzz_target!(|bytes: &[u8]| fuzz(bytes, test).unwrap());`
 ///

@@ -17,7 +17,7 @@ const SHOWN: u32 = 64;
 pub(super) enum Ways {
     /// Any but the first is a deviation.
     Named(&'static [&'static str]),
-    /// So many inputs, none of which is a deviation.
+    /// This number of inputs, none of which is a deviation.
     Free(u32),
 }
 
@@ -26,7 +26,7 @@ pub(super) enum Ways {
 pub(super) enum Driver {
     /// What usually happens, apart from these.
     Listed(Vec<Step>),
-    /// Chance: one decision in so many deviates. It follows from the seed and what the decision is known by.
+    /// Chance: one decision in `one_in` deviates. It depends on the seed and on what the decision is known by.
     Walk { seed: u64, one_in: u32 },
     /// The bytes of a fuzzer, and how many decisions go as usual before the first of them counts.
     Bytes { bytes: std::vec::IntoIter<u8>, gap: Option<u8> },
@@ -39,7 +39,7 @@ pub(super) struct Filter {
     pub(super) without: Vec<String>,
 }
 
-/// A decision that was made.
+/// A decision that a run has met.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Met {
     /// The position of the site in [`Decisions::sites`], which is the same in all runs of a search.
@@ -59,17 +59,17 @@ pub(super) struct Decisions {
     filter: Rc<Filter>,
     pub(super) met: Vec<Met>,
     counts: HashMap<u64, u32, BuildHasherDefault<KeyHasher>>,
-    pub(super) sites: Vec<MetSite>,
+    pub(super) sites: Vec<KnownSite>,
 }
 
 /// A site, and what was decided there in all schedules that were counted.
 #[derive(Debug)]
-pub(super) struct MetSite {
+pub(super) struct KnownSite {
     pub(super) name: &'static str,
     hash: u64,
-    /// Those that were offered last.
+    /// The ways of the last decision.
     last_ways: Option<Ways>,
-    /// All that were ever offered, with how often they were taken.
+    /// The names of all ways so far, with how often each was taken.
     pub(super) ways: Vec<(Cow<'static, str>, u64)>,
     pub(super) decisions: u64,
 }
@@ -127,7 +127,7 @@ impl Decisions {
         if took == 0 || self.allows(met, took) { took } else { 0 }
     }
 
-    /// Returns whether the search takes this way, or any that is free.
+    /// Returns whether the search takes this way. It takes all inputs.
     pub(super) fn allows(&self, met: &Met, way: u32) -> bool {
         let Ways::Named(names) = met.ways else { return true };
         self.filter.allows(self.sites[met.site as usize].name, names[way as usize])
@@ -165,11 +165,11 @@ impl Decisions {
     /// Returns the position of the site of that name, which may be a new one.
     fn position(&mut self, name: &'static str, ways: Ways) -> u32 {
         // Equal names have one address nearly always.
-        let is_same = |site: &MetSite| std::ptr::eq(site.name, name);
+        let is_same = |site: &KnownSite| std::ptr::eq(site.name, name);
         let known = self.sites.iter().position(is_same);
         let known = known.or_else(|| self.sites.iter().position(|site| site.name == name));
         let at = known.unwrap_or_else(|| {
-            self.sites.push(MetSite::new(name));
+            self.sites.push(KnownSite::new(name));
             self.sites.len() - 1
         });
         self.sites[at].offer(ways);
@@ -190,7 +190,7 @@ impl Met {
     }
 }
 
-impl MetSite {
+impl KnownSite {
     fn new(name: &'static str) -> Self {
         assert_is_name(name);
         let hash = name.bytes().fold(0, |hash, byte| mix(hash ^ u64::from(byte)));
@@ -251,8 +251,8 @@ impl Ways {
         }
     }
 
-    /// One byte is an input, or one deviation: five bits for how many decisions go as usual before it (31: so many, and
-    /// no deviation), and three for the way.
+    /// One byte is an input, or one deviation: five bits for the number of decisions that go as usual before it, and three
+    /// for the way. With the number 31, there is no deviation after them.
     fn by_bytes(self, bytes: &mut std::vec::IntoIter<u8>, gap: &mut Option<u8>) -> u32 {
         let Self::Named(names) = self else {
             return bytes.next().map_or(0, |byte| u32::from(byte) % self.len());
@@ -279,12 +279,12 @@ impl Filter {
     }
 }
 
-/// Schedules are to need no quoting.
+/// Checks that a schedule with this name needs no quoting in a shell.
 fn assert_is_name(name: &str) {
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     assert!(
         !name.is_empty() && name.chars().all(is_part),
-        "{name:?} is not a name for a schedule: letters, digits, '-', '_' and '.' are"
+        "{name:?} is not a name of a site or way: use letters, digits, '-', '_' and '.'"
     );
 }
 
@@ -296,7 +296,7 @@ pub(super) fn mix(number: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// For keys that are one number.
+/// A hasher for keys that are one number.
 #[derive(Debug, Default)]
 struct KeyHasher(u64);
 

@@ -12,7 +12,7 @@ use super::schedule::{Schedule, Step};
 use super::shrink::shrink;
 use super::{Sim, TestResult};
 
-/// One walk of so many is run twice.
+/// One in this number of walks is run twice.
 const REPEATED: u64 = 64;
 
 /// How far a search goes.
@@ -37,7 +37,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// All schedules with up to one deviation, but at most a million, of at most 10,000 turns each; no walks.
+    /// Creates the usual limits: all schedules with up to one deviation, but at most a million, with at most 10,000 turns
+    /// each; no walks.
     pub fn new() -> Self {
         Self {
             deviations: 1,
@@ -51,48 +52,48 @@ impl Limits {
         }
     }
 
-    /// Sets the number of deviations up to which all schedules are tried. With each one more, there are about as many
-    /// times more schedules as a run has deviations to choose from.
+    /// Sets the number of deviations up to which all schedules are tried: 1 by default. Each further one multiplies the
+    /// number of schedules by about the number of deviations that a run can have.
     pub fn deviations(self, most: usize) -> Self {
         Self { deviations: most, ..self }
     }
 
-    /// Sets the number of schedules after which the search gives up on trying all, and goes on with walks. With equally
-    /// many deviations, those that deviate early come first.
+    /// Sets the number of schedules after which the search does not try further ones, and goes on with walks: a million by
+    /// default. Of those with the same number of deviations, the ones that deviate early come first.
     pub fn schedules(self, most: u64) -> Self {
         Self { schedules: most, ..self }
     }
 
-    /// Sets the number of random schedules that are tried in the end. One decision in `one_in` deviates, or fewer where
-    /// the site says so. They reach what happens late in a long run, and a failure is shrunk.
+    /// Sets the number of random schedules that are tried after all others: none by default. One decision in `one_in`
+    /// deviates, or fewer where the site says so. They reach what happens late in a long run, and a failure is shrunk.
     pub fn walks(self, count: u64, one_in: u32) -> Self {
         Self { walks: count, one_in, ..self }
     }
 
-    /// Sets the seed of the first walk. Each further one has the next number.
+    /// Sets the seed of the first walk: 0 by default. Each further walk has the next number.
     pub fn seed(self, seed: u64) -> Self {
         Self { seed, ..self }
     }
 
-    /// Sets the number of turns of the loop after which a run has failed, since it seems to go on for ever.
+    /// Sets the number of turns after which a run fails, since it seems to have no end: 10,000 by default.
     pub fn turns(self, most: u64) -> Self {
         Self { turns: most, ..self }
     }
 
-    /// Leaves out these deviations: `"read"` stands for all of that site, `"read=reset"` for one.
+    /// Leaves out these deviations: `"read"` is all of that site, `"read=reset"` is one.
     pub fn without(mut self, deviations: &[&str]) -> Self {
         self.filter.without.extend(deviations.iter().map(ToString::to_string));
         self
     }
 
-    /// Leaves out all deviations but these, which are written as for [`without`](Self::without). [`check`](super::check)
-    /// fails if one of them can't happen.
+    /// Leaves out all deviations except these, written as for [`without`](Self::without). [`check`](super::check) fails if
+    /// the search meets no decision for one of them.
     pub fn only(mut self, deviations: &[&str]) -> Self {
         self.filter.only.extend(deviations.iter().map(ToString::to_string));
         self
     }
 
-    /// Goes on after the first failure, and counts them: see [`Report::failing`].
+    /// Goes on after the first failure, and counts all: see [`Report::failing`].
     pub fn count_failures(self) -> Self {
         Self { counts_failures: true, ..self }
     }
@@ -127,8 +128,8 @@ impl Default for Limits {
 /// Runs the test under all schedules with as few deviations as the limits say, fewest first, and then under random ones.
 /// Stops at the first failure, shrinks it, and runs it once more for its trace.
 ///
-/// The test gets a new [`Sim`] each time, and must do the same under the same schedule. Whether it does is noticed:
-/// a test that depends on the real time, on addresses or on the order of a `HashMap` fails by that.
+/// The test gets a new [`Sim`] each time, and must do the same under the same schedule. The search checks that: a test that
+/// depends on the real time, on addresses or on the order of a `HashMap` fails.
 ///
 /// Memory does not grow with the number of schedules. Panics of the test are caught, and not printed.
 #[must_use]
@@ -181,7 +182,7 @@ impl<'t> Search<'t> {
         let end = self.all();
         self.report.is_complete = end.is_ok();
         if !matches!(end, Err(Stop::Failed)) {
-            // There is nothing to be done after a failure.
+            // A failure of a walk ends the walks, and is in `found`.
             let _ = self.walks();
         }
         self.report.failure = self.found.take().map(|found| self.failure(found));
@@ -203,7 +204,7 @@ impl<'t> Search<'t> {
             let before = self.report.schedules;
             self.subtree(&mut Vec::new(), level, None)?;
             if self.report.schedules == before {
-                break; // No run has so many decisions.
+                break; // No run has as many decisions.
             }
         }
         Ok(())
@@ -263,7 +264,7 @@ impl<'t> Search<'t> {
         if self.report.schedules < self.limits.schedules { Ok(()) } else { Err(Stop::Enough) }
     }
 
-    /// Adds up what was seen in a run.
+    /// Adds what was seen in a run to the report.
     fn add(&mut self, outcome: &Outcome) -> Result<(), Stop> {
         self.report.schedules += 1;
         self.runner.decisions.count(&outcome.met);
@@ -289,13 +290,13 @@ impl<'t> Search<'t> {
         if self.limits.counts_failures && is_countable { Ok(()) } else { Err(Stop::Failed) }
     }
 
-    /// Fails by a schedule that has not been counted. Nothing that comes after it would be worth anything.
+    /// Fails by a schedule that has not been counted. The search can't go on after it.
     fn fail_uncounted(&mut self, difference: &str, steps: Vec<Step>) -> Result<(), Stop> {
         self.report.schedules += 1;
         self.fail(not_deterministic(difference), steps)
     }
 
-    /// Notices that the run that another one goes on from was not the same up to the decision of that number.
+    /// Fails if two runs differ before decision number `end`, up to which their schedules are the same.
     fn compare(
         &mut self,
         one: &Outcome,
@@ -309,7 +310,7 @@ impl<'t> Search<'t> {
         }
     }
 
-    /// Runs the same schedule again, and notices that it is not the same.
+    /// Runs the same schedule again, and fails if the run differs.
     fn repeat(&mut self, one: &Outcome, driver: Driver) -> Result<(), Stop> {
         let other = self.runner.run(driver);
         self.compare(one, &other, one.met.len().max(other.met.len()), &self.runner.taken(one))?;
@@ -338,8 +339,8 @@ impl<'t> Search<'t> {
         if one.trace != other.trace {
             fault.message += &one.trace.difference(&other.trace);
         } else if again.is_none() && fault.class != Class::NotDeterministic {
-            fault.message += "\n(run again, this schedule does not fail, so the test is not deterministic: a variable that \
-                              outlives the run has decided, or that there is a trace now)";
+            fault.message += "\n(run again, this schedule does not fail, so the test is not deterministic: it depends on a \
+                              variable that outlives the run, or on whether there is a trace)";
         }
         Failure {
             message: fault.message,
@@ -353,8 +354,8 @@ impl<'t> Search<'t> {
 
 fn not_deterministic(difference: &str) -> Fault {
     let message = format!(
-        "not deterministic: {difference}, under the same schedule. The order of a HashMap, an address, the real time, \
-         a random number, or a variable that outlives the run has decided"
+        "not deterministic: {difference}, under the same schedule. The test depends on the order of a HashMap, an address, \
+         the real time, a random number, or a variable that outlives the run"
     );
     Fault { class: Class::NotDeterministic, message }
 }

@@ -69,7 +69,7 @@ pub use clients::Client;
 pub use explore::{Limits, explore};
 pub use kpt_core::sim::ScheduleError;
 pub use poller::SimPoller;
-pub use report::{Failure, MetSite, Report};
+pub use report::{Failure, Report, SiteReport};
 pub use schedule::Schedule;
 pub use trace::{Observed, Trace};
 pub use world::End;

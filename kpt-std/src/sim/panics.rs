@@ -1,4 +1,4 @@
-//! Panics of a test, which are expected: none is printed, and where it was is kept.
+//! Panics of a test, which are expected: they are caught with their locations, and not printed.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -8,7 +8,7 @@ use std::sync::Once;
 /// A panic that was caught.
 pub(super) struct Caught {
     pub(super) message: String,
-    /// File, line and column, if it was not a panic that went on from elsewhere.
+    /// File, line and column; empty if the panic was resumed (`resume_unwind`).
     pub(super) place: String,
 }
 
@@ -17,7 +17,7 @@ thread_local! {
     static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Does `work`, without a word about its panics. Those of other OS threads are printed as before.
+/// Does `work`, and catches its panic, which is not printed. Panics of other OS threads are printed as before.
 pub(super) fn catch<R>(work: impl FnOnce() -> R) -> Result<R, Caught> {
     silence();
     let was_quiet = IS_QUIET.replace(true);
@@ -27,7 +27,7 @@ pub(super) fn catch<R>(work: impl FnOnce() -> R) -> Result<R, Caught> {
     result.map_err(|payload| Caught { message: text_of(&*payload), place: PLACE.take() })
 }
 
-/// Puts a hook before the one that the process has, once.
+/// Puts a panic hook before that of the process, once.
 fn silence() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -3,10 +3,10 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// The search is worth a line after this time.
+/// The time after which a search shows the line.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The line changes so often.
+/// The time between two changes of the line.
 const EVERY: Duration = Duration::from_millis(250);
 
 /// A line on standard error. There is none in CI (where `CI` is set), nor in a file.

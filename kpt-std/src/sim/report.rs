@@ -23,48 +23,49 @@ pub struct Report {
     pub walks: u64,
     /// Whether all schedules with as many deviations as the limits say were tried.
     pub is_complete: bool,
-    /// The number of schedules that have failed. At most 1, unless they are counted.
+    /// The number of schedules that have failed: at most 1 without [`Limits::count_failures`](super::Limits::count_failures).
     pub failing: u64,
     /// The first failure.
     pub failure: Option<Failure>,
-    /// The properties that should have been true in some schedule, and were in none.
+    /// The properties that should have been true [`sometimes`](super::Sim::sometimes), and were true in no schedule.
     pub not_reached: Vec<&'static str>,
-    /// Where the simulation has decided, in the order in which it first did.
-    pub sites: Vec<MetSite>,
+    /// The sites at which there were decisions, in the order of the first ones.
+    pub sites: Vec<SiteReport>,
     /// The real time that the search took.
     pub elapsed: Duration,
 }
 
-/// A site, and what was decided there, added up over all schedules.
+/// What was decided at a site, in all schedules of a search together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct MetSite {
+pub struct SiteReport {
     /// The name of the site.
     pub name: &'static str,
     /// The number of decisions.
     pub decisions: u64,
-    /// What could be decided apart from the usual, and how often it was. Of inputs, the first 63.
+    /// Each deviation that was possible, and how often it was taken. For [`Sim::pick`](super::Sim::pick), the inputs from 1
+    /// to 63.
     pub ways: Vec<(Cow<'static, str>, u64)>,
 }
 
-/// A schedule that fails. Its text is the message, the end of the trace, and a line that does the same again.
+/// A schedule that fails. Its text is the message, the end of the trace, and a command that runs it again.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Failure {
     /// What was wrong.
     pub message: String,
-    /// The deviations without which it does not fail.
+    /// The deviations that the failure needs.
     pub schedule: Schedule,
-    /// The number of the schedule that has failed first, from 1.
+    /// The number of the first schedule that failed, in the order of the search, from 1.
     pub number: u64,
-    /// The number of deviations of that one.
+    /// The number of deviations of that schedule, before it was shrunk.
     pub shrunk_from: usize,
     /// What happened.
     pub trace: Trace,
 }
 
 impl Report {
-    /// Returns a line about a search that goes on.
+    /// Returns a line about a search that is running.
     pub(super) fn progress(&self, level: usize, elapsed: Duration) -> String {
         let rate = self.schedules as f64 / elapsed.as_secs_f64();
         let kind = match self.walks {
@@ -76,8 +77,8 @@ impl Report {
 }
 
 impl Decisions {
-    pub(super) fn report(&self) -> Vec<MetSite> {
-        let of = |site: &super::choice::MetSite| MetSite {
+    pub(super) fn report(&self) -> Vec<SiteReport> {
+        let of = |site: &super::choice::KnownSite| SiteReport {
             name: site.name,
             decisions: site.decisions,
             ways: site.ways.iter().skip(1).cloned().collect(),
@@ -87,10 +88,8 @@ impl Decisions {
 }
 
 impl Failure {
-    /// Returns the line that runs this schedule again.
-    ///
-    /// In a test, that is `KPT_SCHEDULE='..' cargo test NAME`, by the name of the OS thread, which the harness sets.
-    /// Elsewhere it is the command line of this process.
+    /// Returns the command that runs this schedule again: in a test `KPT_SCHEDULE='..' cargo test NAME`, with the name of
+    /// the OS thread, which the test harness sets; elsewhere the command line of this process.
     pub fn command(&self) -> String {
         let command = match std::thread::current().name() {
             Some("main") | None => std::env::args().collect::<Vec<_>>().join(" "),

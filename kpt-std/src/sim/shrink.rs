@@ -1,14 +1,14 @@
 //! A shorter schedule that fails as well.
 
-/// The number of runs that are worth a shorter schedule.
+/// The largest number of runs that are spent on a shorter schedule.
 const RUNS: u32 = 5_000;
 
-/// In lists of up to so many, pairs are removed, too.
+/// The length up to which pairs are removed from a list, too.
 const PAIRED: usize = 8;
 
-/// Removes from `list` what it fails without: halves, quarters, single ones, at last pairs.
+/// Removes from `list` what it fails without: halves, quarters, single elements, and at last pairs.
 ///
-/// `fails` returns whether a list still fails as it did, and if so what of it has counted.
+/// `fails` returns `None` if a list does not fail as `list` does, and otherwise its elements that had an effect.
 pub(super) fn shrink<T: Clone>(
     list: Vec<T>,
     mut fails: impl FnMut(&[T]) -> Option<Vec<T>>,
@@ -39,12 +39,12 @@ fn remove_parts<T: Clone>(list: &mut Vec<T>, fails: &mut impl FnMut(&[T]) -> Opt
                 None => at += size,
             }
         }
-        // A single one may be of no use any more when another has gone.
+        // Without one element, another one may be needless.
         size = if size == 1 && has_shrunk { 1 } else { size / 2 };
     }
 }
 
-/// Returns whether there was a pair.
+/// Removes a pair without which the list fails. Returns whether there was one.
 fn remove_pair<T: Clone>(
     list: &mut Vec<T>,
     fails: &mut impl FnMut(&[T]) -> Option<Vec<T>>,

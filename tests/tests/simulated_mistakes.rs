@@ -85,7 +85,7 @@ fn a_client_of_another_port() {
         sim.always("it is served", client.is_done());
         Ok(())
     });
-    assert!(text.contains("client 1 connects to port 8, where nobody listens"), "{text}");
+    assert!(text.contains("client 1 connects to port 8, where no listener is"), "{text}");
 }
 
 /// With a name that does not exist, all that is left out would be all.

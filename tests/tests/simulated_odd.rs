@@ -272,7 +272,7 @@ fn a_client_that_goes_on_after_it_has_hung_up() {
         kpt.run(&mut listener)?;
         Ok(())
     });
-    assert_eq!(message(report), "a client goes on after it has hung up: 1");
+    assert_eq!(message(report), "a client has further steps after it has hung up: 1");
 }
 
 /// That it sends to who has closed the connection is answered with a reset. It has ended before.

@@ -18,20 +18,20 @@ use crate::{
     Message, Passed, ProtocolError, SendError, TaskConfig, TaskEvent, TaskExit, TaskStatus, source,
 };
 
-/// The number of the first process, less 1.
+/// One less than the process ID of the first task.
 const FIRST_PROCESS: i32 = 1_000;
 /// A kind of frame that does not exist.
 const GARBAGE: u8 = 0xFF;
 
-/// The two ends of a task, as the world sees them.
+/// The two ends of a task's channel, as the world sees them.
 #[derive(Debug)]
 pub struct Channel {
     pub who: u32,
     grace: Duration,
-    /// Of each message, and of all that are queued in one direction.
+    /// The length of the longest message, and of all messages that may be queued in one direction, in bytes.
     longest: usize,
     most: usize,
-    /// Of all that are queued in one direction.
+    /// The number of descriptors that may be queued in one direction.
     descriptors: usize,
     tells_ready: bool,
     pub state: RefCell<State>,
@@ -91,8 +91,8 @@ impl Channel {
         }
     }
 
-    /// Returns whether a message of this length fits, and a descriptor.
-    fn has_room<M>(
+    /// Checks that a message of this length fits, and its descriptor if it has one.
+    fn check_room<M>(
         &self,
         queue: &Queue<M>,
         more: usize,
@@ -110,7 +110,7 @@ impl Channel {
 
     /// Returns whether a message of any allowed length fits, with a descriptor where there may be any.
     fn is_writable<M>(&self, queue: &Queue<M>) -> bool {
-        self.has_room(queue, self.longest, self.descriptors > 0).is_ok()
+        self.check_room(queue, self.longest, self.descriptors > 0).is_ok()
     }
 
     /// Returns what is found on one of its ends: that of the parent, or that of the task.
@@ -131,7 +131,7 @@ impl Channel {
         found
     }
 
-    /// The loop of the task runs.
+    /// Notes that the loop of the task runs.
     pub fn on_ready(&self) {
         let mut state = self.state.borrow_mut();
         state.life.on_ready();
@@ -140,7 +140,7 @@ impl Channel {
         }
     }
 
-    /// Does what the life of the task says.
+    /// Carries out a step to end the task.
     pub fn act(&self, sim: &Sim, action: Option<Action>) {
         match action {
             Some(Action::Terminate) => self.end(sim, TaskStatus::Signal(libc::SIGTERM)),
@@ -157,7 +157,7 @@ impl Channel {
         self.act(sim, action);
     }
 
-    /// The task has ended: its parent is told at once, or late.
+    /// Ends the task. Its parent learns of it at once, or late.
     pub fn end(&self, sim: &Sim, status: TaskStatus) {
         let mut state = self.state.borrow_mut();
         if std::mem::replace(&mut state.has_ended, true) {
@@ -233,14 +233,14 @@ impl SimTask {
         if state.is_closed || state.has_hung_up {
             return Err(SendError::Closed);
         }
-        self.channel.has_room(&state.down, message.len(), descriptor.is_some())?;
+        self.channel.check_room(&state.down, message.len(), descriptor.is_some())?;
         let message = self.message(message, descriptor.take());
         state.down.add(&message);
         state.down.messages.push_back(message);
         Ok(())
     }
 
-    /// Makes a message that arrives. Its descriptor may be lost on the way.
+    /// Returns a message as it arrives: its descriptor may be lost on the way.
     fn message(&self, bytes: &[u8], descriptor: Option<OwnedFd>) -> Message {
         let does_pass =
             |sim: Sim| sim.choose("descriptor", self.channel.who, &["passed", "lost"]) == 0;
@@ -297,12 +297,16 @@ impl SimTask {
     fn drive(&self, until: Instant) -> bool {
         let Some(sim) = self.sim() else { return false };
         sim.world().settle(&sim);
-        assert!(!sim.has_failed(), "a simulated task is waited for in a run that has failed");
+        let who = self.channel.who;
+        assert!(!sim.has_failed(), "the run has failed while it waited for task {who}");
         if !self.state().up.messages.is_empty() {
             return true;
         }
         let next = sim.world().next_moment().min(until);
-        assert!(next != Instant::NEVER, "a simulated task does nothing, and is waited for");
+        assert!(
+            next != Instant::NEVER,
+            "task {who} is waited for, and nothing can happen any more"
+        );
         sim.run().set_now(sim.now().max(next));
         sim.world().settle(&sim);
         next < until
@@ -336,7 +340,7 @@ impl SimTask {
     }
 }
 
-/// Unwinds the hook of a task that dies in it.
+/// The payload that unwinds a task that dies in a hook.
 pub struct Killed;
 
 /// What the task does.
@@ -352,7 +356,7 @@ impl SimTask {
         if state.has_ended {
             return Err(SendError::Closed);
         }
-        self.channel.has_room(&state.up, message.len(), descriptor.is_some())?;
+        self.channel.check_room(&state.up, message.len(), descriptor.is_some())?;
         match sim.choose("message", self.channel.who, &["sent", "dies", "garbage"]) {
             1 => {
                 drop(state);

@@ -1,4 +1,4 @@
-//! Simulated connections, which do what the kernel does, and now and then what it may do.
+//! Simulated connections, which do what the kernel does, and as deviations what it rarely does.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,12 +11,12 @@ use super::Sim;
 use super::net::{Arrival, Name};
 use super::trace::Shown;
 
-/// How many bytes each way takes that were not read, unless another number is set.
+/// The number of bytes that each end accepts and that were not read, unless another number is set.
 const ROOM: usize = 64 * 1024;
 
 /// The ways to decide about a read or write.
 const WAYS: &[&str] = &["all", "one-byte", "not-yet", "reset"];
-/// Those about one of a single byte.
+/// The ways to decide about a read or write of a single byte.
 const WAYS_OF_ONE: &[&str] = &["all", "not-yet", "reset"];
 
 /// Which kind of socket its ends are.
@@ -38,29 +38,29 @@ pub struct Conn {
 /// An end of a connection.
 #[derive(Debug, Default)]
 pub struct End {
-    /// What has arrived, and was not read.
+    /// The bytes that have arrived and were not read.
     input: VecDeque<u8>,
-    /// How many bytes are under way to it.
+    /// The number of bytes under way to it.
     flying: usize,
-    /// How many arrivals are.
+    /// The number of arrivals under way to it.
     flights: u32,
     /// When the last one of them arrives.
     last: Instant,
-    /// How many bytes may be in the input and under way.
+    /// The largest number of bytes in the input and under way.
     room: usize,
     pub is_connecting: bool,
     is_closed: bool,
-    /// Nothing can be received any more, but for what has arrived; nothing can be sent.
+    /// Whether nothing but the input can be read any more, and whether nothing can be written.
     is_read_shut: bool,
     is_write_shut: bool,
-    /// The other side has said that it sends no more.
+    /// Whether the other side has shut down its sending direction.
     has_ended: bool,
-    /// The connection is broken, or was never made.
+    /// Whether the connection is broken, or was never made.
     is_broken: bool,
     error: Option<i32>,
-    /// Whether the decisions about it are asked for: it is one of the application.
+    /// Whether its calls may deviate: it is an end of the application.
     pub is_tried: bool,
-    /// Something has happened to it, since its client has looked.
+    /// Whether something has happened to it since its client last looked.
     pub has_changed: bool,
     pub name: Option<Name>,
 }
@@ -78,7 +78,7 @@ pub enum Sent {
     Unanswered,
 }
 
-/// What the system says to both sides.
+/// The system's part.
 impl Conn {
     pub fn new(key: u32, who: u32, kind: Kind) -> Self {
         let end = || End { room: ROOM, ..End::default() };
@@ -93,7 +93,7 @@ impl Conn {
         self.who
     }
 
-    /// Returns whether nobody has an end, and nothing is under way.
+    /// Returns whether both ends are closed, and nothing is under way.
     pub fn is_over(&self) -> bool {
         self.ends.iter().all(|end| end.is_closed && end.flights == 0)
     }
@@ -108,7 +108,7 @@ impl Conn {
         if !end.input.is_empty() || end.is_read_shut {
             found = found | Readiness::READABLE;
         }
-        // When it has filled up, the system waits until a good part of it is free.
+        // As with the system: writable only when a third (TCP) or three quarters (Unix) of the room is free.
         let used = other.input.len() + other.flying;
         let is_writable = match self.kind {
             Kind::Tcp => {
@@ -132,7 +132,7 @@ impl Conn {
         self.ends[side].error.take()
     }
 
-    /// Returns whether it is known who is at the other end.
+    /// Returns whether the address of the other end is known.
     pub fn is_connected(&self, side: usize) -> bool {
         let end = &self.ends[side];
         let is_over =
@@ -254,7 +254,7 @@ impl Conn {
         }
     }
 
-    /// The connection breaks: this side knows, the other one will.
+    /// Breaks the connection: at once on this side, and by a reset on the other one.
     pub fn break_off(&mut self, sim: &Sim, side: usize) {
         self.ends[side].break_now(None);
         if !self.ends[1 - side].is_closed {
@@ -262,13 +262,13 @@ impl Conn {
         }
     }
 
-    /// Forgets an end that nobody has got.
+    /// Closes an end that has no owner.
     pub fn abandon(&mut self, side: usize) {
         self.ends[side].is_closed = true;
         self.ends[side].input.clear();
     }
 
-    /// Has something arrive at an end, after what was sent to it before.
+    /// Sends something to an end. It arrives after what was sent to it before.
     pub fn send(&mut self, sim: &Sim, to: usize, sent: Sent) {
         let world = sim.world();
         let mut delay = if self.kind == Kind::Tcp { world.latency.get() } else { Duration::ZERO };
@@ -350,7 +350,7 @@ impl End {
         if self.is_write_shut { Err(errno(libc::EPIPE)) } else { Ok(()) }
     }
 
-    /// Returns which way a read or write of so many bytes goes.
+    /// Decides about a read or write of `count` bytes.
     fn decide(&self, sim: &Sim, site: &'static str, who: u32, count: usize) -> &'static str {
         if !self.is_tried {
             return WAYS[0];
@@ -380,7 +380,7 @@ impl End {
     }
 }
 
-/// Notes what went through.
+/// Notes what was read or written.
 fn told(sim: &Sim, what: &str, who: u32, bytes: &[u8]) {
     sim.run().mix(bytes);
     sim.note(|| format!("{what} {who}: {:?}", Shown(bytes)));

@@ -1,4 +1,4 @@
-//! Simulated datagrams, which are lost now and then, come twice, or late.
+//! Simulated datagrams, which may be lost, come twice, or come late.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,9 +16,9 @@ use crate::{Address, Datagram};
 
 /// The longest datagram of UDP in IPv4.
 const LONGEST: usize = 65_507;
-/// How many bytes of datagrams wait to be received before others are lost, as on Linux.
+/// The number of bytes that may wait to be received before further datagrams are lost, as on Linux.
 const ROOM: usize = 212_992;
-/// How many datagrams wait at a Unix socket before its senders have to (`net.unix.max_dgram_qlen`).
+/// The number of datagrams that may wait at a Unix socket before its senders have to (`net.unix.max_dgram_qlen`).
 const MOST_UNIX: usize = 10;
 
 /// A socket for datagrams, as the system sees it.
@@ -86,7 +86,7 @@ impl Net {
         Ok(bytes.len())
     }
 
-    /// A Unix socket loses nothing: its receiver has it at once.
+    /// Sends a datagram of a Unix socket, which is never lost or late.
     fn send_unix(&mut self, from: &Name, to: Name, bytes: &[u8]) -> io::Result<usize> {
         let has_been = self.has_been(&to);
         let Some(socket) = self.sockets.get_mut(&to) else {
@@ -197,8 +197,8 @@ pub fn bind_datagram_unix(path: &Path) -> Option<io::Result<Datagram>> {
 }
 
 impl Sim {
-    /// Opens a socket for datagrams at this port of the simulated machine. The same as [`Datagram::bind`] with
-    /// [`address`](Self::address).
+    /// Opens a socket for datagrams at this port of the simulated machine, as [`Datagram::bind`] with
+    /// [`address`](Self::address) does.
     ///
     /// # Errors
     /// Returns an error if the port is taken.

@@ -31,7 +31,7 @@ impl SimEvent {
     /// Makes it readable. Does nothing after the end of the simulation.
     ///
     /// # Panics
-    /// In another OS thread than that of the simulation: the wake-up would be lost.
+    /// In any OS thread but that of the simulation: the wake-up would be lost.
     pub fn set(&self) {
         self.put(true);
     }
@@ -48,7 +48,7 @@ impl SimEvent {
         });
         assert!(
             result.is_ok() || self.owner == thread::current().id(),
-            "a simulated waker is woken by another OS thread: an action of the test stands for the other OS threads"
+            "a simulated waker was woken by another OS thread; let an action of the test (`Sim::after`) wake it instead"
         );
     }
 }

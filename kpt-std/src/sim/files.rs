@@ -1,8 +1,8 @@
 //! Descriptors for what is simulated.
 //!
-//! A simulated socket needs a number that is a [`Source`] and that [`AsFd`](std::os::fd::AsFd) can return. It has a real
-//! descriptor, of `/dev/null`, which no code can mistake for another file. They are opened once and kept: in each
-//! simulation of an OS thread, the file of the same number has the same descriptor, and opening one costs nothing.
+//! A simulated socket needs a number that is a [`Source`] and that [`AsFd`](std::os::fd::AsFd) can return. So it has a real
+//! descriptor, of `/dev/null`. Descriptors are opened once and kept: in all simulations of an OS thread, the file with the
+//! same number has the same descriptor, and opening it again costs no system call.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use kpt_core::Source;
 
 use crate::sys;
 
-/// Those of OS threads that have ended.
+/// The descriptors of OS threads that have ended.
 static FREE: Mutex<BTreeMap<i32, &'static OwnedFd>> = Mutex::new(BTreeMap::new());
 
 thread_local! {

@@ -15,9 +15,9 @@ use super::streams::SimStream;
 use super::{Sim, world};
 use crate::{Address, Listener, Stream};
 
-/// After so long, a client asks again that was not heard as too many were waiting.
+/// The time after which a client connects again if the listener's queue was full.
 const AGAIN: Duration = Duration::from_secs(1);
-/// After so long, one gives up that gets no answer.
+/// The time after which a client gives up that gets no answer.
 const UNANSWERED: Duration = Duration::from_secs(127);
 
 /// A listener as the system sees it.
@@ -47,8 +47,8 @@ impl Net {
         Ok(SimListener(handle))
     }
 
-    /// Has a connection that was started find its listener: now for a Unix socket, after some time for TCP.
-    pub fn start_knocking(&mut self, sim: &Sim, key: u32, to: Name) -> io::Result<()> {
+    /// Sends the request of a new connection to its listener. It arrives at once for a Unix socket, and later for TCP.
+    pub fn start_connect(&mut self, sim: &Sim, key: u32, to: Name) -> io::Result<()> {
         let Some(conn) = self.conns.get_mut(&key) else { return Err(errno(libc::ENOTCONN)) };
         let who = conn.who();
         if conn.kind() == Kind::Unix {
@@ -57,7 +57,7 @@ impl Net {
                 None => libc::ENOENT,
                 Some(found) if found.queue.len() > found.backlog => libc::EAGAIN,
                 Some(_) => {
-                    self.knock(sim, key, &to);
+                    self.arrive_at_listener(sim, key, &to);
                     return Ok(());
                 }
             };
@@ -82,8 +82,8 @@ impl Net {
         Ok(())
     }
 
-    /// A connection has come to its listener.
-    pub fn knock(&mut self, sim: &Sim, key: u32, to: &Name) {
+    /// Handles the request of a connection that has arrived at its listener.
+    pub fn arrive_at_listener(&mut self, sim: &Sim, key: u32, to: &Name) {
         let Some(conn) = self.conns.get_mut(&key) else { return };
         let found = Self::reached(self.listeners.keys(), to).cloned();
         let Some(listening) = found.and_then(|name| self.listeners.get_mut(&name)) else {
@@ -119,7 +119,7 @@ impl Net {
             return Err(errno(libc::ECONNABORTED));
         }
         let (who, is_tried) = (conn.who(), conn.ends[1].is_tried);
-        // Where this process has no descriptor left, the connection stays where it is, as with the system.
+        // If this process has no descriptor left, the connection stays in the queue, as with the system.
         let handle = self.open(File::Stream(key, 1))?;
         if let Some(listening) = self.listeners.get_mut(name) {
             listening.queue.pop_front();
@@ -143,7 +143,7 @@ impl Net {
 }
 
 impl Conn {
-    /// The listener has gone before it was accepted.
+    /// Resets a connection that was not accepted.
     fn reject(&mut self, sim: &Sim) {
         self.break_off(sim, 1);
         self.abandon(1);
@@ -207,8 +207,7 @@ pub fn listen_unix(path: &Path) -> Option<io::Result<Listener>> {
 }
 
 impl Sim {
-    /// Listens at this port of the simulated machine, for the application. The same as [`Listener::bind`] with
-    /// [`address`](Self::address).
+    /// Listens at this port of the simulated machine, as [`Listener::bind`] with [`address`](Self::address) does.
     ///
     /// # Errors
     /// Returns an error if the port is taken.

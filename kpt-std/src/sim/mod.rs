@@ -5,10 +5,10 @@
 //! **schedule** is a list of deviations, such as `packet/1000#0=twice write/1#3=not-yet`; everything else goes as usual.
 //!
 //! - [`check`] runs a test under all schedules with few deviations, fewest first, and then under random ones. It panics
-//!   with the shortest schedule that fails, what happened in it, and one line that does the same again:
+//!   with the shortest schedule that fails, what happened in it, and the command that runs it again:
 //!   `KPT_SCHEDULE='..' cargo test NAME`. [`explore`] returns a [`Report`] instead, [`replay`] runs one schedule, and
 //!   [`fuzz`] the one that the bytes of a fuzzer stand for.
-//! - [`Sim`] is what the test receives: it decides, and learns what must hold [`always`](Sim::always),
+//! - [`Sim`] is what the test receives: it decides, and the test tells it what must hold [`always`](Sim::always),
 //!   [`sometimes`](Sim::sometimes) and [`eventually`](Sim::eventually).
 //! - Its world has virtual time and a poller for the application's loop ([`Sim::poller`]), clients that follow a script
 //!   ([`Sim::client`]), and other loops ([`Sim::add_loop`]). While a simulation lives, what the same OS thread opens is
@@ -82,23 +82,22 @@ pub(crate) use poller::on_real_poller;
 #[cfg(feature = "signals")]
 pub(crate) use signals::SimSignals;
 pub(crate) use streams::{SimStream, connect_tcp, connect_unix};
-
 pub(crate) use world::current;
 
 use std::fmt::{self, Display};
 use std::rc::Rc;
 
+use kpt_core::poller::Poller;
 use kpt_core::sim::{Choices, Site};
 
 use self::choice::Ways;
 use self::run::{Class, Must, Run};
 use self::world::World;
-use crate::kpt_core::poller::Poller;
 
 /// What a test returns: any error fails the run.
 pub type TestResult = Result<(), Box<dyn std::error::Error>>;
 
-/// A simulation: what a test asks, and what it reports to. Clones are the same simulation.
+/// A simulation, which a test asks for decisions, and to which it reports. Clones are the same simulation.
 ///
 /// As [`Choices`], it decides for `kpt_core::sim::Faults`, too: `Faults::with(poller, sim.clone())`.
 #[derive(Clone)]
@@ -112,22 +111,22 @@ struct Inner {
 /// What is decided.
 impl Sim {
     /// Creates a simulation outside of a search, in which everything goes as usual. It ends when its last clone has been
-    /// dropped: a clone that an action or a peer of it keeps is one.
+    /// dropped; clones that its own actions and peers keep count, too.
     pub fn new() -> Self {
         Self::of(Run::usual())
     }
 
     /// Decides on one of `ways`, and returns its index. The first is what usually happens; any other is a deviation.
     ///
-    /// `who` is the connection, source or task that the decision is about, and 0 if it is about none. A site has the same
-    /// name each time, and what it decides about one does not depend on how often it is asked about another.
+    /// `site` is the name of the place in the code, the same each time. `who` is the connection, source or task that the
+    /// decision is about, and 0 if it is about none: the decisions about each are counted separately.
     ///
     /// With one way, there is nothing to decide.
     ///
     /// # Panics
     /// If `site`, or one of `ways`, has other characters than letters, digits, `-`, `_` and `.`; if there are no ways.
     pub fn choose(&self, site: &'static str, who: u32, ways: &'static [&'static str]) -> usize {
-        assert!(!ways.is_empty(), "at {site:?} there is no way to choose");
+        assert!(!ways.is_empty(), "Sim::choose at {site:?}: there are no ways");
         self.0.run.choose(Site::new(site, who, 1), Ways::Named(ways)) as usize
     }
 
@@ -136,7 +135,7 @@ impl Sim {
     /// # Panics
     /// If `site` has other characters than letters, digits, `-`, `_` and `.`; if `count` is 0.
     pub fn pick(&self, site: &'static str, count: u32) -> u32 {
-        assert!(count > 0, "at {site:?} there is no input to pick");
+        assert!(count > 0, "Sim::pick at {site:?}: count is 0");
         self.0.run.choose(Site::new(site, 0, 1), Ways::Free(count))
     }
 }
@@ -150,20 +149,20 @@ impl Sim {
         }
     }
 
-    /// Says that `holds` must be true in at least one call in at least one schedule. Otherwise the test is vacuous, and
+    /// Requires that `holds` is true in at least one call in at least one schedule. Otherwise the test is vacuous, and
     /// [`check`] fails.
     pub fn sometimes(&self, name: &'static str, holds: bool) {
         self.0.run.mark(name, Must::Sometimes, holds);
     }
 
-    /// Says that `holds` must be true in at least one call in each schedule that gets to any of them. Otherwise the run
+    /// Requires that `holds` is true in at least one call in each schedule that reaches such a call. Otherwise the run
     /// fails at its end.
     pub fn eventually(&self, name: &'static str, holds: bool) {
         self.0.run.mark(name, Must::Eventually, holds);
     }
 
-    /// Fails the run. `what` is the same for all failures that have one cause, so that a search finds the shortest
-    /// schedule for it; `details` are for people.
+    /// Fails the run. `what` is the same for all failures of one cause, so that a search finds the shortest schedule for
+    /// it; `details` may differ.
     pub fn fail(&self, what: &'static str, details: impl Display) {
         self.0.run.fail(what, details);
     }
@@ -181,8 +180,8 @@ impl Sim {
         self.0.run.note(text);
     }
 
-    /// Wraps a poller of your own, so that the trace has its hooks, and the run ends after as many turns as its limits
-    /// say.
+    /// Wraps a poller of your own, so that the trace has the hooks of its loop, and the run ends after the number of turns
+    /// that its limits allow.
     ///
     /// ```
     /// use kpt_core::sim::{Faults, SimPoller, World};
@@ -229,7 +228,7 @@ impl Sim {
     }
 }
 
-/// Decides as [`Sim::choose`] does. In random schedules, a site's `one_in` counts if it is larger than that of the walk.
+/// Decides as [`Sim::choose`] does. In a walk, a site's `one_in` counts if it is larger than that of the walk.
 impl Choices for Sim {
     fn decide(&mut self, site: Site, ways: &'static [&'static str]) -> usize {
         self.0.run.choose(site, Ways::Named(ways)) as usize

@@ -22,9 +22,9 @@ use super::world::{self, Event};
 use super::{Sim, events, files};
 use crate::Address;
 
-/// The first port of those that are given to who does not ask for one.
+/// The first port of those that are given to sockets that ask for port 0.
 const FIRST_PORT: u16 = 49_152;
-/// The number of the first connection that is not of a client, less 1.
+/// One less than the number of the first connection that is not of a client.
 const FIRST_NAMELESS: u32 = 1_000;
 
 /// The network, and what is open.
@@ -43,7 +43,7 @@ pub struct Net {
     /// The signals that the application has waited for so far. Signal n is bit n - 1.
     #[cfg(feature = "signals")]
     pub handled: u64,
-    /// How many connections there were, and how many of them not of a client.
+    /// The number of connections so far, and of those that are not of a client.
     conns_made: u32,
     nameless: u32,
     ports_given: u16,
@@ -140,7 +140,7 @@ impl Net {
         Ok(Handle { simulation: self.simulation, number: number as u32, descriptor })
     }
 
-    /// Makes a connection whose ends nobody has yet. Decisions about it have the number of its client, if it has one.
+    /// Makes a connection whose ends have no owner yet. Decisions about it have the number of its client, if it has one.
     pub fn new_conn(&mut self, kind: Kind, client: Option<u32>) -> u32 {
         self.conns_made += 1;
         let key = self.conns_made;
@@ -199,7 +199,7 @@ impl Net {
         })
     }
 
-    /// Forgets a connection when nobody has an end and nothing is under way.
+    /// Removes a connection if both ends are closed and nothing is under way.
     pub fn forget_if_over(&mut self, key: u32) {
         if self.conns.get(&key).is_some_and(Conn::is_over) {
             self.conns.remove(&key);
@@ -216,7 +216,7 @@ impl Net {
                 net.forget_if_over(key);
             }
             Arrival::Connect(key, to) => {
-                net.knock(sim, key, &to);
+                net.arrive_at_listener(sim, key, &to);
                 net.forget_if_over(key);
             }
             Arrival::Packet(packet) => net.deliver(packet),
@@ -224,8 +224,8 @@ impl Net {
     }
 }
 
-/// What a simulated socket is to its owner: numbers, as a descriptor is. So the feature `sim` does not change what may be
-/// sent to another OS thread, where it is of no use.
+/// What the owner of a simulated socket has. It holds only numbers, so that the feature `sim` does not change which types
+/// are `Send`; in another OS thread, all operations fail.
 #[derive(Debug)]
 pub struct Handle {
     simulation: u64,
@@ -242,7 +242,9 @@ impl Handle {
     /// Calls `work` with what is open there.
     pub fn with<R>(&self, work: impl FnOnce(&Sim, &mut Net, &File) -> R) -> io::Result<R> {
         let ended = || {
-            io::Error::other("this socket's simulation has ended, or is one of another OS thread")
+            io::Error::other(
+                "the simulation of this socket has ended, or belongs to another OS thread",
+            )
         };
         let sim = world::find(self.simulation).ok_or_else(ended)?;
         let mut net = sim.world().net.borrow_mut();
@@ -273,8 +275,8 @@ impl Drop for Handle {
 }
 
 impl Sim {
-    /// Returns the address of this port of the simulated machine, 10.0.0.1. Where the application listens at all
-    /// addresses, or at another one, that is reached by its port, too.
+    /// Returns the address of this port of the simulated machine, 10.0.0.1. A client reaches a listener of the application
+    /// by its port alone, whatever its address.
     pub fn address(&self, port: u16) -> SocketAddr {
         SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), port)
     }

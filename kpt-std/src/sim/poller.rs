@@ -11,8 +11,7 @@ use kpt_core::{Instant, Interest, Readiness, Source};
 use super::world::End;
 use super::{Inner, Sim, files, world};
 
-/// The poller of a loop in a simulation: [`Sim::poller`] makes it. It knows the simulated sockets and tasks, and no
-/// descriptors.
+/// The poller of a loop in a simulation. [`Sim::poller`] makes it. It watches simulated sources only.
 ///
 /// A wait takes no time when a source is ready, and otherwise jumps to the next moment at which something happens. When
 /// nothing can happen any more, it returns [`End::Idle`].
@@ -84,7 +83,7 @@ fn seen(sim: &Sim, source: Source, interest: Interest) -> Readiness {
     sim.world().net.borrow().readiness(source).seen_by(interest)
 }
 
-/// Notices that a loop on a real poller waits for a simulated source: that is a test which has not built its loop on
+/// Fails the run if `source` is simulated: a loop on a real poller waits for it, since the test has not built its loop on
 /// [`Sim::poller`].
 pub fn on_real_poller(source: Source) {
     if let Some(sim) = files::number_of(source).and_then(|_| world::current()) {
@@ -93,7 +92,7 @@ pub fn on_real_poller(source: Source) {
     }
 }
 
-/// Returns a number of the source that is the same in each process.
+/// Returns the number by which decisions about a source are known, which is the same in each process.
 fn name(source: Source) -> u32 {
     files::number_of(source).unwrap_or(source.number())
 }
@@ -114,7 +113,7 @@ impl SimPoller {
         is_due: bool,
         ready: &mut Ready<'_>,
     ) {
-        // Where nothing else is there, it makes no difference.
+        // The order matters only if there are several things.
         if found.len() > 1 || (is_due && !found.is_empty()) {
             Self::reorder(sim, &mut found);
         }
@@ -187,7 +186,7 @@ impl Poller for SimPoller {
     }
 }
 
-/// Waits as the application's loop does, while all others do what they do.
+/// A wait of the application's loop, in which the peers run and time passes.
 fn wait(
     sim: &Sim,
     watches: &Watches,
@@ -202,7 +201,7 @@ fn wait(
     }
     let end = sim.world().end();
     if sim.now() > end {
-        return Err(End::Time); // Its hooks have taken so long.
+        return Err(End::Time); // Its hooks have taken until after that.
     }
     let mut may_be_late = until > Instant::ZERO;
     loop {

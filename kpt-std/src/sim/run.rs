@@ -4,12 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::fmt::Display;
 use std::rc::Rc;
 
+use kpt_core::Instant;
+use kpt_core::poller::HookCall;
 use kpt_core::sim::Site;
 
 use super::choice::{Decisions, Driver, Filter, Ways, mix};
 use super::trace::Trace;
-use crate::Instant;
-use crate::kpt_core::poller::HookCall;
 
 /// The number of turns after which a run ends, if a search says nothing else.
 pub(super) const TURNS: u64 = 10_000;
@@ -21,22 +21,22 @@ const OUTSIDE: &str = "-";
 #[derive(Debug)]
 pub(super) struct Run {
     now: Cell<Instant>,
-    /// Of all that has happened, in its order.
+    /// The hash of all that has happened so far.
     fingerprint: Cell<u64>,
     pub(super) decisions: RefCell<Decisions>,
     pub(super) marks: RefCell<Vec<Mark>>,
     pub(super) fault: RefCell<Option<Fault>>,
     pub(super) trace: RefCell<Option<Trace>>,
     thread: Cell<&'static str>,
-    /// The thread whose hook has panicked last.
+    /// The thread whose hook was the last one to panic.
     panicked_in: Cell<Option<&'static str>>,
     turns: u64,
     turns_left: Cell<u64>,
-    /// The turns that were left when the time changed last.
+    /// The time, and the number of turns that were left when it last changed.
     moved: Cell<(Instant, u64)>,
 }
 
-/// A property that need not hold at any moment.
+/// A property that need not hold at each moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mark {
     pub(super) name: &'static str,
@@ -60,7 +60,7 @@ pub(super) struct Fault {
     pub(super) message: String,
 }
 
-/// What two failures have in common that have the same cause: no values that differ between schedules.
+/// What failures of the same cause have in common. It has no values that differ between schedules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Class {
     Always(&'static str),
@@ -114,8 +114,7 @@ impl Run {
         took
     }
 
-    /// Adds to the fingerprint what has happened: bytes that were passed on, and nothing that differs between equal runs,
-    /// such as an address.
+    /// Adds bytes to the fingerprint, and the time. They must be the same in equal runs, as addresses are not.
     pub(super) fn mix(&self, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks::<8>();
         words.iter().for_each(|word| self.mix_number(u64::from_le_bytes(*word)));

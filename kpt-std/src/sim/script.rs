@@ -40,16 +40,16 @@ pub struct Script {
     has_connected: bool,
     pub unsent: VecDeque<u8>,
     pub received: Vec<u8>,
-    /// How much of that was expected.
+    /// The number of received bytes that were expected or skipped.
     matched: usize,
-    /// The moment until which it does nothing but receive.
+    /// The moment until which it only receives; zero for none.
     pub until: Instant,
     reads: bool,
-    /// How many bytes it takes that it has not read, if that was said.
+    /// The number of unread bytes that it accepts, if that was set.
     room: Option<usize>,
     pub closed_at: Option<Instant>,
     pub is_broken: bool,
-    /// Steps were added since it has looked.
+    /// Whether steps were added since its last turn.
     pub has_news: bool,
 }
 
@@ -90,7 +90,7 @@ impl Script {
                 step => {
                     self.connect(sim);
                     if self.conn.is_none() && !matches!(step, Step::HangUp | Step::Reset) {
-                        sim.fail("a client goes on after it has hung up", self.who);
+                        sim.fail("a client has further steps after it has hung up", self.who);
                         return None;
                     }
                     let step = self.take(sim, step);
@@ -131,7 +131,7 @@ impl Script {
                 self.hang_up(sim);
             }
             Step::HangUp => self.hang_up(sim),
-            // Those others are done without a connection.
+            // The other steps need no connection, and are done by the caller.
             _ => {}
         }
         None
@@ -151,7 +151,7 @@ impl Script {
         is_short
     }
 
-    /// Returns whether the bytes have come, and goes on behind them.
+    /// Returns whether the bytes have come, and if so skips to their end.
     fn skip_to(&mut self, bytes: &[u8]) -> bool {
         let more = &self.received[self.matched..];
         let found = match bytes.len() {
@@ -171,15 +171,15 @@ impl Script {
         let is_heard = to.is_some();
         let to = to.unwrap_or(Name::Ip(sim.address(self.port)));
         let key = net.connect(sim, to.clone(), false, Some(self.who));
-        if net.start_knocking(sim, key, to).is_ok() {
+        if net.start_connect(sim, key, to).is_ok() {
             self.conn = Some(key);
         }
         if let (Some(room), Some(conn)) = (self.room, net.conns.get_mut(&key)) {
             conn.ends[0].set_room(room);
         }
         sim.note(|| {
-            let nobody = if is_heard { "" } else { ", where nobody listens" };
-            format!("client {} connects to port {}{nobody}", self.who, self.port)
+            let missing = if is_heard { "" } else { ", where no listener is" };
+            format!("client {} connects to port {}{missing}", self.who, self.port)
         });
     }
 
@@ -190,7 +190,7 @@ impl Script {
         Some(work(sim, conn))
     }
 
-    /// Sends and receives as much as goes.
+    /// Sends and receives as much as is possible now.
     fn pump(&mut self, sim: &Sim) {
         let Some(key) = self.conn else { return };
         let mut net = sim.world().net.borrow_mut();

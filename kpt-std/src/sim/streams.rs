@@ -147,7 +147,7 @@ impl Sim {
         let mut net = self.world().net.borrow_mut();
         let key = net.connect(self, to.clone(), is_tried, None);
         let handle = net.open(File::Stream(key, 0))?;
-        let result = net.start_knocking(self, key, to);
+        let result = net.start_connect(self, key, to);
         drop(net); // What has failed is closed.
         result.map(|()| Stream::simulated(SimStream::new(handle)))
     }

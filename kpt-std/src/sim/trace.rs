@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::fmt;
 
+use kpt_core::poller::{HookCall, Poller, Ready, Unwatchable};
+use kpt_core::{Instant, Interest, Source};
+
 use super::Sim;
-use crate::kpt_core::poller::{HookCall, Poller, Ready, Unwatchable};
-use crate::{Instant, Interest, Source};
 
 /// The number of lines that are kept; earlier ones are dropped.
 const KEPT: usize = 10_000;

@@ -360,7 +360,7 @@ impl<S, A> Actor for Peer<S, A> {
 #[non_exhaustive]
 pub enum End {
     /// Nothing can happen any more: there is no deadline, no ready source and nothing scheduled. A real loop would wait
-    /// forever. The run of a daemon that stops only by a signal ends in this way:
+    /// for ever. The run of a daemon that stops only by a signal ends in this way:
     /// `assert_eq!(kpt.run(&mut app), Err(End::Idle))`.
     Idle,
     /// The moment of [`Sim::run_until`] has come.

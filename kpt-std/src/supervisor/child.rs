@@ -91,7 +91,7 @@ impl Child {
         self.kill_at = Instant::NEVER;
     }
 
-    /// Has it restarted together with a child that has failed, not before `from`.
+    /// Restarts it together with a child that has failed, not before `from`.
     pub fn join_restart(&mut self, from: Instant) {
         self.start_at = self.start_at.max(from);
         // A temporary one is over as well when it ends.
@@ -101,8 +101,8 @@ impl Child {
         self.condemn();
     }
 
-    /// Has it stopped for good.
-    pub fn join_end(&mut self) {
+    /// Stops it for good.
+    pub fn stop_for_good(&mut self) {
         if self.state == State::Waiting {
             self.state = State::Over;
         }

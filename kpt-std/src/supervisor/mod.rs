@@ -42,13 +42,13 @@ pub enum Order {
 /// - **Failure**: what a failure is depends on the [`ChildSpec`]. The [`Strategy`] says which others are restarted,
 ///   too: they are stopped first, the last one first, each when the one after it has exited, and nothing is started
 ///   meanwhile. Exits of children that are being stopped are no failures.
-/// - **Intensity**: at most so many failures within a period lead to a restart: 5 in 10 s by default. At the next one
-///   the supervisor gives up: it stops all children for good, and [`given_up`](Self::given_up) names the one that
-///   failed.
+/// - **Intensity**: the number of failures within a period that lead to a restart: at most 5 in 10 s by default. At the
+///   next one the supervisor gives up: it stops all children for good, and [`given_up`](Self::given_up) names the one
+///   that failed.
 /// - **Back-off**: before the restart after the `n`th failure of a child in a row, there is a pause: `first` times 2 to
 ///   the power of `n - 1`, but not more than `most`, which are 100 ms and 5 s by default. Children that are restarted
-///   with it wait, too. A row has ended when the child was ready for a whole period of the intensity. Where the pauses
-///   of as many failures as are allowed take longer than the period, the supervisor never gives up.
+///   with it wait, too. A row ends when the child has been ready for a whole period of the intensity. If the pauses of
+///   all failures that are allowed take longer than the period, the supervisor never gives up.
 /// - **Hung**: a child that is not ready in time, or gives no heartbeat in time, is killed. Its exit counts as any
 ///   other. Only [`on_time`](Self::on_time) decides that: where a loop is late, the heartbeats that have come in the
 ///   meantime are read before its timers run.
@@ -171,14 +171,14 @@ pub struct Supervisor {
     intensity: Intensity,
     back_off: BackOff,
     children: Vec<Child>,
-    /// Until when it is known who hangs.
+    /// The moment up to which all events have been reported.
     looked_at: Instant,
-    /// All children are stopped for good.
+    /// Whether all children are stopped for good.
     is_ending: bool,
     given_up: Option<usize>,
 }
 
-/// Making one.
+/// Configuration.
 impl Supervisor {
     /// Creates a supervisor without children.
     pub fn new(strategy: Strategy) -> Self {
@@ -193,27 +193,27 @@ impl Supervisor {
         }
     }
 
-    /// Sets how many failures within a period lead to a restart. Takes 8 bytes for each.
+    /// Sets how many failures within a period lead to a restart: 5 in 10 s by default. Takes 8 bytes of memory for each.
     pub fn intensity(mut self, restarts: usize, period: Duration) -> Self {
         self.intensity = Intensity::new(restarts, period);
         self
     }
 
-    /// Sets the pause before a restart after the first failure of a child, and the longest one. `Duration::ZERO` for
-    /// both restarts at once, as Erlang does.
+    /// Sets the pause before a restart after the first failure of a child, and the longest one: 100 ms and 5 s by default.
+    /// With `Duration::ZERO` for both, children are restarted at once, as in Erlang.
     pub fn back_off(mut self, first: Duration, most: Duration) -> Self {
         self.back_off = BackOff { first, most };
         self
     }
 
-    /// Adds a child. Its number is the number of those that were added before.
+    /// Adds a child. Its number is the number of children that were added before.
     pub fn child(mut self, spec: ChildSpec) -> Self {
         self.children.push(Child::new(spec));
         self
     }
 }
 
-/// Events. One that can't be true is ignored: of a child that does not run, or whose number is not there.
+/// Events. Those of children that do not run, or that were never added, are ignored.
 impl Supervisor {
     /// Notes that a child is ready.
     pub fn on_ready(&mut self, child: usize, now: Instant) {
@@ -253,8 +253,8 @@ impl Supervisor {
         }
     }
 
-    /// Notes that time has passed, and nothing that came before this moment is still to be reported. Call it at the
-    /// [`deadline`](Self::deadline) by a timer's hook, which runs after the hooks of what has come, and not in others.
+    /// Notes that time has passed, and that all events before `now` have been reported. Call it at the
+    /// [`deadline`](Self::deadline), and only in the hook of a timer, which runs after the hooks for what has come.
     pub fn on_time(&mut self, now: Instant) {
         self.looked_at = self.looked_at.max(now);
     }
@@ -262,7 +262,7 @@ impl Supervisor {
     /// Stops all children for good.
     pub fn stop(&mut self) {
         self.is_ending = true;
-        self.children.iter_mut().for_each(Child::join_end);
+        self.children.iter_mut().for_each(Child::stop_for_good);
     }
 
     /// Restarts a child that has failed, and those that belong to it, or gives up.
@@ -286,7 +286,7 @@ impl Supervisor {
     }
 }
 
-/// Orders, and what there is to know.
+/// Orders and state.
 impl Supervisor {
     /// Returns the next order. Call it until it returns `None`, after each event and each [`on_time`](Self::on_time).
     pub fn next(&mut self, now: Instant) -> Option<Order> {
@@ -306,7 +306,7 @@ impl Supervisor {
         self.children.iter().all(|child| child.state == State::Over)
     }
 
-    /// Returns the child with whose failure the supervisor has given up.
+    /// Returns the child at whose failure the supervisor has given up.
     pub fn given_up(&self) -> Option<usize> {
         self.given_up
     }

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use kpt_core::Instant;
 
-/// The moments of the last restarts: at most so many within a period.
+/// The moments of the last restarts, of which at most `most` may be within a period.
 #[derive(Clone, Debug)]
 pub(super) struct Intensity {
     most: usize,
     pub period: Duration,
-    /// From the oldest. Has room for all, so that it never grows.
+    /// From the oldest. Has room for `most`, so that it never grows.
     moments: VecDeque<Instant>,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct BackOff {
 }
 
 impl BackOff {
-    /// Returns the pause after so many failures in a row: `first * 2^(failures - 1)`, but not more than `most`.
+    /// Returns the pause after `failures` in a row: `first * 2^(failures - 1)`, but not more than `most`.
     pub fn pause(self, failures: u32) -> Duration {
         // After 95 doublings a nanosecond is longer than any duration.
         let doublings = failures.saturating_sub(1).min(95);

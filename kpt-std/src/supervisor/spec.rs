@@ -51,7 +51,7 @@ impl ChildSpec {
     }
 
     /// Specifies a child that has something to finish. An exit is a failure unless it is normal. After a normal exit,
-    /// the child is started again only together with others: as for Erlang's supervisors, it belongs to their group.
+    /// the child is started again only together with others that the strategy restarts, as in Erlang.
     pub const fn transient() -> Self {
         Self::new(Restart::Transient)
     }
@@ -71,22 +71,22 @@ impl ChildSpec {
         }
     }
 
-    /// Sets the time from the start of the child to its becoming ready: 30 s by default. Then it counts as hung and is
-    /// killed. `Duration::MAX` is no limit.
+    /// Sets the time in which the child must become ready after its start: 30 s by default. A child that does not counts as
+    /// hung and is killed. `Duration::MAX` is no limit.
     pub const fn ready_within(mut self, time: Duration) -> Self {
         self.ready_within = time;
         self
     }
 
-    /// Sets the time that the child has to exit after it was told to stop: 5 s by default. Then it is killed.
-    /// `Duration::MAX` is no limit.
+    /// Sets the time in which the child must exit after it was told to stop: 5 s by default. A child that does not is
+    /// killed. `Duration::MAX` is no limit.
     pub const fn grace(mut self, time: Duration) -> Self {
         self.grace = time;
         self
     }
 
-    /// Sets the longest time between two heartbeats, from the moment at which the child is ready. Then it counts as
-    /// hung and is killed. By default it needs none.
+    /// Sets the longest time between two heartbeats, and from the moment at which the child is ready to the first one. A
+    /// child that gives none counts as hung and is killed. By default, it needs none.
     pub const fn heartbeat(mut self, time: Duration) -> Self {
         self.heartbeat = time;
         self

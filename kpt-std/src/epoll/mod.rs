@@ -82,7 +82,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// and Linux nests no more than five.
 pub struct EpollPoller {
     registry: Registry,
-    /// Has room for `EVENTS` from the first look on.
+    /// Has room for `EVENTS`, at the latest from the first look on.
     events: Vec<Event>,
     sweep: Sweep,
     /// The latest known time.
@@ -109,10 +109,14 @@ impl EpollPoller {
     /// # Errors
     /// Returns the system's error: too many descriptors are open, or the process may not use epoll or timers.
     pub fn new() -> io::Result<Self> {
-        Ok(Self::with(Set::new()?))
+        let mut poller = Self::with(Set::new()?);
+        // Here, so that no turn asks for memory.
+        poller.events.reserve_exact(EVENTS);
+        poller.registry.table.reserve();
+        Ok(poller)
     }
 
-    /// Creates one for a loop that is never a guest.
+    /// Creates one for a loop that is never a guest, and that has no memory of its own before it first looks.
     pub(crate) fn hidden() -> io::Result<Self> {
         Ok(Self::with(Set::hidden()?))
     }

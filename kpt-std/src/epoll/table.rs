@@ -2,8 +2,8 @@
 
 use kpt_core::Interest;
 
-/// A table by descriptor. Memory is reserved for all descriptors up to the limit when the first is watched, and written
-/// only up to the highest that has been watched: a forked process pays for each page that it touches.
+/// A table by descriptor. Memory is reserved for all descriptors up to the limit, when the first is watched at the latest,
+/// and written only up to the highest that has been watched: a forked process pays for each page that it touches.
 pub struct Table {
     told: Vec<Told>,
     limit: usize,
@@ -36,6 +36,13 @@ impl Table {
         Self { told: Vec::new(), limit }
     }
 
+    /// Reserves the memory, unless it is there.
+    pub fn reserve(&mut self) {
+        if self.told.capacity() == 0 {
+            self.told.reserve_exact(self.limit);
+        }
+    }
+
     /// Returns whether the descriptor is below the limit.
     pub fn has_room_for(&self, descriptor: u32) -> bool {
         (descriptor as usize) < self.limit
@@ -55,9 +62,7 @@ impl Table {
     pub fn set(&mut self, descriptor: u32, told: Told) {
         let at = descriptor as usize;
         if at >= self.told.len() {
-            if self.told.capacity() == 0 {
-                self.told.reserve_exact(self.limit);
-            }
+            self.reserve();
             self.told.resize(at + 1, Told::default());
         }
         self.told[at] = told;

@@ -172,12 +172,16 @@ fn send_ten(parent: Parent) -> Mirror {
     Mirror(parent)
 }
 
-struct Looker(usize);
+/// Waits until as many pipes are open, and then some time for more.
+struct Looker {
+    pipes: usize,
+    ticks_left: usize,
+}
 
 impl Looker {
     fn on_timer(&mut self, mut thread: Thread<Self>) {
-        self.0 += 1;
-        if self.0 == 5 {
+        self.ticks_left -= usize::from(count_pipes() >= self.pipes);
+        if self.ticks_left == 0 {
             return thread.threads().stop();
         }
         thread.again();
@@ -191,7 +195,7 @@ fn a_receiver_holds_no_more_than_it_may() {
     let before = count_pipes();
     let mut threads = kpt.threads();
     threads.add_timer("look", Duration::from_millis(10), Looker::on_timer, ()).expect("room");
-    kpt.run(&mut Looker(0)).expect("it runs");
+    kpt.run(&mut Looker { pipes: before + MOST, ticks_left: 5 }).expect("it runs");
     assert_eq!(count_pipes(), before + MOST, "received and not taken");
     assert_eq!(count_pipes_of_a_later_task(), before);
     for number in 0..10 {
@@ -416,9 +420,11 @@ fn a_task_may_pass_its_own_end_of_the_channel() {
         let own = kpt_tests::tasks::own_channel();
         parent.send_with(b"x", own.try_clone().expect("room")).expect("room");
         parent.send_with(b"y", own).expect("room");
+        sys::stop_myself();
         Mirror(parent)
     });
     let task = task.expect("it starts");
+    sys::wait_until_stopped(task.id() as u32).expect("a child");
     let copy = descriptor_of(&task);
     task.kill().expect("it can be killed");
     drop(descriptor_of(&task));

@@ -35,8 +35,25 @@ macro_rules! scenarios {
     };
 }
 
+/// The same for scenarios that wait for most of their time: all run at the same time.
+#[macro_export]
+macro_rules! scenarios_at_once {
+    ($($name:ident),+ $(,)?) => {
+        fn main() -> ::std::process::ExitCode {
+            let scenarios: &[$crate::scenario::Scenario] =
+                &[$((stringify!($name), $name as fn())),+];
+            $crate::scenario::main_at_once(scenarios, scenarios.len())
+        }
+    };
+}
+
 /// Runs the scenario that this process is for, or all that the arguments ask for, each in a process of its own.
 pub fn main(scenarios: &[Scenario]) -> ExitCode {
+    main_at_once(scenarios, 1)
+}
+
+/// The same with so many at a time.
+pub fn main_at_once(scenarios: &[Scenario], at_once: usize) -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
     if let [first, name] = &args[..]
         && first == ARG
@@ -57,11 +74,18 @@ pub fn main(scenarios: &[Scenario]) -> ExitCode {
     }
     println!("\nrunning {} tests", wanted.len());
     let (mut failed, mut skipped) = (0, 0);
-    for (name, _) in &wanted {
-        match verdict_of(name) {
-            Verdict::Passed => {}
-            Verdict::Skipped => skipped += 1,
-            Verdict::Failed => failed += 1,
+    for some in wanted.chunks(at_once) {
+        let verdicts: Vec<_> = thread::scope(|scope| {
+            let started: Vec<_> =
+                some.iter().map(|(name, _)| scope.spawn(|| verdict_of(name))).collect();
+            started.into_iter().map(|thread| thread.join().expect("it says so")).collect()
+        });
+        for verdict in verdicts {
+            match verdict {
+                Verdict::Passed => {}
+                Verdict::Skipped => skipped += 1,
+                Verdict::Failed => failed += 1,
+            }
         }
     }
     let verdict = if failed == 0 { "ok" } else { "FAILED" };

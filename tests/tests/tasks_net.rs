@@ -66,7 +66,7 @@ fn r44_a_new_guard_knows_all_tasks_at_once() {
     try_rows(&["guards"]);
 }
 
-kpt_tests::scenarios! {
+kpt_tests::scenarios_at_once! {
     r20_no_task_outlives_its_parent_whatever_it_has_done,
     r21_a_helper_that_holds_the_channel_hides_no_death,
     r24_a_process_forked_by_hand_owns_the_tasks_that_it_starts,

@@ -16,18 +16,49 @@ const LARGE: usize = 64 << 10;
 /// smaller.
 const PAGES_NEAR: usize = 4;
 
+/// The number of mappings that are given back at most.
+const MOST: usize = 128;
+
+/// What the path of a program has that runs this one, and has its own memory between that of this one.
+const HOST: &[u8] = b"/valgrind/";
+
+/// The size from which memory is that of a sanitizer, which the program's code uses at each step.
+const SHADOW: u64 = 1 << 40;
+
 /// Finds large mappings without a file. Leaves out stacks, and what lies right behind a file: `.bss`.
 #[derive(Debug, Default)]
 struct Finder {
     /// Where the last mapping of a file ended.
     end_of_file: usize,
+    /// Whether valgrind runs this program, or a sanitizer is part of it.
+    has_host: bool,
 }
 
 /// Gives back what the guard does not use. Without `/proc`, it keeps all.
 pub fn give_back_memory() {
-    let Some(maps) = File::open(c"/proc/self/maps") else { return };
-    let used = calls::used_addresses().map(|address| neighbourhood(address, calls::page_size()));
+    const NONE: Range<usize> = 0..0;
+    let mut found = [NONE; MOST];
+    let mut places = found.iter_mut();
     let mut finder = Finder::default();
+    for_each_mapping(|line| {
+        if let Some(mapping) = finder.large(line)
+            && let Some(place) = places.next()
+        {
+            *place = mapping;
+        }
+    });
+    if finder.has_host {
+        return;
+    }
+    let used = calls::used_addresses().map(|address| neighbourhood(address, calls::page_size()));
+    for mapping in found {
+        parts_to_give_back(mapping, used.clone()).into_iter().for_each(calls::give_back);
+    }
+}
+
+/// Calls `work` with each line of `/proc/self/maps`.
+fn for_each_mapping(mut work: impl FnMut(&[u8])) {
+    let Some(maps) = File::open(c"/proc/self/maps") else { return };
     let mut buffer = [0; 4_096];
     let mut length = 0_usize;
     loop {
@@ -37,9 +68,7 @@ pub fn give_back_memory() {
         let mut rest = buffer.get(..length).unwrap_or_default();
         while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
             let (line, next) = rest.split_at(end);
-            if let Some(mapping) = finder.large(line) {
-                parts_to_give_back(mapping, used.clone()).into_iter().for_each(calls::give_back);
-            }
+            work(line);
             rest = next.get(1..).unwrap_or_default();
         }
         // The end of the file, or a line that is too long.
@@ -59,16 +88,21 @@ impl Finder {
         let mut ends = words.next()?.split(|&byte| byte == b'-');
         let mut address = || usize::try_from(number(ends.next()?, 16)?).ok();
         let (start, end) = (address()?, address()?);
-        let is_private = words.next()?.get(3) == Some(&b'p');
+        let size = end.saturating_sub(start);
+        let access = words.next()?;
+        let is_private = access.get(3) == Some(&b'p');
         let has_file = words.nth(2)? != b"0";
         let name = words.next().unwrap_or_default();
+        // What is only reserved can't be read.
+        let is_shadow = access.starts_with(b"rw") && size as u64 >= SHADOW;
+        self.has_host |= is_shadow || name.windows(HOST.len()).any(|part| part == HOST);
         let is_behind_file = start == self.end_of_file;
         if has_file || is_behind_file {
             self.end_of_file = end;
             return None;
         }
         let is_special = name.starts_with(b"[stack") || name.starts_with(b"[v");
-        let is_large = end.saturating_sub(start) >= LARGE;
+        let is_large = size >= LARGE;
         (is_private && is_large && !is_special).then_some(start..end)
     }
 }
@@ -119,8 +153,24 @@ mod tests {
             0x7f00_5000_0000..0x7f00_6000_0000,
         ];
         assert_eq!(found, expected);
+        assert!(!finder.has_host);
         assert_eq!(finder.large(b"nonsense"), None);
         assert_eq!(finder.large(b""), None);
+    }
+
+    /// Their memory would be gone under them, and so would the guard.
+    #[test]
+    fn r46_under_valgrind_and_with_a_sanitizer_nothing_is_given_back() {
+        let has_host = |line: &str| {
+            let mut finder = Finder::default();
+            let _ = finder.large(line.as_bytes());
+            finder.has_host
+        };
+        assert!(has_host(
+            "58000000-58200000 r-xp 00000000 fe:00 77    /usr/libexec/valgrind/memcheck-amd64-linux"
+        ));
+        assert!(has_host("02008fff7000-10007fff8000 rw-p 00000000 00:00 0 "));
+        assert!(!has_host("02008fff7000-10007fff8000 ---p 00000000 00:00 0 "));
     }
 
     #[test]

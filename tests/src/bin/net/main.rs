@@ -19,13 +19,15 @@ use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use kpt_tests::chance::is_checked;
 use kpt_tests::sys;
 
 use row::{Row, User, Users};
 use table::Table;
 
-/// The number of tries at a time. They wait for most of their time.
-const AT_ONCE: usize = 30;
+/// The number of tries at a time. They wait for most of their time, unless they are checked.
+const AT_ONCE: usize = 40;
+const AT_ONCE_IF_CHECKED: usize = 4;
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -58,7 +60,8 @@ fn try_rows(repeats: usize, most_users: usize, words: &[&str]) -> ExitCode {
     let mut table = Table::new();
     let repeated = |&(row, user)| std::iter::repeat_n((row, user), repeats);
     let all: Vec<_> = tries.iter().flat_map(repeated).collect();
-    for some in all.chunks(AT_ONCE) {
+    let at_once = if is_checked() { AT_ONCE_IF_CHECKED } else { AT_ONCE };
+    for some in all.chunks(at_once) {
         for (row, user, outcome) in observer::observe_all(some, &programs) {
             table.add(row, user, outcome);
         }

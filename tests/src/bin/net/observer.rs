@@ -7,6 +7,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use kpt_tests::chance::is_checked;
 use kpt_tests::sys;
 use kpt_tests::sys::family::{self, Relative};
 use kpt_tests::sys::namespaces;
@@ -16,12 +17,14 @@ use super::row::{End, Expected, Outcome, Row, User};
 
 /// The time in which a row must be in place.
 const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE_IF_CHECKED: Duration = Duration::from_secs(200);
 
 /// What a process does after it has said that it is ready, stopping itself for example, is done after this time.
 const SETTLES: Duration = Duration::from_millis(30);
 
 /// Who is still there after this time is left. Longer than any row may take.
 const LEFT_AFTER: Duration = Duration::from_secs(5);
+const LEFT_AFTER_IF_CHECKED: Duration = Duration::from_secs(60);
 
 /// The same in a row in which somebody is left.
 const DOCUMENTED_AFTER: Duration = Duration::from_millis(2_100);
@@ -52,6 +55,9 @@ pub fn observe_all<'r>(
 /// In a process of its own.
 fn observe(row: &Row, user: User, programs: &Programs) -> Result<Outcome, String> {
     let text = |error: io::Error| error.to_string();
+    if is_checked() && !row.can_be_checked {
+        return Ok(Outcome::Skipped("a checker of memory can't run it".to_owned()));
+    }
     family::adopt_orphans().map_err(text)?;
     let (report, to_report) = pipe().map_err(text)?;
     let (told, to_parent) = pipe().map_err(text)?;
@@ -132,7 +138,8 @@ enum Placing {
 fn place(row: &Row, lines: &Lines, family: &mut Family) -> Result<(), Placing> {
     let (mut ready, mut is_placed) = (0, false);
     while ready < row.ready || !is_placed {
-        let Ok((_, line)) = lines.recv_timeout(PATIENCE) else {
+        let patience = if is_checked() { PATIENCE_IF_CHECKED } else { PATIENCE };
+        let Ok((_, line)) = lines.recv_timeout(patience) else {
             return Err(Placing::Broken(format!("{ready} of {} are ready", row.ready)));
         };
         let (word, rest) = line.split_once(' ').unwrap_or((&line, ""));
@@ -162,6 +169,7 @@ fn end_and_wait(
         End::Does(_) => to_parent.write_all(b"x").expect("the parent reads"),
     }
     let patience = match row.expected {
+        Expected::Gone(_) if is_checked() => LEFT_AFTER_IF_CHECKED,
         Expected::Gone(_) => LEFT_AFTER,
         Expected::Left(_) => DOCUMENTED_AFTER,
     };

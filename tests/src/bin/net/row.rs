@@ -10,6 +10,8 @@ pub struct Row {
     /// The part of the matrix: what `net` takes as a word, too.
     pub part: &'static str,
     pub users: Users,
+    /// Whether a checker of memory can run its processes.
+    pub can_be_checked: bool,
     /// What needs root, done in the process that becomes the parent.
     pub prepare: fn() -> io::Result<()>,
     /// In the parent: starts its tasks.
@@ -74,6 +76,7 @@ pub const fn row(part: &'static str, name: &'static str, parent: fn()) -> Row {
         name,
         part,
         users: Users::Both,
+        can_be_checked: true,
         prepare: || Ok(()),
         parent,
         end: End::Killed,

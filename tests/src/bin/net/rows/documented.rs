@@ -13,7 +13,7 @@ const PART: &str = "documented";
 
 pub fn rows() -> Vec<Row> {
     let left = |names, row| Row { expected: Expected::Left(names), ..row };
-    let of_nobody = |row| Row { users: Users::OnlyNobody, ..row };
+    let of_nobody = |row| Row { users: Users::OnlyNobody, can_be_checked: false, ..row };
     vec![
         left(
             &["plain"],
@@ -67,6 +67,7 @@ pub fn rows() -> Vec<Row> {
         ),
         Row {
             prepare: hide_proc,
+            can_be_checked: false,
             ..left(
                 &["plain"],
                 row(PART, "no /proc, a kernel before 5.3, and a task stops itself", || {

@@ -156,7 +156,7 @@ fn of_an_old_kernel_in_namespaces() -> Vec<Row> {
 }
 
 fn without_proc() -> Vec<Row> {
-    let hidden = |row| Row { prepare: hide_proc, ..row };
+    let hidden = |row| Row { prepare: hide_proc, can_be_checked: false, ..row };
     vec![
         hidden(row(PROC, "no /proc", || _ = start(hung))),
         hidden(row(PROC, "no /proc, stopped", || _ = start(stopped))),

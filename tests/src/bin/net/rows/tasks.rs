@@ -98,7 +98,7 @@ fn with_other_rights() -> Vec<Row> {
 }
 
 fn of_other_programs() -> Vec<Row> {
-    let of_nobody = |row| Row { users: Users::OnlyNobody, ..row };
+    let of_nobody = |row| Row { users: Users::OnlyNobody, can_be_checked: false, ..row };
     vec![
         // The second net is at once then: the program has no handler for its signal.
         Row {

@@ -78,6 +78,7 @@
 //! sockets, which is a wait, a hook, a read and a write, takes 50 instructions more than without the feature: 638 and 588,
 //! besides its calls of the system (by callgrind, on x86-64, 2026-11-27).
 
+mod address;
 mod here;
 mod player;
 mod program;
@@ -85,6 +86,7 @@ mod recording;
 mod replay;
 mod ring_file;
 mod socket;
+mod step;
 mod taped;
 mod task;
 mod value;

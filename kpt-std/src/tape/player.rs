@@ -6,11 +6,12 @@ use std::io;
 use std::rc::Rc;
 
 use kpt_core::poller::HookCall;
-use kpt_core::tape::{Call, Called, Entry, NoTape, Record, Records, Seconds};
-use kpt_core::{Instant, Kind, Readiness, Source, ThreadId};
+use kpt_core::tape::{Call, Entry, NoTape, Records, Seconds};
+use kpt_core::{Instant, Kind, Readiness, Source};
 
 use super::here;
 use super::recording::Mask;
+use super::step::Step;
 use crate::Address;
 
 /// The first call of a replay that is not as on the tape.
@@ -69,104 +70,6 @@ impl fmt::Display for ReplayError {
 }
 
 impl std::error::Error for ReplayError {}
-
-/// An entry that a replay needs. What it has of bytes is its own.
-#[derive(Clone, Debug)]
-enum Step {
-    /// With the time that was known there.
-    Hook {
-        name: Rc<str>,
-        kind: Kind,
-        id: ThreadId,
-        late: u64,
-        time: Instant,
-    },
-    Ready(Source, Readiness),
-    Woke(Instant),
-    Failed,
-    Now(Instant),
-    Refused(Source),
-    Prepared(Instant),
-    Called {
-        call: Call,
-        source: Source,
-        sent: u32,
-        result: Result<u32, i32>,
-        bytes: Rc<[u8]>,
-    },
-}
-
-impl Step {
-    /// `None` for what is there for information.
-    fn new(record: Record<'_>, names: &mut Vec<Rc<str>>) -> Option<Self> {
-        let Record { time, entry } = record;
-        Some(match entry {
-            Entry::Hook { name, kind, id, late } => {
-                let known = names.iter().find(|known| &***known == name).cloned();
-                let name = known.unwrap_or_else(|| {
-                    let new: Rc<str> = name.into();
-                    names.push(Rc::clone(&new));
-                    new
-                });
-                Self::Hook { name, kind, id, late, time }
-            }
-            Entry::Ready(source, readiness) => Self::Ready(source, readiness),
-            Entry::Woke(time) => Self::Woke(time),
-            Entry::Failed => Self::Failed,
-            Entry::Now(time) => Self::Now(time),
-            Entry::Refused(source) => Self::Refused(source),
-            Entry::Prepared(until) => Self::Prepared(until),
-            Entry::Called(Called { call, source, sent, result, bytes }) => {
-                Self::Called { call, source, sent, result, bytes: bytes.into() }
-            }
-            _ => return None,
-        })
-    }
-
-    /// Returns a hash of this step and those before, without ids.
-    fn mix(&self, before: u64) -> u64 {
-        let mix = |hash, bytes: &[u8]| here::mix(hash, bytes);
-        match self {
-            Self::Hook { name, kind, late, .. } => {
-                let hash = mix(before, name.as_bytes());
-                mix(mix(hash, kind.as_str().as_bytes()), &late.to_le_bytes())
-            }
-            Self::Ready(source, _) | Self::Refused(source) => {
-                mix(before, &source.number().to_le_bytes())
-            }
-            Self::Woke(time) | Self::Now(time) | Self::Prepared(time) => {
-                mix(before, &time.as_micros().to_le_bytes())
-            }
-            Self::Failed => mix(before, b"failed"),
-            Self::Called { call, source, sent, bytes, .. } => {
-                let hash = mix(before, call.as_str().as_bytes());
-                let hash = mix(hash, &source.number().to_le_bytes());
-                mix(mix(hash, &sent.to_le_bytes()), bytes)
-            }
-        }
-    }
-
-    fn entry(&self) -> Entry<'_> {
-        match self {
-            Self::Hook { name, kind, id, late, .. } => {
-                Entry::Hook { name, kind: *kind, id: *id, late: *late }
-            }
-            Self::Ready(source, readiness) => Entry::Ready(*source, *readiness),
-            Self::Woke(time) => Entry::Woke(*time),
-            Self::Failed => Entry::Failed,
-            Self::Now(time) => Entry::Now(*time),
-            Self::Refused(source) => Entry::Refused(*source),
-            Self::Prepared(until) => Entry::Prepared(*until),
-            Self::Called { call, source, sent, result, bytes } => Entry::Called(Called {
-                call: *call,
-                source: *source,
-                sent: *sent,
-                result: *result,
-                bytes,
-            }),
-        }
-    }
-}
 
 /// A tape, and how far it has been replayed.
 pub(super) struct Player {

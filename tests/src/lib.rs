@@ -110,6 +110,7 @@ pub mod chance;
 pub mod contract;
 pub mod counter;
 pub mod loops;
+pub mod place;
 pub mod pollers;
 pub mod process;
 pub mod real;

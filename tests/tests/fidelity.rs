@@ -1,134 +1,11 @@
-//! The same stories on sockets of the system and on simulated ones: each step has the same result.
+//! The same stories on connections of the system and on simulated ones: each step has the same result.
 
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::path::PathBuf;
-use std::time::Duration;
 
-use kpt_core::poller::{Poller, Ready, Waiting};
-use kpt_std::sim::Sim;
-use kpt_std::{
-    Address, Datagram, EpollPoller, Instant, Interest, Listener, Readiness, Source, Stream, source,
-};
-
-/// A kind of socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Ip,
-    Unix,
-}
-
-/// Where a story takes place.
-struct Place {
-    sim: Option<Sim>,
-    kind: Kind,
-    paths: u32,
-}
-
-impl Place {
-    fn new(kind: Kind, is_simulated: bool) -> Self {
-        Self { sim: is_simulated.then(Sim::new), kind, paths: 0 }
-    }
-
-    /// Waits until all that was sent has arrived.
-    fn settle(&self) {
-        match &self.sim {
-            Some(sim) => {
-                let _ = look(sim.poller(), None);
-                sim.advance(Duration::from_millis(10));
-                let _ = look(sim.poller(), None);
-                sim.advance(Duration::from_millis(10));
-                let _ = look(sim.poller(), None);
-            }
-            None => std::thread::sleep(Duration::from_millis(2)),
-        }
-    }
-
-    fn readiness(&self, source: Source) -> Readiness {
-        match &self.sim {
-            Some(sim) => look(sim.poller(), Some(source)),
-            None => look(EpollPoller::new().unwrap(), Some(source)),
-        }
-    }
-
-    fn path(&mut self) -> PathBuf {
-        self.paths += 1;
-        let place = if self.sim.is_some() { "sim" } else { "real" };
-        let name = format!("kpt-fidelity-{}-{place}-{}", std::process::id(), self.paths);
-        std::env::temp_dir().join(name)
-    }
-
-    fn listener(&mut self) -> Listener {
-        match self.kind {
-            Kind::Ip => Listener::bind(([127, 0, 0, 1], 0)).unwrap(),
-            Kind::Unix => Listener::bind_unix(self.path()).unwrap(),
-        }
-    }
-
-    fn connect(&self, to: &Address) -> io::Result<Stream> {
-        match self.kind {
-            Kind::Ip => Stream::connect(to.ip().unwrap()),
-            Kind::Unix => Stream::connect_unix(to.path().unwrap()),
-        }
-    }
-
-    /// The two ends of a connection.
-    fn pair(&mut self) -> [Option<Stream>; 2] {
-        let mut listener = self.listener();
-        let here = self.connect(&listener.local()).unwrap();
-        self.settle();
-        let there = listener.accept().unwrap().unwrap();
-        self.remove(&listener.local());
-        [Some(here), Some(there)]
-    }
-
-    fn datagram(&mut self) -> Datagram {
-        match self.kind {
-            Kind::Ip => Datagram::bind(([127, 0, 0, 1], 0)).unwrap(),
-            Kind::Unix => Datagram::bind_unix(self.path()).unwrap(),
-        }
-    }
-
-    fn remove(&self, address: &Address) {
-        if let Some(path) = address.path() {
-            let _ = std::fs::remove_file(path);
-        }
-    }
-}
-
-/// What a poller finds.
-#[derive(Default)]
-struct Findings(Readiness);
-
-impl Waiting for Findings {
-    fn push(&mut self, _: Source, readiness: Readiness) {
-        self.0 = self.0 | readiness;
-    }
-
-    fn ask(&mut self, _: &mut dyn FnMut(Source, Interest) -> Readiness) -> bool {
-        false
-    }
-}
-
-fn look<P: Poller>(mut poller: P, source: Option<Source>) -> Readiness {
-    let mut findings = Findings::default();
-    if let Some(source) = source {
-        assert!(poller.modify(source, Interest::BOTH).is_ok());
-    }
-    let _ = poller.wait(Instant::ZERO, &mut Ready::new(&mut findings));
-    if let Some(source) = source {
-        let _ = poller.modify(source, Interest::NONE);
-    }
-    findings.0
-}
-
-fn told(result: io::Result<String>) -> String {
-    result.unwrap_or_else(|error| match error.raw_os_error() {
-        Some(number) => format!("{:?} ({number})", error.kind()),
-        None => format!("{:?}", error.kind()),
-    })
-}
+use kpt_std::{Address, Stream, source};
+use kpt_tests::place::{Kind, Place, compare, told};
 
 /// Does what a line says, `a.write hello`, and returns what came of it.
 fn step(place: &Place, ends: &mut [Option<Stream>; 2], line: &str) -> String {
@@ -285,26 +162,42 @@ const STORIES: &[(&str, &str)] = &[
         "a.write abc; a.close; b.ready; b.read 2; b.read 8; b.read 8; b.ready",
     ),
     (
+        "neither, after the end of the other",
+        "b.no-more; a.ready; a.neither; a.ready; b.ready; b.write x; b.ready; b.read 8; a.read 8; a.neither; b.neither; b.ready; b.close; a.ready; a.error",
+    ),
+    (
+        "no more, then no reads",
+        "a.no-more; a.no-reads; a.ready; b.write x; a.read 8; b.ready; b.read 8; b.write y; a.read 8; a.ready; b.error",
+    ),
+    (
+        "no reads on both sides",
+        "a.no-reads; b.no-reads; a.write x; b.read 8; b.ready; a.ready; a.write y; b.write z; a.read 8; a.close; b.ready; b.read 8; b.write 1; b.write 2",
+    ),
+    (
+        "neither on both sides",
+        "a.neither; b.neither; a.ready; b.ready; a.read 0; b.read 8; a.write x; b.connected; a.close; b.ready; b.read 8",
+    ),
+    (
+        "closed with the end unread",
+        "b.write x; b.no-more; a.close; b.ready; b.read 8; b.write y; b.ready; b.error",
+    ),
+    (
+        "closed after an end that was read",
+        "b.no-more; a.read 8; a.write x; a.close; b.ready; b.read 8; b.read 8; b.no-more; b.error",
+    ),
+    (
+        "full, and half closed",
+        "a.fill; a.no-more; a.ready; b.ready; b.drain; b.read 8; b.ready; a.ready; b.write x; a.read 8; b.close; a.ready; a.read 8",
+    ),
+    (
+        "full, and no reads there",
+        "a.fill; b.no-reads; a.ready; a.write x; b.ready; b.drain; a.ready; a.write x; b.read 8",
+    ),
+    (
         "both write and close",
         "a.write abc; b.write abc; a.close; b.ready; b.read 8; b.read 8; b.ready; b.error",
     ),
 ];
-
-/// Compares what a story comes to, on the system's sockets and on simulated ones.
-fn compare(kind: Kind, name: &str, tell: impl Fn(&mut Place) -> String, differences: &mut String) {
-    // One after the other: what is opened while there is a simulation is simulated.
-    let real = tell(&mut Place::new(kind, false));
-    let simulated = tell(&mut Place::new(kind, true));
-    println!("{name} ({kind:?})\n{real}");
-    if real != simulated {
-        let _ = writeln!(differences, "{name} ({kind:?})");
-        for (one, other) in real.lines().zip(simulated.lines()) {
-            let is_same = if one == other { "" } else { "   <-- simulated: " };
-            let other = if one == other { "" } else { other.split_once(": ").unwrap().1 };
-            let _ = writeln!(differences, "{one}{is_same}{other}");
-        }
-    }
-}
 
 #[test]
 fn connections_are_as_those_of_the_system() {
@@ -330,6 +223,8 @@ fn connecting_is_as_with_the_system() {
         compare(kind, "the listener closes", listener_closes, &mut differences);
         compare(kind, "sent before it is accepted", early, &mut differences);
         compare(kind, "gone before it is accepted", gone, &mut differences);
+        compare(kind, "many wait as the listener closes", many_wait, &mut differences);
+        compare(kind, "half closed before it is accepted", half_closed, &mut differences);
     }
     assert!(differences.is_empty(), "{differences}");
 }
@@ -408,103 +303,31 @@ fn gone(place: &mut Place) -> String {
     story(place, &mut ends, "b.ready; b.read 8; b.read 8; b.write x; b.ready; b.write y")
 }
 
-#[test]
-fn datagrams_are_as_those_of_the_system() {
-    let mut differences = String::new();
-    for kind in [Kind::Ip, Kind::Unix] {
-        compare(kind, "datagrams", datagrams, &mut differences);
-        compare(kind, "nobody receives", nobody_receives, &mut differences);
-        compare(kind, "too many", too_many, &mut differences);
-    }
-    assert!(differences.is_empty(), "{differences}");
-}
-
-fn received(from: &Datagram, room: usize, senders: &[&Datagram]) -> String {
-    let mut buffer = vec![0; room];
-    told(from.recv_from(&mut buffer).map(|(count, from)| {
-        let is_it = |sender: &&Datagram| sender.local().to_string() == from.to_string();
-        let sender = senders.iter().position(is_it);
-        format!("{count} {} from {sender:?}", buffer[..count.min(8)].escape_ascii())
-    }))
-}
-
-fn datagrams(place: &mut Place) -> String {
-    let (a, b) = (place.datagram(), place.datagram());
-    let mut log = String::new();
-    let mut say = |what: &str, text: String| {
-        let _ = writeln!(log, "  {what}: {text}");
-    };
-    let send = |from: &Datagram, bytes: &[u8], to: &Datagram| {
-        let result = from.send_to(bytes, &to.local()).map(|count| count.to_string());
-        place.settle();
-        told(result)
-    };
-    say("ready", place.readiness(source(&a)).to_string());
-    say("receive nothing", received(&a, 8, &[]));
-    say("send", send(&a, b"hello", &b));
-    say("send nothing", send(&a, b"", &b));
-    say("send more", send(&a, b"truncated", &b));
-    say("ready", place.readiness(source(&b)).to_string());
-    say("receive", received(&b, 8, &[&a, &b]));
-    say("receive", received(&b, 8, &[&a, &b]));
-    say("receive", received(&b, 5, &[&a, &b]));
-    say("receive", received(&b, 5, &[&a, &b]));
-    say("to itself", send(&b, b"me", &b));
-    say("receive", received(&b, 5, &[&a, &b]));
-    say("error", told(b.take_error().map(|error| format!("{error:?}"))));
-    for socket in [&a, &b] {
-        place.remove(&socket.local());
-    }
-    log
-}
-
-fn nobody_receives(place: &mut Place) -> String {
-    let (a, b) = (place.datagram(), place.datagram());
-    let to = b.local();
-    drop(b);
-    let mut log = String::new();
-    let mut send = |what: &str, bytes: &[u8], to: &Address| {
-        let result = a.send_to(bytes, to).map(|count| count.to_string());
-        place.settle();
-        let _ = writeln!(log, "  {what}: {}", told(result));
-        let _ = writeln!(log, "  ready: {}", place.readiness(source(&a)));
-    };
-    send("to who has gone", b"x", &to);
-    place.remove(&to);
-    let other_kind = match place.kind {
-        Kind::Ip => std::os::unix::net::SocketAddr::from_pathname("/nowhere").unwrap().into(),
-        Kind::Unix => SocketAddr::from(([127, 0, 0, 1], 9)).into(),
-    };
-    send("to another kind", b"x", &other_kind);
-    if place.kind == Kind::Ip {
-        send("too long", &[0; 65_508], &to);
-        send("as long as it may be", &[0; 65_507], &to);
-        send("to no port", b"x", &SocketAddr::from(([127, 0, 0, 1], 0)).into());
-    } else {
-        let never = std::os::unix::net::SocketAddr::from_pathname("/tmp/kpt-never").unwrap();
-        send("to who never was", b"x", &never.into());
-    }
-    let _ = writeln!(log, "  receive: {}", received(&a, 8, &[]));
-    place.remove(&a.local());
-    log
-}
-
-fn too_many(place: &mut Place) -> String {
-    let (a, b) = (place.datagram(), place.datagram());
-    // One of a hundred gives the same on each machine only for Unix sockets, whose limit is a number of datagrams.
-    let result = (0..100).map(|_| a.send_to(b"x", &b.local())).find(|result| result.is_err());
+fn many_wait(place: &mut Place) -> String {
+    let listener = place.listener();
+    let address = listener.local();
+    let mut clients = [(); 4].map(|()| place.connect(&address).unwrap());
     place.settle();
-    let mut log = match result {
-        Some(result) => format!("  sent: {}\n", told(result.map(|_| String::new()))),
-        None => "  sent all\n".to_owned(),
-    };
-    let mut count = 0;
-    while b.recv_from(&mut [0; 8]).is_ok() {
-        count += 1;
-    }
-    let _ = writeln!(log, "  received: {count}");
-    for socket in [&a, &b] {
-        place.remove(&socket.local());
-    }
-    log
+    let _ = clients[1].write(b"hello");
+    let _ = clients[2].shutdown(Shutdown::Write);
+    let _ = clients[3].shutdown(Shutdown::Both);
+    place.settle();
+    drop(listener);
+    place.settle();
+    place.remove(&address);
+    let steps = "a.ready; a.connected; a.read 8; a.read 8; a.write x; a.no-more; a.ready; a.error";
+    clients.map(|client| story(place, &mut [Some(client), None], steps)).concat()
+}
+
+fn half_closed(place: &mut Place) -> String {
+    let mut listener = place.listener();
+    let mut client = place.connect(&listener.local()).unwrap();
+    place.settle();
+    let _ = client.write(b"hello");
+    let _ = client.shutdown(Shutdown::Write);
+    place.settle();
+    let mut ends = [Some(client), listener.accept().unwrap()];
+    place.remove(&listener.local());
+    let steps = "b.ready; b.read 8; b.read 8; b.write x; b.no-more; a.ready; a.read 8; a.read 8";
+    story(place, &mut ends, steps)
 }

@@ -16,8 +16,14 @@ use crate::{Address, Datagram};
 
 /// The longest datagram of UDP in IPv4.
 const LONGEST: usize = 65_507;
-/// The number of bytes that may wait to be received before further datagrams are lost, as on Linux.
+/// How many bytes of datagrams wait to be received before others are lost, as on Linux (`net.core.rmem_default`). A Unix
+/// socket may have sent so many that were not received (`net.core.wmem_default`).
 const ROOM: usize = 212_992;
+/// How many bytes of that a datagram takes besides its own, which lie in pages if they are more than fit beside that.
+const OVERHEAD: usize = 832;
+const PAGE: usize = 4_096;
+/// So much shorter than [`ROOM`] is the longest datagram of a Unix socket.
+const UNIX_MARGIN: usize = 32;
 /// The number of datagrams that may wait at a Unix socket before its senders have to (`net.unix.max_dgram_qlen`).
 const MOST_UNIX: usize = 10;
 
@@ -25,7 +31,7 @@ const MOST_UNIX: usize = 10;
 #[derive(Debug, Default)]
 pub struct Socket {
     queue: VecDeque<(Vec<u8>, Name)>,
-    bytes: usize,
+    memory: usize,
     is_tried: bool,
 }
 
@@ -38,16 +44,34 @@ pub struct Packet {
 }
 
 impl Socket {
-    pub fn readiness(&self) -> Readiness {
-        if self.queue.is_empty() {
-            Readiness::WRITABLE
-        } else {
-            Readiness::READABLE | Readiness::WRITABLE
-        }
+    /// Returns how many bytes of memory its datagrams take that `from` has sent.
+    fn used_by(&self, from: &Name) -> usize {
+        let queued = self.queue.iter().filter(|(_, sender)| sender == from);
+        queued.map(|(bytes, _)| memory(bytes.len())).sum()
     }
 }
 
+/// Returns how many bytes of memory a datagram takes.
+fn memory(length: usize) -> usize {
+    OVERHEAD + if length < OVERHEAD / 2 { 0 } else { length.next_multiple_of(PAGE) }
+}
+
 impl Net {
+    pub fn datagram_readiness(&self, name: &Name) -> Option<Readiness> {
+        let socket = self.sockets.get(name)?;
+        let is_writable = self.unreceived(name).saturating_mul(4) <= ROOM;
+        let readable = if socket.queue.is_empty() { Readiness::NONE } else { Readiness::READABLE };
+        Some(if is_writable { readable | Readiness::WRITABLE } else { readable })
+    }
+
+    /// Returns how many bytes of memory those datagrams take that this Unix socket has sent and nobody has received.
+    fn unreceived(&self, name: &Name) -> usize {
+        match name {
+            Name::Ip(_) => 0, // Those of the network are no matter of the sender's.
+            Name::Unix(_) => self.sockets.values().map(|socket| socket.used_by(name)).sum(),
+        }
+    }
+
     fn bind_socket(&mut self, sim: &Sim, name: Name) -> io::Result<SimDatagram> {
         if self.sockets.contains_key(&name) {
             return Err(errno(libc::EADDRINUSE));
@@ -88,15 +112,18 @@ impl Net {
 
     /// Sends a datagram of a Unix socket, which is never lost or late.
     fn send_unix(&mut self, from: &Name, to: Name, bytes: &[u8]) -> io::Result<usize> {
-        let has_been = self.has_been(&to);
+        if bytes.len() > ROOM - UNIX_MARGIN {
+            return Err(errno(libc::EMSGSIZE));
+        }
+        let (has_been, used) = (self.has_been(&to), self.unreceived(from));
         let Some(socket) = self.sockets.get_mut(&to) else {
             return Err(errno(if has_been { libc::ECONNREFUSED } else { libc::ENOENT }));
         };
         // The sender waits when there is one more than that.
-        if socket.queue.len() > MOST_UNIX {
+        if socket.queue.len() > MOST_UNIX || used >= ROOM {
             return Err(errno(libc::EAGAIN));
         }
-        socket.bytes += bytes.len();
+        socket.memory += memory(bytes.len());
         socket.queue.push_back((bytes.to_vec(), from.clone()));
         Ok(bytes.len())
     }
@@ -105,8 +132,8 @@ impl Net {
         let Packet { from, to, bytes } = packet;
         let Some(name) = Self::reached(self.sockets.keys(), &to).cloned() else { return };
         let Some(socket) = self.sockets.get_mut(&name) else { return };
-        if socket.bytes + bytes.len() <= ROOM {
-            socket.bytes += bytes.len();
+        if socket.memory + memory(bytes.len()) <= ROOM {
+            socket.memory += memory(bytes.len());
             socket.queue.push_back((bytes, from));
         }
     }
@@ -114,7 +141,7 @@ impl Net {
     fn receive(&mut self, sim: &Sim, name: &Name, buffer: &mut [u8]) -> io::Result<(usize, Name)> {
         let socket = self.sockets.get_mut(name).ok_or_else(|| errno(libc::EBADF))?;
         let (bytes, from) = socket.queue.pop_front().ok_or_else(|| errno(libc::EAGAIN))?;
-        socket.bytes -= bytes.len();
+        socket.memory -= memory(bytes.len());
         let count = bytes.len().min(buffer.len());
         buffer[..count].copy_from_slice(&bytes[..count]);
         if socket.is_tried {

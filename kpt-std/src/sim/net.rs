@@ -117,7 +117,7 @@ impl Net {
                 self.conns.get(conn).map(|conn| conn.readiness(*side))
             }
             Some(File::Listener(name)) => self.listeners.get(name).map(Listening::readiness),
-            Some(File::Datagram(name)) => self.sockets.get(name).map(Socket::readiness),
+            Some(File::Datagram(name)) => self.datagram_readiness(name),
             Some(File::Task(who, of_task)) => {
                 self.tasks.get(who).map(|task| task.readiness(*of_task))
             }

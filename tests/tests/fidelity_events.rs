@@ -192,6 +192,6 @@ fn a_simulated_waker_is_not_for_another_os_thread() {
     let (waker, wakeups) = waker().unwrap();
     let other = std::thread::spawn(move || waker.wake()).join();
     let text = *other.unwrap_err().downcast::<&str>().unwrap();
-    assert!(text.contains("an action of the test stands for the other OS threads"), "{text}");
+    assert!(text.contains("an action of the test (`Sim::after`)"), "{text}");
     drop((sim, wakeups));
 }

@@ -8,6 +8,7 @@ enum Event {
     Ready,
     Stop(Duration),
     Kill,
+    KillFailed,
     Ended(Ended),
 }
 
@@ -39,7 +40,8 @@ const EVENTS: [Event; 9] = [
 #[derive(Default)]
 struct Twin {
     events: Vec<(Instant, Event)>,
-    answers: Vec<Action>,
+    /// With the number of events before each.
+    answers: Vec<(usize, Action)>,
 }
 
 impl Twin {
@@ -59,8 +61,21 @@ impl Twin {
         ends.min()
     }
 
+    fn answer(&mut self, action: Action) {
+        self.answers.push((self.events.len(), action));
+    }
+
     fn has_said(&self, action: Action) -> bool {
-        self.answers.contains(&action)
+        self.answers.iter().any(|&(_, said)| said == action)
+    }
+
+    /// Returns the last time at which the last kill has failed.
+    fn last_failure(&self) -> Option<Instant> {
+        let &(before, _) = self.answers.iter().rfind(|&&(_, action)| action == Action::Kill)?;
+        self.events[before..].iter().rev().find_map(|&(time, event)| match event {
+            Event::KillFailed => Some(time),
+            _ => None,
+        })
     }
 
     /// Returns the expected answer to the last event.
@@ -70,14 +85,17 @@ impl Twin {
             _ if self.ended().is_some() => None,
             Event::Stop(_) => self.answers.is_empty().then_some(Action::Ask),
             Event::Kill => Some(Action::Kill),
-            Event::Ready | Event::Ended(_) => None,
+            Event::Ready | Event::KillFailed | Event::Ended(_) => None,
         }
     }
 
     /// Returns the next action, and when it is due.
     fn next(&self) -> Option<(Instant, Action)> {
-        if self.ended().is_some() || self.has_said(Action::Kill) {
+        if self.ended().is_some() {
             return None;
+        }
+        if self.has_said(Action::Kill) {
+            return Some((self.last_failure()? + RETRY, Action::Kill));
         }
         let is_terminated = self.has_said(Action::Terminate);
         let (part, action) = if is_terminated { (1, Action::Kill) } else { (2, Action::Terminate) };
@@ -85,7 +103,7 @@ impl Twin {
     }
 
     fn rung(&self) -> Option<Rung> {
-        let said = self.answers.iter().map(|answer| match answer {
+        let said = self.answers.iter().map(|(_, answer)| match answer {
             Action::Ask => Rung::Asked,
             Action::Terminate => Rung::Terminated,
             Action::Kill => Rung::Killed,
@@ -110,13 +128,17 @@ impl Pair {
             }
             Event::Stop(grace) => life.stop(now, grace),
             Event::Kill => life.kill(),
+            Event::KillFailed => {
+                life.on_kill_failed(now);
+                None
+            }
             Event::Ended(ended) => {
                 life.on_ended(ended);
                 None
             }
         };
         assert_eq!(answer, self.twin.expected());
-        self.twin.answers.extend(answer);
+        answer.into_iter().for_each(|answer| self.twin.answer(answer));
     }
 
     fn pass(&mut self, life: &mut Life, now: Instant) {
@@ -125,7 +147,7 @@ impl Pair {
             let answer = life.on_time(now);
             assert_eq!(answer, expected.map(|(_, action)| action));
             let Some(answer) = answer else { return };
-            self.twin.answers.push(answer);
+            self.twin.answer(answer);
         }
     }
 
@@ -137,23 +159,29 @@ impl Pair {
         assert_eq!(life.deadline(), self.twin.next().map(|(due, _)| due));
         assert_eq!(life.rung(), self.twin.rung());
         assert!(before.rung() <= life.rung(), "the rung only climbs");
+        // A kill that fails again is tried again later.
         if before.rung() == life.rung()
+            && life.rung() != Some(Rung::Killed)
             && let (Some(before), Some(after)) = (before.deadline(), life.deadline())
         {
             assert!(after <= before, "the deadline grows");
         }
         assert!(life.terminate_at <= before.terminate_at && life.kill_at <= before.kill_at);
-        // Ask, Terminate, Kill: each at most once, in that order, and only the kills that were asked for come again.
-        let order = |action: &Action| match action {
+        // Ask, Terminate, Kill: each at most once, in that order, and only the kills that were asked for come again, and
+        // those that have failed.
+        let order = |(_, action): &(usize, Action)| match action {
             Action::Ask => 0,
             Action::Terminate => 1,
             Action::Kill => 2,
         };
         assert!(answers.is_sorted_by_key(order));
-        let count = |wanted| answers.iter().filter(|&&answer| answer == wanted).count();
+        let count = |wanted| answers.iter().filter(|&&(_, answer)| answer == wanted).count();
         assert!(count(Action::Ask) <= 1 && count(Action::Terminate) <= 1);
         assert!(count(Action::Terminate) <= count(Action::Ask));
-        let kills = events.iter().filter(|(_, event)| matches!(event, Event::Kill)).count();
+        let kills = events
+            .iter()
+            .filter(|(_, event)| matches!(event, Event::Kill | Event::KillFailed))
+            .count();
         assert!(count(Action::Kill) <= kills + 1);
     }
 }
@@ -205,6 +233,17 @@ fn two_ladders_do_not_mix() {
     let events = [EVENTS[2], EVENTS[3], Event::Kill, EVENTS[6]];
     let count = all_lives(&events, &[2, 5], 7);
     assert_eq!(count, (0..=7).map(|length| 10_u64.pow(length)).sum());
+}
+
+/// All sequences of six steps, where signals fail: a kill that has failed is tried again after a second, once for each
+/// failure, until the task has ended.
+#[test]
+fn two_kills_that_fail_are_tried_again() {
+    let events = [EVENTS[2], Event::Kill, Event::KillFailed, EVENTS[6]];
+    let second = 1_000_000;
+    assert_eq!(RETRY, MICRO * second);
+    let count = all_lives(&events, &[2, second - 1, second], 6);
+    assert_eq!(count, (0..=6).map(|length| 11_u64.pow(length)).sum());
 }
 
 /// A grace that is too long for the clock means no limit, and a later, shorter one still counts.

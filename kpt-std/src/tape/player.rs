@@ -14,15 +14,15 @@ use super::recording::Mask;
 use super::step::Step;
 use crate::Address;
 
-/// The first call of a replay that is not as on the tape.
+/// The first call of a replay that differs from the tape.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Divergence {
-    /// The number of the entry on the tape, from 0, of those that matter to a replay.
+    /// The number of the entry on the tape, from 0; entries that a replay does not need are not counted.
     pub entry: usize,
-    /// The latest time on the tape up to there.
+    /// The latest time on the tape up to that entry.
     pub time: Instant,
-    /// The name and id of the thread whose hook was called last, of the replay; empty before the first one.
+    /// The name and id of the thread whose hook the replay has called last; empty before the first one.
     pub thread: String,
     /// What the tape has there.
     pub taped: String,
@@ -39,19 +39,19 @@ impl fmt::Display for Divergence {
     }
 }
 
-/// What can't be replayed.
+/// Why a tape can't be replayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReplayError {
-    /// It is no tape of this version.
+    /// The bytes are not a tape, or one of another version.
     NoTape(NoTape),
-    /// It does not begin with the beginning of a recording: a ring that has overwritten it, or a recording that was
+    /// The tape does not have the beginning of its run: it is a ring that has overwritten that, or a recording that was
     /// started after its poller was made.
     NoBeginning,
     /// This OS thread records or replays already.
     Busy,
-    /// The poller of the recording looks after another number of hooks
-    /// ([`LOOK_AFTER_HOOKS`](kpt_core::poller::Poller::LOOK_AFTER_HOOKS)): this one.
+    /// The poller of the recording has this [`LOOK_AFTER_HOOKS`](kpt_core::poller::Poller::LOOK_AFTER_HOOKS), and not that
+    /// of the replay's poller.
     LooksAfter(u32),
 }
 
@@ -59,11 +59,14 @@ impl fmt::Display for ReplayError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoTape(error) => error.fmt(f),
-            Self::NoBeginning => f.write_str("the tape does not have the beginning of its run"),
+            Self::NoBeginning => f.write_str(
+                "the tape does not have the beginning of its run; start a recording before its poller is made",
+            ),
             Self::Busy => f.write_str("this OS thread records or replays already"),
             Self::LooksAfter(hooks) => write!(
                 f,
-                "the poller of the recording looks after {hooks} hooks: replay with poller::<{hooks}>()"
+                "the poller of the recording looks for events after {hooks} hooks, and this one after another number; use \
+                 Replay::poller_that_looks_after::<{hooks}>()"
             ),
         }
     }
@@ -79,12 +82,12 @@ pub(super) struct Player {
     pub time: Instant,
     thread: String,
     pub divergence: Option<Box<Divergence>>,
-    /// The sources of the tape that are other ones in this run, and the other way round.
+    /// The source in this run for each on the tape, and the other way round. Those with the same number are left out.
     here: HashMap<Source, Source>,
     taped: HashMap<Source, Source>,
-    /// Of the sockets of this run: where each is, or who is at its other end.
+    /// The address of each socket of this run, or of its peer.
     pub addresses: HashMap<Source, Address>,
-    /// Those that the poller has refused to watch since the last wait.
+    /// The sources of the tape that the poller has refused to watch since the last wait.
     refused: Vec<Source>,
     pub mask: Option<Mask>,
     copy: Vec<u8>,
@@ -128,8 +131,8 @@ impl Player {
         self.steps.len() - self.at
     }
 
-    /// Takes the next entry if `fits` makes something of it. Otherwise this call is the first that differs, unless the
-    /// tape is at its end.
+    /// Takes the next entry, and returns what `fits` returns for it. If that is `None`, this call is the first that differs.
+    /// Returns `None` also at the end of the tape, and after a difference.
     fn next<T>(
         &mut self,
         called: &dyn fmt::Display,
@@ -156,7 +159,8 @@ impl Player {
         fitting
     }
 
-    /// A poller is told of its sources whenever its loop likes. So what it refused is not compared in its place.
+    /// Takes entries about refused sources. They are not compared in order, since another loop tells its poller of its
+    /// sources at other times.
     fn take_refused(&mut self) {
         while let Some(Step::Refused(source)) = self.steps.get(self.at) {
             self.refused.push(*source);
@@ -226,7 +230,7 @@ impl Player {
         })
     }
 
-    /// Ids are not compared: they depend on the tables.
+    /// Compares the call of a hook. Ids are not compared, since they depend on the tables of the loop.
     pub fn hook(&mut self, call: &HookCall) {
         // A ring has read the clock more often, and knows a later time.
         let now = match self.steps.get(self.at) {
@@ -258,11 +262,11 @@ pub(super) enum Waits {
 
 /// What the application calls.
 impl Player {
-    /// Returns the number and the bytes that the tape has for this call, which is passed `parts`.
+    /// Returns the number and the bytes that the tape has for this call, to which `parts` are passed.
     ///
     /// # Errors
-    /// Returns an error if this call is another one than on the tape, or if the tape is at its end; and the error that
-    /// the call had.
+    /// Returns the error that the call had; an error if this call is not the one on the tape; and `UnexpectedEof` if the
+    /// tape is at its end.
     pub fn called(
         &mut self,
         call: Call,

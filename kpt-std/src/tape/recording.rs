@@ -1,4 +1,4 @@
-//! What this OS thread records: the tape that the poller and the streams write to.
+//! The recording of this OS thread: the tape to which its poller and its streams write.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -15,13 +15,13 @@ use super::task;
 use super::value::BYTES;
 use crate::sys;
 
-/// How much is kept before it is written, unless another number is set.
+/// The number of bytes that are kept before they are written, unless another number is set.
 const BUFFER: usize = 64 * 1024;
 
-/// Hides what must not be on a tape. Its length stays.
+/// Overwrites what must not be on a tape.
 pub(super) type Mask = Box<dyn FnMut(Source, &mut [u8])>;
 
-/// Says how to record, and starts.
+/// Options of a recording. [`record`](Self::record) starts it.
 ///
 /// ```
 /// use kpt_std::EventLoop;
@@ -51,31 +51,33 @@ impl Options {
         Self { buffer: BUFFER, limit: u64::MAX, mask: None }
     }
 
-    /// Sets how many bytes are kept in memory before they are written, in one call. What is there when the process is
-    /// killed is lost. With 0, each entry is written at once. A read or datagram that is longer is kept, too, until then.
+    /// Sets how many bytes are kept in memory before they are written in one call: 64 KiB by default. They are lost if the
+    /// process is killed. With 0, each entry is written at once. An entry that is longer is kept until it is complete.
     pub fn buffer(self, bytes: usize) -> Self {
         Self { buffer: bytes, ..self }
     }
 
-    /// Sets the longest tape, in bytes. What would exceed it is not recorded, as if the tape had been cut there.
+    /// Sets the largest length of the tape, in bytes: without a limit by default. The recording ends before the first entry
+    /// that would exceed it.
     pub fn limit(self, bytes: u64) -> Self {
         Self { limit: bytes, ..self }
     }
 
-    /// Sets what hides secrets: it is called with all bytes that are received through sockets, as messages of tasks and as
-    /// [`bytes`](super::bytes), before they are put on the tape, and with all that are sent, before their digest is. A replay
-    /// has what is left, and needs the same mask ([`Replay::set_mask`](super::Replay::set_mask)); the program must do the same
-    /// with it. Addresses, numbers and names of threads stay as they are.
+    /// Sets a function that overwrites secrets. It is called with a copy of all bytes that are received through sockets, in
+    /// messages of tasks and as [`bytes`](super::bytes), before they are put on the tape, and of all bytes that are sent,
+    /// before their digest is computed. A replay receives the bytes without the secrets, and the program must do the same
+    /// with those; it needs the same mask ([`Replay::set_mask`](super::Replay::set_mask)). Addresses, numbers and names of
+    /// threads stay as they are.
     pub fn mask(self, mask: impl FnMut(Source, &mut [u8]) + 'static) -> Self {
         Self { mask: Some(Box::new(mask)), ..self }
     }
 
-    /// Starts to record on this OS thread. The loop's thread itself writes, so a write that blocks holds up the loop: use
-    /// a regular file, for which the kernel as a rule only copies. There is no second OS thread for this, since a process
-    /// that starts tasks must have one.
+    /// Starts to record on this OS thread. The same OS thread writes to `to`, so a write that blocks holds up the loop: use
+    /// a regular file, for which the kernel usually only copies. There is no second OS thread for this, since a process that
+    /// starts tasks must have only one.
     ///
     /// # Errors
-    /// Returns an error if this OS thread records or replays already, or that of the first write.
+    /// Returns an error if this OS thread records or replays already, or the error of the first write.
     pub fn record(self, to: impl Write + 'static) -> io::Result<Recording> {
         let Self { buffer, limit, mask } = self;
         let mut writer = Writer {
@@ -126,7 +128,7 @@ impl Recording {
         Options::new().record(to)
     }
 
-    /// Returns how many bytes are on the tape by now.
+    /// Returns the length of the tape so far, in bytes.
     pub fn bytes(&self) -> u64 {
         here::with_writer(|writer| writer.written + writer.bytes.0.len() as u64).unwrap_or(0)
     }
@@ -136,7 +138,7 @@ impl Recording {
         here::with_writer(|writer| writer.end.is_some()).unwrap_or(true)
     }
 
-    /// Writes what is in memory, for a program that is about to do something dangerous.
+    /// Writes what is kept in memory, so that it is not lost if the process is killed.
     ///
     /// # Errors
     /// Returns the error of the write that has ended the recording, once.
@@ -151,7 +153,7 @@ impl Recording {
     /// Ends the tape.
     ///
     /// # Errors
-    /// Returns the error of the write that has ended the recording before. What is on the tape by then can be replayed.
+    /// Returns the error of the write that has ended the recording earlier. What was written before can be replayed.
     pub fn stop(self) -> io::Result<()> {
         let result = end();
         mem::forget(self);
@@ -187,7 +189,7 @@ pub(super) struct Writer {
     limit: u64,
     encoder: Encoder<64>,
     mask: Option<Mask>,
-    /// What is masked.
+    /// The copy of bytes that are masked.
     copy: Vec<u8>,
     /// Why nothing is recorded any more.
     end: Option<End>,

@@ -1,4 +1,4 @@
-//! A run without the outside: what is on a tape is what its poller finds and its streams receive.
+//! A run without the system: its poller finds, and its streams receive, what is on a tape.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -10,11 +10,11 @@ use super::here::{self, Here};
 use super::player::{Divergence, Player, ReplayError, Waits};
 use crate::EpollPoller;
 
-/// A replay on this OS thread, until this is dropped. As long as it is there, streams, listeners and datagrams that are
-/// bound, connected or accepted on this OS thread come from the tape, and nothing reaches the system.
+/// A replay on this OS thread, until this is dropped. Until then, streams, listeners and datagrams that are bound, connected
+/// or accepted on this OS thread come from the tape, and nothing reaches the system.
 ///
-/// The loop may be another one than that of the recording, such as a [`FixedLoop`](kpt_core::FixedLoop), and the program
-/// may have changed: what it calls is compared with the tape, up to the first call that differs.
+/// The loop may be of another kind than that of the recording, such as a [`FixedLoop`](kpt_core::FixedLoop), and the
+/// program may have changed: its calls are compared with the tape, up to the first one that differs.
 ///
 /// ```
 /// use kpt_std::kpt_core::FixedLoop;
@@ -90,7 +90,7 @@ impl Replay {
         Ok(ReplayPoller { own: PhantomData })
     }
 
-    /// Returns the first call that was not as on the tape. After it, all calls return errors.
+    /// Returns the first call that differed from the tape. After it, all calls return errors.
     pub fn divergence(&self) -> Option<Divergence> {
         here::with_player(|player| player.divergence.as_deref().cloned()).flatten()
     }
@@ -124,13 +124,13 @@ pub struct ReplayPoller<const LOOK: u32 = { <EpollPoller as Poller>::LOOK_AFTER_
     own: PhantomData<*const ()>,
 }
 
-/// Why a replayed wait finds nothing more.
+/// Why a replayed wait returns an error.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ReplayEnd {
     /// The tape is at its end.
     Tape,
-    /// The run is not the one on the tape any more.
+    /// A call differed from the tape.
     Diverged(Box<Divergence>),
     /// The wait has failed in the recording. The replay can go on.
     WaitFailed,
@@ -141,14 +141,14 @@ impl fmt::Display for ReplayEnd {
         match self {
             Self::Tape => f.write_str("the tape is at its end"),
             Self::Diverged(divergence) => divergence.fmt(f),
-            Self::WaitFailed => f.write_str("the wait has failed, on the tape"),
+            Self::WaitFailed => f.write_str("this wait failed in the recording"),
         }
     }
 }
 
 impl std::error::Error for ReplayEnd {}
 
-/// Why the tape has nothing for this call.
+/// Returns why the tape has nothing for this call.
 fn end() -> ReplayEnd {
     let divergence = here::with_player(|player| player.divergence.clone()).flatten();
     divergence.map_or(ReplayEnd::Tape, ReplayEnd::Diverged)

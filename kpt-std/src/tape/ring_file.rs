@@ -8,10 +8,10 @@ use std::sync::atomic::AtomicU32;
 use crate::sys::{self, SharedWords};
 
 /// The memory of a [`Ring`](super::Ring) in a file, which outlives the process: however that ends, the file has what the
-/// loop did last. Writing to it is no system call; the kernel writes it to the disk some time.
+/// loop did last. Writing to it takes no system call; the kernel writes it to the disk later.
 ///
-/// What an earlier run has left there is kept under the same name with `.old` behind it. `cargo run --example tape FILE`
-/// in kpt's repository prints either.
+/// The file of an earlier run is renamed: `.old` is appended to its name. `cargo run --example tape FILE` in kpt's
+/// repository prints either.
 ///
 /// ```no_run
 /// use kpt_std::tape::{Recorder, Ring, RingFile};
@@ -24,8 +24,8 @@ use crate::sys::{self, SharedWords};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// It belongs to the process that has made it: in a process that was forked by hand, nothing is recorded. Nobody else
-/// may write to the file. If it is made shorter, the process is ended by `SIGBUS`.
+/// It belongs to the process that has made it: in a process that was forked from that, nothing is recorded. No other
+/// process may write to the file. If the file is truncated, the process ends by `SIGBUS`.
 #[derive(Debug)]
 pub struct RingFile {
     words: SharedWords,
@@ -34,7 +34,7 @@ pub struct RingFile {
 }
 
 impl RingFile {
-    /// Creates the file with so many bytes, rounded down to words. They are reserved on the disk.
+    /// Creates the file with this number of bytes, rounded down to words of 4 bytes, which are reserved on the disk.
     ///
     /// # Errors
     /// Returns the system's error: the directory can't be written to, the disk has no room, `bytes` is less than 4.
@@ -48,7 +48,7 @@ impl RingFile {
         Self::map(&file, bytes)
     }
 
-    /// Uses a file that is open for reading and writing; it gets that length.
+    /// Uses a file that is open for reading and writing, and sets its length.
     ///
     /// # Errors
     /// Fails as [`create`](Self::create) does.
@@ -65,7 +65,7 @@ fn old(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// Nothing, in another process than that which made it.
+/// An empty slice in any other process than the one that made it.
 impl AsRef<[AtomicU32]> for RingFile {
     #[inline]
     fn as_ref(&self) -> &[AtomicU32] {

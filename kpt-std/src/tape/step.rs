@@ -1,4 +1,4 @@
-//! What a replay needs of a tape, entry by entry.
+//! The entries of a tape that a replay needs.
 
 use std::rc::Rc;
 
@@ -7,10 +7,10 @@ use kpt_core::{Instant, Kind, Readiness, Source, ThreadId};
 
 use super::here;
 
-/// An entry that a replay needs. What it has of bytes is its own.
+/// An entry that a replay needs, with bytes of its own.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// With the time that was known there.
+    /// `time` is the latest time on the tape up to there.
     Hook {
         name: Rc<str>,
         kind: Kind,
@@ -34,7 +34,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// `None` for what is there for information.
+    /// Returns `None` for an entry that a replay does not need.
     pub fn new(record: Record<'_>, names: &mut Vec<Rc<str>>) -> Option<Self> {
         let Record { time, entry } = record;
         Some(match entry {

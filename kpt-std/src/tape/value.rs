@@ -1,4 +1,4 @@
-//! What an application receives otherwise than through the loop and its sockets.
+//! What an application receives by other ways than the loop and its sockets.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -10,12 +10,12 @@ use super::here;
 use super::socket::{code, outcome, record, replay};
 use crate::source;
 
-/// The result of a value that is bytes, and of any other one 0.
+/// The result of a call that returned bytes as a value; it is 0 for a number.
 pub(super) const BYTES: u32 = 1;
 
-/// Returns a value that does not come from the loop or its sockets, such as a random number or the time of day: that of
-/// `get`, or in a replay that on the tape, and `get` is not called. `name` says which value it is, so that a replay that
-/// asks for another one is noticed.
+/// Returns a value that does not come from the loop or its sockets, such as a random number or the time of day: what `get`
+/// returns, or in a replay what is on the tape; then `get` is not called. `name` is a number of your choice, the same in
+/// each run, so that a replay that asks for another value diverges.
 ///
 /// ```
 /// let seed = kpt_std::tape::value(1, || std::process::id().into());
@@ -40,8 +40,9 @@ pub fn value(name: u32, get: impl FnOnce() -> u64) -> u64 {
     value
 }
 
-/// The same for bytes, and for an action that may fail: a file that is read, the output of a program. In a replay, neither
-/// is there, and `get` is not called; so this is for what an application does to the world, too, whose outcome it looks at.
+/// Returns bytes that do not come from the loop or its sockets, as [`value`] returns a number: the contents of a file, or the
+/// output of a program. Also use it for an action whose result the application looks at, such as the removal of a file: a
+/// replay returns the result, and does not call `get`.
 ///
 /// ```
 /// use kpt_std::tape;
@@ -83,9 +84,9 @@ fn put(called: &Called<'_>) {
     here::with_writer(|writer| writer.called(called));
 }
 
-/// Notes that the application has opened a file that threads wait for, other than kpt's own sockets: in a replay, what
-/// the tape says of that file is said of this one, which is to be opened there, too. What is read from it is up to the
-/// application: see [`bytes`].
+/// Notes that the application has opened a file for which threads wait, and which is not a socket of kpt. In a replay, the
+/// application must open a file and call this, too: the readiness that the tape has for the one is found on the other. What
+/// is read from it is not on the tape: see [`bytes`].
 pub fn opened(file: &impl AsFd) {
     let here = source(file);
     if here::is_replaying() {
@@ -97,7 +98,7 @@ pub fn opened(file: &impl AsFd) {
     }
 }
 
-/// Opens something of kpt's that is not a socket. In a replay that is what `stand_in` opens, if it was opened on the tape.
+/// Opens something of kpt that is not a socket. In a replay, calls `stand_in` in place of `open`, unless `open` had failed.
 pub(crate) fn opening_other<T: AsFd>(
     what: &str,
     open: impl FnOnce() -> io::Result<T>,
@@ -117,7 +118,7 @@ pub(crate) fn opening_other<T: AsFd>(
     result
 }
 
-/// Takes a number from something of kpt's that is not a socket: in a replay from the tape, and 0 when that is at its end.
+/// Takes a number from something of kpt that is not a socket; in a replay from the tape, and 0 at its end.
 #[inline]
 pub(crate) fn taking(call: Taken, from: &impl AsFd, take: impl FnOnce() -> u32) -> u32 {
     let call = match call {

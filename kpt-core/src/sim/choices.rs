@@ -9,16 +9,16 @@ const COUNTED: usize = 128;
 
 /// A place in a simulator that decides.
 ///
-/// A decision is known by three things: the name of the site, whom it is about, and how many decisions of both there
-/// were before it. So a decision more or less at one site, or about one source, renames no other.
+/// Three things identify a decision: the name of the site, what it is about (`who`), and the number of earlier decisions
+/// with the same two. So one decision more or less at a site, or about a source, renames no decision about another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Site {
-    /// What is decided here: ASCII letters, digits, `-`, `_` and `.`, so that a schedule needs no quoting in a shell.
+    /// Its name: ASCII letters, digits, `-`, `_` and `.`, so that a schedule needs no quoting in a shell.
     pub name: &'static str,
     /// The source, connection or task that the decision is about, and 0 if it is about none.
     pub who: u32,
-    /// Where chance decides, one decision in so many deviates. 0 means 1.
+    /// Where chance decides, one in this number of decisions deviates. 0 means 1.
     pub one_in: u32,
 }
 
@@ -32,8 +32,8 @@ impl Site {
 /// The origin of all decisions of a simulator.
 pub trait Choices {
     /// Decides on one of `ways`, and returns its index. The first is what usually happens, and the others are
-    /// deviations. Their names have the same letters as that of a [`Site`]. Whoever asks takes an index that is too
-    /// large for the first.
+    /// deviations. Their names consist of the same characters as that of a [`Site`]. Callers take an index that is too
+    /// large as 0.
     fn decide(&mut self, site: Site, ways: &'static [&'static str]) -> usize;
 }
 
@@ -43,8 +43,7 @@ impl<C: Choices + ?Sized> Choices for &mut C {
     }
 }
 
-/// Decisions by chance. Each follows from the seed and from what the decision is known by (see [`Site`]), and from
-/// nothing else.
+/// Decisions by chance. Each depends only on the seed and on what identifies the decision (see [`Site`]).
 ///
 /// Up to 128 pairs of site and `who` are counted one by one, and further ones together.
 #[derive(Clone, Debug)]
@@ -76,9 +75,9 @@ impl Choices for Seed {
 
 /// Decisions as usual, apart from the deviations of a schedule.
 ///
-/// A schedule is text, such as `event/3#0=twice wait/0#5=interrupted`: see [`Deviation`]. One without a deviation is
-/// still a schedule, and the deviations that are left stay what they were. A deviation that is never asked for has no
-/// effect. The cost of a decision is proportional to the length of the text.
+/// A schedule is text, such as `event/3#0=twice wait/0#5=interrupted`: see [`Deviation`]. Any deviation can be removed, and
+/// the others keep their meaning. A deviation whose decision is never made has no effect. The cost of a decision is
+/// proportional to the length of the text.
 ///
 /// Up to 128 pairs of site and `who` are counted one by one, and further ones together.
 ///
@@ -100,7 +99,7 @@ impl<'a> Listed<'a> {
     /// Creates the decisions of `schedule`.
     ///
     /// # Errors
-    /// Returns the first thing in the text that is not a deviation.
+    /// Returns a [`ScheduleError`] with the first place at which the text is not a schedule.
     pub fn new(schedule: &'a str) -> Result<Self, ScheduleError> {
         for deviation in deviations(schedule) {
             deviation?;
@@ -120,11 +119,11 @@ impl Choices for Listed<'_> {
     }
 }
 
-/// The number of decisions so far, for each site and whom they were about.
+/// The number of decisions so far, for each pair of site and `who`.
 #[derive(Clone, Debug)]
 struct Counts {
     counts: Vec<(&'static str, u32, u32), COUNTED>,
-    /// Of all others.
+    /// The number of decisions of all other pairs.
     others: u32,
 }
 

@@ -14,10 +14,10 @@ const HELD: usize = 32;
 /// The longest time for which the clock stands still, in microseconds.
 const TICK: u64 = 1_024;
 
-/// At most so many waits in a row hold something back: an event, the moment that was waited for, or the time.
+/// The largest number of waits in a row that hold something back: an event, the moment that was waited for, or the time.
 const MISSES: u32 = 2;
 
-/// How much earlier than asked for the ways of `wait` end, in microseconds; an interrupted one does not begin.
+/// How much too early each way of `wait` ends, in microseconds. An interrupted wait does not begin.
 const EARLY: [u64; 6] = [0, 0, 1, 20, 300, 999];
 
 /// A poller around a poller that injects faults: it wakes early, returns without events as if it were interrupted,
@@ -28,7 +28,7 @@ const EARLY: [u64; 6] = [0, 0, 1, 20, 300, 999];
 /// poller works on this one. Spurious events come on up to 32 sources. Equal decisions and equal calls give equal
 /// faults, and an interruption is never returned as an error.
 ///
-/// Who decides is [`Seed`], by chance, or any other [`Choices`]. These are the sites, with the number of the source or 0:
+/// A [`Seed`] decides by chance, or any other [`Choices`] does. These are the sites; `who` is the number of the source, or 0:
 ///
 /// | site | about | ways, the usual one first |
 /// |---|---|---|
@@ -156,7 +156,7 @@ impl<P, C: Choices> Faults<P, C> {
         }
     }
 
-    /// Takes over the time that the inner wait has returned, unless it stands still. Returns whether it does.
+    /// Advances the time to that which the inner wait has returned, unless it stands still. Returns whether it does.
     fn advance(&mut self, now: Instant, until: Instant, may_miss: bool) -> bool {
         // Time that stands before `until` makes the wait an early one, so that it holds back the moment, too.
         let may_stand =

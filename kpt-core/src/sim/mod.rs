@@ -8,8 +8,8 @@
 //!   ready and re-arms its thread is called again and again in the same microsecond.
 //! - [`Faults`] is a poller around any other one. It does everything that the contract of a poller allows, including
 //!   what real pollers rarely do.
-//! - [`Choices`] is what decides on those faults: [`Seed`] by chance, [`Listed`] by a schedule, such as
-//!   `event/3#0=twice wait/0#5=interrupted`. It may decide for your own parts of a simulation, too. `kpt_std::sim` tries
+//! - [`Choices`] decides on those faults: [`Seed`] by chance, [`Listed`] by a schedule, such as
+//!   `event/3#0=twice wait/0#5=interrupted`. It can decide for parts of a simulation of your own, too. `kpt_std::sim` tries
 //!   all schedules with few deviations.
 
 mod choices;

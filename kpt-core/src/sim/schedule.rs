@@ -28,15 +28,15 @@ pub struct Deviation<'a> {
 pub enum ScheduleError {
     /// The name of a site should begin at this byte: letters, digits, `-`, `_` and `.`.
     Site(usize),
-    /// `/` and a number should be at this byte: whom the decision is about.
+    /// `/` and a number should be at this byte: what the decision is about.
     Who(usize),
-    /// `#` and a number should be at this byte: the number of such decisions before.
+    /// `#` and a number should be at this byte: the number of earlier decisions at this site about the same.
     Nth(usize),
     /// `=` and a name should be at this byte, and then a space or the end: what is decided.
     Way(usize),
 }
 
-/// Returns the deviations of a schedule, and one error in place of the first that is none.
+/// Returns the deviations of a schedule. Ends after the first error.
 ///
 /// ```
 /// use kpt_core::sim::{Deviation, ScheduleError, deviations};

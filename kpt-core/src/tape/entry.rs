@@ -1,4 +1,4 @@
-//! What is on a tape: its entries, and each as a line of text.
+//! The entries of a tape, and their text.
 
 use core::fmt;
 
@@ -15,7 +15,7 @@ pub enum Entry<'a> {
         /// [`Poller::LOOK_AFTER_HOOKS`](crate::poller::Poller::LOOK_AFTER_HOOKS) of the poller. A replay needs the same.
         look_after_hooks: u32,
     },
-    /// The recording has ended. A tape without this has been cut.
+    /// The recording has ended. A tape without this entry was cut off.
     End,
     /// A hook is called.
     Hook {
@@ -25,18 +25,18 @@ pub enum Entry<'a> {
         kind: Kind,
         /// The id of the thread.
         id: ThreadId,
-        /// For a timer, how many microseconds after its deadline the last wait has ended.
+        /// For a timer, the time from its deadline to the end of the last wait, in microseconds; otherwise 0.
         late: u64,
     },
     /// The time at which a hook has returned, for information.
     Returned(Instant),
-    /// The time after a wait, for information: that which the wait returns may be earlier.
+    /// The time after a wait, for information. The time that the wait returns may be earlier.
     Awake(Instant),
     /// A wait begins, and ends at that moment at the latest. For information.
     Sleeps(Instant),
     /// A wait finds a source ready. Comes before the `Woke` of that wait.
     Ready(Source, Readiness),
-    /// A wait returns that time.
+    /// A wait returns this time.
     Woke(Instant),
     /// A wait returns an error.
     Failed,
@@ -46,7 +46,7 @@ pub enum Entry<'a> {
     Refused(Source),
     /// A wait of the loop's host is prepared, and ends at that moment at the latest.
     Prepared(Instant),
-    /// The application calls something outside of it.
+    /// The application makes a call that brings something in.
     Called(Called<'a>),
 }
 
@@ -55,13 +55,13 @@ pub enum Entry<'a> {
 pub struct Called<'a> {
     /// What was called.
     pub call: Call,
-    /// On what.
+    /// The socket on which it was called; for [`Call::Value`] the name of the value.
     pub source: Source,
     /// The digest of what the application has passed to the call; 0 for calls that are passed nothing.
     pub sent: u32,
-    /// A number or the error of the system.
+    /// The number that the call returned, such as a count of bytes, or the number of the system's error.
     pub result: Result<u32, i32>,
-    /// The bytes that the call has brought.
+    /// The bytes that the call returned.
     pub bytes: &'a [u8],
 }
 
@@ -78,7 +78,7 @@ impl<'a> Called<'a> {
 #[non_exhaustive]
 #[repr(u8)]
 pub enum Call {
-    /// A value of the application's own, such as that of a sensor.
+    /// A value of the application, such as that of a sensor.
     Value = 0,
     /// A read from a stream.
     Read = 1,

@@ -1,11 +1,11 @@
-//! What enters a loop, recorded: for the last moments before a crash, and for running it once more elsewhere.
+//! What enters a loop, recorded: to see the last moments before a crash, or to run the program again elsewhere.
 //!
-//! - [`Recorder`] is a poller around any other one. It puts on a tape what that one says, and which hooks are called.
-//! - [`Ring`] is a tape in fixed memory, which keeps the last entries: a flight recorder. It needs no allocation and no
-//!   operating system, and what lies in its memory is valid at every moment.
-//! - [`Records`] reads a ring, or a tape of `kpt_std::tape`, which is complete, and can be replayed there.
+//! - [`Recorder`] is a poller around any other one. It records what that one returns, and which hooks are called.
+//! - [`Ring`] is a tape in fixed memory that keeps the last entries: a flight recorder. It needs no allocation and no
+//!   operating system, and its memory is valid at every moment.
+//! - [`Records`] reads a ring, or a tape of `kpt_std::tape`, which has the whole run, and can be replayed there.
 //!
-//! All numbers in the format are of the same size on all machines, so that a microcontroller's tape is read on a PC.
+//! The format is the same on all machines, so that the tape of a microcontroller is read on a PC.
 
 mod code;
 mod entry;

@@ -1,4 +1,4 @@
-//! A poller that records what another one says.
+//! A poller that records what another one returns.
 
 use core::cell::RefCell;
 
@@ -18,8 +18,8 @@ pub trait Tape {
     /// Records that the hook has returned or panicked.
     fn hook_ended(&mut self) {}
 
-    /// Records a number that does not come from the loop, such as that of a sensor, and returns it. `name` says which
-    /// one it is, so that a replay that asks for another one is noticed.
+    /// Records a number that does not come from the loop, such as that of a sensor, and returns it. `name` is the same in
+    /// each run and identifies the number, so that a replay that asks for another one diverges.
     fn value(&mut self, name: u32, value: u64) -> u64 {
         let bytes = value.to_le_bytes();
         let length = (64_u32.saturating_sub(value.leading_zeros())).div_ceil(8) as usize;
@@ -29,8 +29,8 @@ pub trait Tape {
     }
 }
 
-/// A tape that the application has as well as the recorder, for its own values. What is put on it while it is borrowed is
-/// lost.
+/// A tape that the application shares with the recorder, for values of its own. Entries that are put on it while it is
+/// borrowed are lost.
 impl<T: Tape> Tape for &RefCell<T> {
     #[inline]
     fn put(&mut self, entry: &Entry<'_>) {
@@ -56,8 +56,8 @@ impl<T: Tape> Tape for &RefCell<T> {
 
 /// A poller around a poller, which records what enters the loop: times, what is found in a wait, which hooks are called.
 ///
-/// It changes nothing, but reads the clock once more after each wait and after each hook, to tell how long hooks take. The
-/// tape is a [`Ring`](super::Ring), or one that the application has as well, for its own values:
+/// It changes nothing, but reads the clock once more after each wait and after each hook, to record how long hooks take. The
+/// tape is a [`Ring`](super::Ring), or one that the application shares, for values of its own:
 ///
 /// ```
 /// use core::cell::RefCell;
@@ -94,7 +94,7 @@ pub struct Recorder<P, T> {
 }
 
 impl<P: Poller, T: Tape> Recorder<P, T> {
-    /// Creates a poller that records what `inner` says.
+    /// Creates a poller that records what `inner` returns.
     pub fn new(inner: P, mut tape: T) -> Self {
         tape.put(&Entry::Starts { look_after_hooks: P::LOOK_AFTER_HOOKS });
         Self { inner, tape }

@@ -26,7 +26,7 @@ pub struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
-    /// Finds out what these bytes are, and begins with their first entry.
+    /// Creates a reader of a tape or a ring, whichever the bytes are.
     ///
     /// # Errors
     /// Returns [`NoTape`] if they do not begin as a tape or ring of this version does.
@@ -62,7 +62,7 @@ impl<'a> Records<'a> {
         self.is_in_hook
     }
 
-    /// Begins with the block behind the newest one, which is that whose number its neighbour does not continue.
+    /// Begins with the block after the newest one. The newest is the one whose number is not continued by the next block.
     fn find_oldest(&mut self) {
         let count = self.blocks();
         self.left = count;
@@ -103,7 +103,7 @@ impl<'a> Records<'a> {
         let head = self.head(block).filter(|head| head >> NUMBER != 0)?;
         let from = self.position(block).saturating_add(1).saturating_mul(WORD);
         let used = (head & USED) as usize;
-        // Of a block that claims more than it holds, nothing is believed.
+        // A block that claims to hold more than it has room for is not valid.
         let has_room = used <= self.size.saturating_sub(1).saturating_mul(WORD);
         self.bytes.get(from..from.saturating_add(used)).filter(|_| has_room)
     }
@@ -131,7 +131,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.try_into().ok()?))
 }
 
-/// An entry, with the time that is known at it.
+/// An entry and its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
     /// The latest time on the tape up to here.
@@ -152,9 +152,9 @@ impl fmt::Display for Record<'_> {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum NoTape {
-    /// They begin otherwise.
+    /// The bytes do not begin as a tape or a ring does.
     Other,
-    /// They are of that version.
+    /// The tape or ring has this version.
     Version(u32),
 }
 

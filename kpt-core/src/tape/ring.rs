@@ -39,8 +39,8 @@ pub(super) const NUMBER: u32 = 16;
 /// where a start does not clear it: a section such as `.uninit` of a microcontroller, or a file that is mapped
 /// (`kpt_std::tape::RingFile`). Words are atomics since that needs no unsafe code; there must be one writer.
 ///
-/// A wait with one hook takes some 15 bytes. Each entry that is written costs some 10 to 100 instructions, and reads the
-/// clock once per wait and hook.
+/// A wait with one hook takes about 15 bytes. An entry costs about 10 to 100 instructions. The clock is read once more for
+/// each wait and each hook.
 ///
 /// ```
 /// use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -78,8 +78,8 @@ pub struct Ring<M> {
 }
 
 impl<M: AsRef<[AtomicU32]>> Ring<M> {
-    /// Begins a recording in this memory; what was in it is gone. At least 66 words are of use, and at most 65,535
-    /// blocks.
+    /// Begins a recording in this memory, whose contents are lost. The memory must have at least 66 words, which are two
+    /// blocks, and less than 256 MiB, since 65,535 blocks can be told apart.
     pub fn new(memory: M) -> Self {
         let words = memory.as_ref();
         // Not a ring from here until it is one again.
@@ -114,7 +114,7 @@ impl<M: AsRef<[AtomicU32]>> Ring<M> {
             }
             self.begin_block();
         }
-        // There is no block, or it has no room even if it is empty.
+        // There is no block, or even an empty one has no room.
         (self.encoder, self.used) = (Encoder::new(), 0);
     }
 
@@ -174,7 +174,7 @@ fn store(words: &[AtomicU32], at: usize, value: u32) {
     }
 }
 
-/// The words of a block in memory of so many words.
+/// Returns the number of words of a block, in memory of `words` words.
 #[inline]
 pub(super) fn block_size(words: usize) -> usize {
     (words >> 4).clamp(LEAST_BLOCK, MOST_BLOCK)

@@ -1,7 +1,7 @@
 use kpt_std::Builder;
 use kpt_std::sim::{End, Limits, Sim, TestResult, check};
 
-/// One run, in which everything that the server does not do itself is decided by `sim`.
+/// One run, in which `sim` decides on everything that the server does not do itself.
 fn one_client(sim: &Sim) -> TestResult {
     let client = sim.client(7).send("hello").expect("HELLO").hang_up();
 

@@ -34,7 +34,7 @@ const CLIENTS: usize = 16;
 const NOBODY: u32 = 65_534;
 const LONGEST_NAME: usize = 255;
 const CHUNK_BYTES: usize = 16 * 1024;
-/// What the worker gets to end by itself.
+/// The time that the worker has to end by itself.
 const GRACE: Duration = Duration::from_secs(1);
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -71,8 +71,8 @@ fn confined(empty: &Path) -> io::Result<TaskConfig> {
     Ok(if is_root { config.user(NOBODY, NOBODY, []).root(empty) } else { config })
 }
 
-/// A message is a number, in four bytes, and a text: the worker says for which client it wants a file of which name. The
-/// broker answers with the number and the file, or with a reason.
+/// A message is a number, in four bytes, and a text. The worker sends the number of a client and the name of a file; the
+/// broker answers with the number and the file, or with the number and a reason.
 fn join(number: u32, text: &str) -> Vec<u8> {
     [&number.to_le_bytes(), text.as_bytes()].concat()
 }
@@ -109,7 +109,7 @@ impl Broker {
 
     /// There is always room for the answer, unless the worker asks for more than it said it would.
     fn answer(&self, message: &[u8]) -> Result<(), Box<dyn Error>> {
-        let (number, name) = split(message).ok_or("it asks for nothing")?;
+        let (number, name) = split(message).ok_or("its message is not a request")?;
         match open(name) {
             Ok(file) => self.worker.send_with(&join(number, ""), file)?,
             Err(reason) => self.worker.send(&join(number, &format!("{name:?}: {reason}\n")))?,
@@ -165,7 +165,7 @@ impl Child for Worker {
         let when = When::Writable(source(&stream));
         if stream.queue(text.as_bytes()).is_ok() {
             let client = Some(Client { stream, file });
-            threads.add("send", when, Self::on_room, client).expect("a place was kept for it");
+            threads.add("send", when, Self::on_room, client).expect("a slot was kept for it");
         }
     }
 }
@@ -192,14 +192,14 @@ impl Worker {
         let mut threads = thread.threads();
         loop {
             if threads.vacant() <= self.waiting.len() {
-                break listener.pause(); // Those who wait need the places.
+                break listener.pause(); // The remaining slots are for the clients that wait.
             }
             match listener.accept() {
                 Ok(Some(stream)) => {
                     let stream = BufferedStream::new(stream, LONGEST_NAME + 1, CHUNK_BYTES);
                     let when = When::Readable(source(&stream));
                     let client = Some(Client { stream, file: None });
-                    let _ = threads.add("name", when, Self::on_name, client); // There is a place.
+                    let _ = threads.add("name", when, Self::on_name, client); // There is a vacant slot.
                 }
                 Ok(None) => break,
                 Err(error) => eprintln!("no more clients for now: {error}"),
@@ -218,7 +218,7 @@ impl Worker {
         match name.and_then(|name| str::from_utf8(name).ok()?.strip_suffix('\n')) {
             Some(name) => {
                 self.last = self.last.wrapping_add(1).max(LISTENER + 1);
-                // If it can't be asked for, the broker has gone, and the worker is about to end.
+                // This fails only if the broker has ended; then the worker is about to end.
                 let _ = self.parent.send(&join(self.last, name));
                 let (client, _) = thread.end();
                 self.waiting.extend(client.map(|client| (self.last, client.stream)));

@@ -1,11 +1,11 @@
 //! A chat server: the first line that a client sends is its name, and each further one goes to all others.
 //!
 //! The application owns the clients, since each writes to all others, and the argument of a thread is a client's number.
-//! A client is closed only in its own hook: whoever finds that it must go makes that hook run. A client that does not
-//! read is closed when its output is full, so it holds up nobody, and memory is bounded.
+//! A client is closed only in its own hook: code that finds that a client must go makes that hook run. A client that does
+//! not read is closed when its output is full, so it holds up no other, and memory is bounded.
 //!
-//! The test at the end has five clients in a simulated world, in which each thing that may go otherwise does so once, and
-//! then several do.
+//! The test at the end has five clients in a simulated world, under each single deviation from the usual, and in random
+//! runs with several.
 
 #![forbid(unsafe_code)]
 
@@ -32,13 +32,13 @@ Try it with 'nc 127.0.0.1 PORT' in two terminals: first say a name, then talk.";
 
 /// How long a client may be silent.
 const IDLE: Duration = Duration::from_secs(60);
-/// How long one that leaves has to take its last words.
+/// How long a client that leaves has to receive its last words.
 const GOODBYE: Duration = Duration::from_secs(5);
 /// The longest line, in bytes.
 const LINE: usize = 512;
-/// What is kept for a client that does not read, in bytes.
+/// The number of bytes that are kept for a client that does not read.
 const OUTPUT: usize = 4096;
-/// The threads that are of no client.
+/// The number of threads that belong to no client.
 const OTHER_THREADS: usize = 2;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -164,7 +164,7 @@ impl Chat {
         let _ = thread.again_when(When::After(GOODBYE));
     }
 
-    /// Does what there is to do for a client; returns what to wait for next, and `None` if that is nothing.
+    /// Serves a client. Returns what to wait for next, or `None` if it is to be closed.
     fn serve(&mut self, key: Key, mut threads: ChatThreads) -> io::Result<Option<When>> {
         let Some(client) = self.clients.get_mut(&key) else { return Ok(None) };
         if client.stage == Stage::Talks {
@@ -233,7 +233,7 @@ impl Chat {
         }
     }
 
-    /// Gives a client some time for its last words, and takes its name.
+    /// Begins to close a client: gives it time to receive its last words, and takes its name.
     fn leave(&mut self, key: Key, last_words: &str, mut threads: ChatThreads) {
         let Some(client) = self.clients.get_mut(&key) else { return };
         if client.stage != Stage::Talks {
@@ -241,7 +241,7 @@ impl Chat {
         }
         let _ = client.stream.queue(last_words.as_bytes());
         client.stage = Stage::Leaves;
-        // One of these threads is running, as a rule, and does what it does anyway.
+        // Fails for the thread that is running, which re-arms itself.
         let _ = threads.reschedule(client.timer, When::After(GOODBYE));
         let _ = threads.reschedule(client.thread, When::Now);
         self.take_name(key, threads);
@@ -263,7 +263,7 @@ impl Chat {
 }
 
 impl Client {
-    /// Has its hook close it, which also tells the others.
+    /// Makes its hook close it, which also tells the others.
     fn end_now(&mut self, mut threads: ChatThreads) {
         self.stage = Stage::Broken;
         let _ = threads.reschedule(self.thread, When::Now);

@@ -26,12 +26,12 @@ Usage: pool [options]
     --parts N    in how many parts (40)
     --up-to N    the number (20000000)";
 
-/// What a worker gets to end by itself.
+/// The time that a worker has to end by itself.
 const GRACE: Duration = Duration::from_secs(1);
-/// A worker without a heartbeat for this time hangs.
+/// A worker without a heartbeat for this time counts as hung.
 const SILENCE: Duration = Duration::from_secs(1);
 const HEARTBEAT: Duration = Duration::from_millis(200);
-/// At most so many restarts in the period.
+/// The largest number of restarts in the period.
 const RESTARTS: usize = 10;
 const PERIOD: Duration = Duration::from_secs(10);
 
@@ -185,7 +185,7 @@ impl Pool {
     }
 }
 
-/// The state of a worker: it counts in slices, so that it gives a sign of life meanwhile.
+/// The state of a worker. It counts in slices, so that it can send heartbeats between them.
 struct Counter {
     parent: Parent,
     numbers: Range<u64>,
@@ -208,7 +208,7 @@ impl Counter {
         }
     }
 
-    /// An empty message. One that finds no room is not missed: others are on the way.
+    /// Sends an empty message. If there is no room for it, other messages are on the way.
     fn on_heartbeat(&mut self, thread: Thread<Self>) {
         let _ = self.parent.send(&[]);
         thread.again();

@@ -1,4 +1,4 @@
-//! The rules of a transfer that have a choice: when a packet is sent again, and what is answered.
+//! The parts of the protocol that leave a choice: when a packet is sent again, and what is answered.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// Returns the pause after a packet has been sent again so many times.
+    /// Returns the pause after a packet has been sent again `repeats` times.
     pub fn pause(self, repeats: u32) -> Duration {
         let doubled = self.first.saturating_mul(1 << repeats.min(16));
         doubled.min(LONGEST_PAUSE.max(self.first))
@@ -29,7 +29,7 @@ impl Default for Timing {
     }
 }
 
-/// How one that sends takes an acknowledgement that came already.
+/// What a sender does with an acknowledgement that it has received before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Rules {
     /// Ignores it (RFC 1123, 4.2.3.1).

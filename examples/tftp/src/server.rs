@@ -22,14 +22,14 @@ use crate::transfer::{End, Rules, Timing, Transfer};
 /// The threads of one session: its reader, and its timer.
 pub const THREADS_PER_SESSION: usize = 2;
 
-/// What a server can be told.
+/// The configuration of a server.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// The largest block that it agrees on.
     pub largest_block: u16,
     /// When to send again, unless a client asks for another timeout.
     pub timing: Timing,
-    /// Those of today, or those of RFC 783.
+    /// The rules of RFC 1123, or those of RFC 783.
     pub rules: Rules,
     /// The most transfers at a time.
     pub most_sessions: usize,
@@ -123,10 +123,10 @@ impl Server {
 
     fn on_request(&mut self, mut thread: ServerThread) {
         let mut buffer = std::mem::take(&mut self.buffer);
-        // An error is one of a datagram, which is as one that was lost.
+        // An error is that of a datagram, which is as if it had been lost.
         if let Ok((count, from)) = self.world.socket.recv_from(&mut buffer)
             && let Some(client) = from.ip()
-            // Nothing else has a place here, and an error is never answered.
+            // Only requests are answered here.
             && let Ok(Packet::Request(request)) = Packet::parse(&buffer[..count])
             && let Err((code, text)) = self.begin(&request, client, thread.threads())
         {
@@ -190,7 +190,7 @@ impl Server {
         Options {
             block_size: asked.block_size.map(|size| size.min(self.config.largest_block)),
             timeout: asked.timeout,
-            // curl takes 0 for an error.
+            // curl fails if it gets a size of 0.
             size: asked.size.and(size).filter(|&size| size > 0),
             has_others: false,
         }
@@ -243,7 +243,7 @@ impl Server {
             blocks_sent: session.transfer().blocks_sent(),
             end,
         };
-        drop(session); // A file that is not complete is gone when it is said.
+        drop(session); // Removes a file that is not complete, before the report.
         (self.world.report)(ended);
     }
 }

@@ -1,7 +1,6 @@
-//! A transfer with its socket and its file: what a server has of each client, and a client of its server.
+//! A transfer with its socket and its file. A server has one for each client, and a client has one.
 
 use std::fmt;
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use kpt_std::{Address, Datagram, Instant, Source, ThreadId, source};
@@ -16,18 +15,18 @@ pub const BUFFER_BYTES: usize = 64 << 10;
 /// One transfer.
 pub struct Session {
     socket: Datagram,
-    /// The other side. Its port is what a transfer is known by.
+    /// The other side. Its port identifies the transfer.
     peer: SocketAddr,
     /// Whether the other side has answered: a server does so from a port of its own.
     is_peer_known: bool,
     content: Box<dyn Content>,
     transfer: Transfer,
-    /// Has it sent again, or given up.
+    /// The timer that sends a packet again, or gives up.
     pub timer: Option<ThreadId>,
 }
 
 impl Session {
-    /// Creates that of a server.
+    /// Creates the session of a server.
     pub fn to_client(
         socket: Datagram,
         client: SocketAddr,
@@ -37,7 +36,7 @@ impl Session {
         Self { socket, peer: client, is_peer_known: true, content, transfer, timer: None }
     }
 
-    /// Creates that of a client, whose server will answer from another port.
+    /// Creates the session of a client. The server will answer from another port.
     pub fn to_server(
         socket: Datagram,
         server: SocketAddr,
@@ -58,14 +57,13 @@ impl Session {
     pub fn on_readable(&mut self, buffer: &mut [u8], now: Instant) -> Option<End> {
         let (count, from) = match self.socket.recv_from(buffer) {
             Ok((count, from)) => (count, from.ip()?),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
-            // Of a packet that could not be delivered, which is as one that was lost.
+            // There is none, or a packet that was sent could not be delivered, which is as if it had been lost.
             Err(_) => return None,
         };
         // What is not a packet is as if it had been lost.
         let packet = Packet::parse(&buffer[..count]).ok()?;
         if !self.is_from_peer(from) {
-            // Nobody answers an error: two sides would do so for ever.
+            // An error is never answered, or two sides could do so for ever.
             if !matches!(packet, Packet::Error { .. }) {
                 let refusal = Packet::error(Code::UnknownTransfer, "unknown transfer");
                 self.send(&refusal.to_bytes(), from);
@@ -82,7 +80,7 @@ impl Session {
         self.carry_out(reply)
     }
 
-    /// Returns whether this is the other side. The first that answers from the server's address is.
+    /// Returns whether `from` is the other side. For a client, that is the first port that answers from the server's host.
     fn is_from_peer(&mut self, from: SocketAddr) -> bool {
         if !self.is_peer_known && from.ip() == self.peer.ip() {
             self.is_peer_known = true;

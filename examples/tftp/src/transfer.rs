@@ -33,20 +33,20 @@ pub struct Reply {
 /// How a transfer has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The other side has all of the file, or this one has.
+    /// The receiver has all of the file.
     Complete,
     /// The other side does not answer.
     TimedOut,
-    /// The other side has said so.
+    /// The other side has sent this error.
     Refused(u16, String),
-    /// This side has said so to the other.
+    /// This side has sent this error.
     Failed(Code, String),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Open,
-    /// The last block has been sent; or has been received, and its acknowledgement may be asked for again.
+    /// The last block has been sent or received. Its receiver stays, since its acknowledgement may be lost.
     Last,
     Over,
 }
@@ -75,7 +75,7 @@ pub struct Transfer {
 const NOTHING: Reply = Reply { send: false, end: None };
 const SEND: Reply = Reply { send: true, end: None };
 
-/// The begin.
+/// The beginning.
 impl Transfer {
     /// Creates the side of a client, whose first packet is its request. For both sides, [`begin`](Self::begin) is next.
     pub fn ask(request: &Request, timing: Timing) -> Self {
@@ -153,7 +153,7 @@ impl Transfer {
             Packet::OptionAck(options) if self.is_client => {
                 self.on_option_ack(options, now, content)
             }
-            _ => self.fail(Code::Illegal, "a packet that does not belong here"),
+            _ => self.fail(Code::Illegal, "unexpected packet"),
         }
     }
 
@@ -175,7 +175,7 @@ impl Transfer {
 
     fn on_ack(&mut self, block: u16, now: Instant, content: &mut dyn Content) -> Reply {
         if block != self.block as u16 {
-            // It came already, or never can.
+            // It has come before, or belongs to no block.
             return if self.rules == Rules::Rfc783 { self.send_again() } else { NOTHING };
         }
         self.asked = None;
@@ -193,7 +193,7 @@ impl Transfer {
         content: &mut dyn Content,
     ) -> Reply {
         if bytes.len() > self.block_size {
-            return self.fail(Code::Illegal, "a block that is too long");
+            return self.fail(Code::Illegal, "the block is longer than agreed");
         }
         if self.block > 0 && block == self.block as u16 {
             return self.send_again();
@@ -221,7 +221,7 @@ impl Transfer {
         content: &mut dyn Content,
     ) -> Reply {
         let Some(asked) = self.asked.take() else {
-            // It came already, and was answered: by an acknowledgement that may be lost, or by a block.
+            // It has come before, and was answered: by an acknowledgement that may be lost, or by a block.
             let is_lost = !self.is_sending && self.block == 0;
             return if is_lost { self.send_again() } else { NOTHING };
         };
@@ -303,7 +303,7 @@ impl Transfer {
     /// Waits for an answer to a packet.
     fn rest(&mut self, now: Instant) {
         self.repeats = 0;
-        // One that has all waits for a second pause of the other side, too.
+        // A receiver that has all waits for the first two pauses of the sender.
         let pauses = if self.has_all() { 3 } else { 1 };
         self.deadline = now + self.timing.first.saturating_mul(pauses);
     }

@@ -1,4 +1,4 @@
-//! A client: its connection, what has come from it and is no whole request yet, and what it has not taken yet.
+//! A client: its connection, the received bytes that are not a whole request yet, and the replies that are unsent.
 
 use std::io::{self, ErrorKind, Read, Write};
 
@@ -7,10 +7,10 @@ use kpt_std::{Address, Instant, Interest, Source, Stream, ThreadId, source};
 use crate::planted::{self, Fault};
 use crate::request::Parser;
 
-/// One who is connected.
+/// A client.
 #[derive(Debug)]
 pub struct Client {
-    /// Never given twice, as opposed to its number among the clients.
+    /// Never used twice, other than its number among the clients.
     pub id: u64,
     pub address: Address,
     pub name: Box<[u8]>,
@@ -21,7 +21,7 @@ pub struct Client {
     pub thread: Option<ThreadId>,
     pub waits_for: Interest,
     pub idle: Option<ThreadId>,
-    /// Nothing of what it sends is looked at any more; it leaves when it has all replies.
+    /// Whether nothing that it sends is read any more. It leaves when it has all replies.
     pub is_leaving: bool,
     pub parser: Parser,
     /// The beginning of a request.
@@ -30,7 +30,7 @@ pub struct Client {
     unsent: Vec<u8>,
     sent: usize,
     stream: Stream,
-    /// The memory of its buffers, as it was counted last.
+    /// What `memory` returned when it was last counted.
     pub counted: usize,
 }
 
@@ -41,9 +41,9 @@ pub enum Leaving {
     Asked,
     Killed,
     Idle,
-    /// It has not taken so many bytes.
+    /// It has more than this number of bytes of unsent replies.
     TooSlow(usize),
-    /// It sends a request of more than so many bytes.
+    /// It sends a request of more than this number of bytes.
     TooLong(usize),
     Broken(io::Error),
 }
@@ -74,8 +74,8 @@ impl Client {
         source(&self.stream)
     }
 
-    /// Receives once: how many bytes there are, or `None` if there is nothing for now. One that sends no more leaves when
-    /// it has all replies.
+    /// Reads once. Returns the number of bytes, or `None` if there are none now. A client that sends no more leaves when it
+    /// has all replies.
     pub fn receive(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Leaving> {
         match unless_blocked(self.stream.read(buffer)) {
             Ok(Some(0)) if self.unsent.is_empty() => Err(Leaving::HungUp),
@@ -91,7 +91,7 @@ impl Client {
         }
     }
 
-    /// Sends replies behind those that are unsent, and keeps what the system does not take.
+    /// Sends replies after those that are unsent, and keeps what the system does not accept.
     pub fn send(&mut self, replies: &[u8]) -> Result<(), Leaving> {
         let mut rest = replies;
         let is_next = self.unsent.is_empty() || planted::has(Fault::Reordered);
@@ -103,7 +103,7 @@ impl Client {
         Ok(())
     }
 
-    /// Sends of what is unsent what the system takes.
+    /// Sends as much of the unsent replies as the system accepts.
     pub fn send_rest(&mut self) -> Result<(), Leaving> {
         let rest = &self.unsent[self.sent..];
         let taken = unless_blocked(self.stream.write(rest)).map_err(Leaving::Broken)?;
@@ -117,7 +117,7 @@ impl Client {
         Ok(())
     }
 
-    /// Returns an error when one that is leaving has all replies.
+    /// Returns an error if the client is leaving and has all replies.
     pub fn check_leaving(&self) -> Result<(), Leaving> {
         if self.is_leaving && self.unsent.is_empty() { Err(Leaving::Asked) } else { Ok(()) }
     }
@@ -158,7 +158,7 @@ impl Client {
     }
 }
 
-/// `None` if it was the wrong moment to read or write.
+/// Returns `None` if the call would have blocked, or was interrupted.
 pub fn unless_blocked<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),

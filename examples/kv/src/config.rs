@@ -27,7 +27,7 @@ Usage: kv [--tape FILE] [options]
     --timeout SECONDS    disconnects clients that are idle for this long; 0: never (0)
     --maxmemory BYTES    commands that need more are refused; 0: no limit (0)
     --client-output-buffer-limit BYTES
-                         a client that lets so many bytes of replies lie is
+                         a client with more bytes of unsent replies is
                          dropped (64mb)
     --client-query-buffer-limit BYTES
                          so is one whose request is longer (1gb)
@@ -38,7 +38,7 @@ Usage: kv [--tape FILE] [options]
                          each takes a timer (4000000)
     --dir PATH           where the snapshot is (.)
     --dbfilename NAME    its name (dump.kv)
-    --save SECONDS       a snapshot in the background so often, if something
+    --save SECONDS       the period of snapshots in the background, if something
                          has changed; 0: when asked, and at the end (3600)
     --save-timeout SECONDS
                          one that takes longer is given up (600)
@@ -91,7 +91,7 @@ const DEFAULTS: [(&str, &str); 16] = [
 ];
 
 impl Config {
-    /// Understands the arguments, without the program's name.
+    /// Parses the arguments, without the program's name.
     ///
     /// # Errors
     /// Returns what is wrong with them.

@@ -1,5 +1,5 @@
 //! A Redis-compatible server, in one OS thread: an event loop of kpt, whose pseudo threads are the clients, a timer for
-//! each key that ends some time, signals, and a task that saves.
+//! each key with a deadline, signals, and a task that saves.
 //!
 //! The files, from the bottom up: `request`, `reply` and `glob` are the protocol; `store` the keys; `outside` what is put on
 //! a tape besides sockets; `snapshot` and `snapshot_file` what is on the disk; `client` a connection; `commands` what clients

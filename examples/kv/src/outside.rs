@@ -1,5 +1,5 @@
-//! What the server receives otherwise than through its loop and its sockets, and what it does to files: each has a name on
-//! the tape. In a replay the tape says what came of it, and nothing of it is done.
+//! What the server receives by other ways than its loop and its sockets, and what it does to files: each has a name on the
+//! tape. A replay takes the results from the tape, and does nothing.
 
 use std::io::{self, Read};
 
@@ -10,7 +10,7 @@ use kpt_std::tape;
 pub enum Outside {
     /// The command line.
     Args,
-    /// The whole name of the directory.
+    /// The absolute path of the directory.
     Dir,
     /// The limit of open files, which is raised.
     OpenFiles,
@@ -34,7 +34,7 @@ impl Outside {
         tape::value(self as u32, get)
     }
 
-    /// Asks for bytes, or why there are none.
+    /// Asks for bytes.
     ///
     /// # Errors
     /// Returns the error of `get`.
@@ -42,7 +42,7 @@ impl Outside {
         tape::bytes(self as u32, get)
     }
 
-    /// Does something that comes to a number, or says why not.
+    /// Does something that returns a number.
     ///
     /// # Errors
     /// Returns the error of `work`.

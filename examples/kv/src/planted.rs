@@ -45,7 +45,7 @@ pub const fn has(_: Fault) -> bool {
     false
 }
 
-/// Has the servers of this OS thread have a fault while `work` runs.
+/// Gives the servers of this OS thread a fault while `work` runs.
 #[cfg(test)]
 pub fn with<R>(fault: Option<Fault>, work: impl FnOnce() -> R) -> R {
     PLANTED.set(fault);

@@ -14,21 +14,21 @@ use serde::{Deserialize, Serialize};
 use crate::snapshot_file::{Clocks, SnapshotFile};
 use crate::store::Store;
 
-/// How many slots are written before the task hears what its parent says.
+/// How many slots are written before the task looks for messages of its parent.
 const SLOTS_PER_SLICE: usize = 256;
-/// How often the task says how far it is.
+/// How often the task reports its progress.
 const REPORT_PERIOD: Duration = Duration::from_millis(100);
-/// What the task gets to end by itself.
+/// The time that the task has to end by itself.
 const GRACE: Duration = Duration::from_millis(200);
 
 /// What the task tells its parent.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Report {
-    /// So many keys have been written.
+    /// The number of keys that have been written so far.
     Written(u64),
-    /// The snapshot has so many keys, and is complete.
+    /// The snapshot is complete, with this number of keys.
     Saved(u64),
-    /// Why there is none.
+    /// Why there is no snapshot.
     Failed(String),
 }
 
@@ -110,7 +110,7 @@ impl<S: Deref<Target = Store>> Saver<S> {
     }
 
     fn report(&self, report: &Report) {
-        // There are few of them: they find room. If the parent has gone, they are not needed.
+        // There is always room for these few. Without a parent, they are not needed.
         let _ = self.parent.send_value(report);
     }
 }

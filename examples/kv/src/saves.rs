@@ -197,7 +197,7 @@ impl Server {
         }
     }
 
-    /// So often, what has changed is saved.
+    /// Starts a save if something has changed.
     pub fn on_save_time(&mut self, mut thread: ServerThread) {
         let has_changed = self.store.counts.changes != self.saves.saved_changes;
         if has_changed && self.saves.running.is_none() {

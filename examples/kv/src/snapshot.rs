@@ -39,10 +39,10 @@ pub struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins one.
+    /// Begins a snapshot.
     ///
     /// # Errors
-    /// Returns those of `to`, as all methods do. What has been written is of no use then.
+    /// Returns the errors of `to`, as all methods do. What has been written is not a snapshot then.
     pub fn new(to: W, now: WallMillis) -> io::Result<Self> {
         let mut writer = Self { to, checksum: Hasher::new(), keys: 0 };
         writer.write(MAGIC)?;

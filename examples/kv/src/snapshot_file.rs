@@ -54,7 +54,7 @@ pub struct SnapshotFile {
 }
 
 impl SnapshotFile {
-    /// Begins one that is to be at `path`, by the process of that number.
+    /// Begins a snapshot for `path`, which the process with this ID writes.
     ///
     /// # Errors
     /// Returns the system's error, as all methods do. The file at `path` is as it was.
@@ -151,8 +151,8 @@ pub fn remove_temporary(path: &Path, process: u32) {
     let _ = Outside::Remove.attempt(|| fs::remove_file(temporary(path, process)).map(|()| 0));
 }
 
-/// Removes what processes have left that were killed. One that still writes will not find its file, and so can't put it in
-/// the place of a newer one.
+/// Removes the files of processes that were killed. A process that still writes will not find its file, and so can't replace
+/// a newer one by it.
 pub fn remove_temporaries(path: &Path) -> io::Result<()> {
     Outside::Remove.attempt(|| remove_all_temporaries(path).map(|()| 0)).map(drop)
 }
@@ -165,7 +165,7 @@ fn remove_all_temporaries(path: &Path) -> io::Result<()> {
         let found = entry.file_name().to_string_lossy().into_owned();
         let number = found.strip_prefix(&name).and_then(|rest| rest.strip_suffix(".tmp"));
         if number.is_some_and(|number| number.parse::<u32>().is_ok()) {
-            log::info!("{found} is removed: whoever wrote it was killed");
+            log::info!("{found} is removed: the process that wrote it was killed");
             fs::remove_file(entry.path())?;
         }
     }

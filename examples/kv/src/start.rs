@@ -19,7 +19,7 @@ use crate::snapshot_file::{self, Clocks};
 
 /// The threads that are neither of clients nor of keys: accept, signals, periodic save, a save and its limit.
 const OTHER_THREADS: usize = 6;
-/// How many connections wait to be accepted.
+/// How many connections may wait to be accepted.
 const BACKLOG: u32 = 1024;
 /// The descriptors that are not of clients.
 const OTHER_DESCRIPTORS: usize = 32;
@@ -31,7 +31,7 @@ pub enum Log {
     ToStandardError,
 }
 
-/// Understands the command line and starts the log, or says what is wrong and returns how the program is to end.
+/// Parses the command line and starts the log. If that fails, prints why, and returns the exit code of the program.
 pub fn set_up(args: &[String], log: Log) -> Result<(Config, LogFile), ExitCode> {
     let taped = Outside::Args
         .bytes(|| Ok(args.iter().flat_map(|arg| [arg, "\0"]).collect::<String>().into()));
@@ -51,8 +51,8 @@ pub fn set_up(args: &[String], log: Log) -> Result<(Config, LogFile), ExitCode> 
     Ok((config, log_file))
 }
 
-/// Has the process open as many files as its clients need, or else has fewer clients. The loop can watch as many as the
-/// limit is when it is made.
+/// Raises the limit of open files to what the clients need, or else reduces the number of clients. Called before the loop is
+/// made, which can watch as many descriptors as the limit is then.
 pub fn limit_clients(config: &mut Config) -> io::Result<()> {
     let wanted = (config.maxclients + OTHER_DESCRIPTORS) as u64;
     let limit = Outside::OpenFiles.attempt(|| {
@@ -105,7 +105,7 @@ pub fn start(
     }
 
     log::info!("process {}, listening on {address}", process::id());
-    // For those who start it with port 0, and wait until it is ready. They may have gone.
+    // For a program that starts the server with port 0, and waits until it is ready. It may have ended.
     let _ = writeln!(io::stdout(), "listening on {address}");
     Ok(server)
 }

@@ -32,7 +32,8 @@ pub enum Tables {
 }
 
 impl Mode {
-    /// Takes what says so from the command line. The rest is of the server; that of a replay is on the tape.
+    /// Takes the options `--tape` and `--replay` from the command line. The rest is that of the server; in a replay, that is
+    /// on the tape.
     ///
     /// # Errors
     /// Returns what is wrong.
@@ -59,7 +60,7 @@ fn take(args: &mut Vec<String>, name: &str) -> Result<Option<PathBuf>, String> {
     Ok(Some(tape.into()))
 }
 
-/// Has `serve` do its work while it is put on a tape.
+/// Runs `serve`, and records it.
 pub fn record(path: &Path, serve: impl FnOnce(fn(&Server)) -> ExitCode) -> ExitCode {
     let recording = match File::create(path).and_then(Recording::start) {
         Ok(recording) => recording,
@@ -93,7 +94,7 @@ pub fn replay(path: &Path, tables: Tables) -> ExitCode {
 fn replay_tape(tape: &[u8], tables: Tables) -> Result<String, Box<dyn Error>> {
     let replay = Replay::start(tape)?;
     let run = run(&replay, tables);
-    // What the program calls after that fails, and is not what is wrong.
+    // All calls after a difference fail: that is what has to be reported.
     if let Some(divergence) = replay.divergence() {
         return Err(divergence.to_string().into());
     }
@@ -115,7 +116,7 @@ fn run(replay: &Replay, tables: Tables) -> Result<(Server, End), Box<dyn Error>>
     let (mut config, log_file) = start::set_up(&[], Log::ToStandardError)
         .map_err(|_| "the command line on the tape is refused")?;
     start::limit_clients(&mut config)?;
-    // Nobody is started, so that nobody has to be driven.
+    // A replay starts no task, so that none has to be driven by a loop.
     let spawner = Spawner::new();
     match tables {
         Tables::Large => {

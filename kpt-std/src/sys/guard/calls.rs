@@ -93,7 +93,6 @@ struct Control {
 }
 
 /// Takes a message from the queue. `None` if there is none. One that is shorter has zeros at its end.
-#[allow(clippy::unnecessary_cast)] // The length of a control message has 32 bits with some C libraries.
 pub fn receive(socket: c_int) -> Option<Received> {
     let mut bytes = [0; LENGTH];
     let mut control = Control { _aligned: [], bytes: [0; 96] };
@@ -111,13 +110,21 @@ pub fn receive(socket: c_int) -> Option<Received> {
     }
     let sender = Sender { pid: -1, uid: u32::MAX };
     let mut received = Received { bytes, sender, attested: None, sent: None };
-    // SAFETY: the kernel has filled in the control messages, as long as `message` says now.
-    let mut next = unsafe { libc::CMSG_FIRSTHDR(&message) };
+    take_controls(&message, &mut received);
+    Some(received)
+}
+
+/// Takes what the control messages of `message` have. MUST be called with a message that the kernel has filled in, and whose
+/// memory is still there.
+#[allow(clippy::unnecessary_cast)] // The length of a control message has 32 bits with some C libraries.
+fn take_controls(message: &libc::msghdr, received: &mut Received) {
+    // SAFETY: the kernel has filled in the control messages, as long as `message` says now, as the caller ensures.
+    let mut next = unsafe { libc::CMSG_FIRSTHDR(message) };
     // SAFETY: `next` is null or one of the control messages, which are not changed.
     while let Some(header) = unsafe { next.as_ref() } {
         // SAFETY: as above; the data of a control message lies within it.
         let (data, after) =
-            unsafe { (libc::CMSG_DATA(header), libc::CMSG_NXTHDR(&message, header)) };
+            unsafe { (libc::CMSG_DATA(header), libc::CMSG_NXTHDR(message, header)) };
         next = after;
         if header.cmsg_level != libc::SOL_SOCKET {
             continue;
@@ -145,7 +152,6 @@ pub fn receive(socket: c_int) -> Option<Received> {
             _ => {}
         }
     }
-    Some(received)
 }
 
 fn descriptor(number: c_int) -> Option<Descriptor> {

@@ -139,7 +139,7 @@ struct Statistics {
     accepted: u64,
     gone: u64,
     echoed_bytes: u64,
-    /// The last time that somebody was told, and the bytes by then.
+    /// The time of the last report, and the bytes by then.
     told: (Instant, u64),
 }
 

@@ -23,7 +23,7 @@ parent prints what they report, stops them, and prints how they ended. Kill any
 of them (kill -9, the numbers are printed): the parent says so and goes on.
 
 Usage: echo_tasks [options]
-    --seconds N  stop them after so long (5)
+    --seconds N  stop them after N seconds (5)
     --clients N  how many clients (10)
     --bytes N    the length of a message (1024)";
 

@@ -14,7 +14,7 @@ timer and sends each number to its parent. The parent has no loop. It sleeps,
 stops the task, and prints what the task has sent and how it ended.
 
 Usage: task [options]
-    --ticks N      stop it after so many ticks (5)
+    --ticks N      stop it after N ticks (5)
     --period-ms N  the time between two ticks (200)";
 
 fn main() -> Result<(), Box<dyn Error>> {

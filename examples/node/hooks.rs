@@ -40,7 +40,7 @@ pub trait Machine {
     fn acknowledge(&mut self, line: Source);
     /// The next edge of the button: when it came, from the start of the node.
     fn next_edge(&mut self) -> Option<Duration>;
-    /// The next byte that somebody has typed.
+    /// The next byte that was typed.
     fn next_byte(&mut self) -> Option<u8>;
     /// What the sensor says.
     fn read_sensor(&mut self) -> u16;

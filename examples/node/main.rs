@@ -24,7 +24,7 @@ machine. What the console prints goes to the standard error.
 
 Usage: node [options]
     --on WORLD     'sim': virtual time and a script of interrupts (the default);
-                   'select': real time, and pseudo terminals that somebody types at
+                   'select': real time, and pseudo terminals at which you type
     --replay FILE  runs it once more as a microcontroller did, from the ring
                    that its memory has kept over a reset";
 

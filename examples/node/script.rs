@@ -5,13 +5,13 @@
 
 use core::time::Duration;
 
-/// How often somebody presses the button.
+/// How often the button is pressed.
 pub const PRESSES: u32 = 10;
-/// A press of this button makes so many edges.
+/// The number of edges of a press.
 pub const BOUNCES: u32 = 3;
 pub const EDGES: u32 = PRESSES * BOUNCES;
 
-/// What somebody types at the console.
+/// What is typed at the console.
 pub const COMMAND: &[u8] = b"dump\n";
 pub const COMMAND_AT: Duration = Duration::from_micros(5_006_300);
 

@@ -1,4 +1,4 @@
-//! The node on Linux: two pseudo terminals are its button and its console, and somebody types at both.
+//! The node on Linux: two pseudo terminals are its button and its console, at which you type.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -41,7 +41,7 @@ pub fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Somebody presses the button. All edges of a press come at the time of the last: terminals are slow.
+/// Handles a press of the button. All edges of a press come at the time of the last: terminals are slow.
 fn on_press(node: &mut Node<Terminals>, thread: Thread<Node<Terminals>, Job>) {
     let machine = &mut node.machine;
     machine.button.type_in(&[b'#'; script::BOUNCES as usize]);
@@ -63,7 +63,7 @@ fn on_output(node: &mut Node<Terminals>, thread: Thread<Node<Terminals>, Job>) {
 struct Terminals {
     button: Terminal,
     console: Terminal,
-    /// How often somebody has pressed the button, and how many edges and samples have been taken.
+    /// How often the button was pressed, and how many edges and samples have been taken.
     presses: u32,
     edges: u32,
     samples: u32,

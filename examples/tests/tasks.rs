@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
-/// After so long a program hangs, and is killed with all of its tasks.
+/// The time after which a program counts as hung, and is killed with all of its tasks.
 const WATCHDOG: Duration = Duration::from_secs(10);
 
 /// A running example.

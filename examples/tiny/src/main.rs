@@ -21,7 +21,7 @@ const PERIOD: Duration = Duration::from_millis(500);
 const TICKS: u32 = 3;
 /// As many threads as there are at a time; the loop has the memory for them in itself.
 const THREADS: usize = 3;
-/// So many of them wait for a descriptor.
+/// How many of them wait for a descriptor.
 const DESCRIPTORS: usize = 1;
 
 // SAFETY: the C library calls the function of this name, and there is no other one.

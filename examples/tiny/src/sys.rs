@@ -5,7 +5,7 @@ use libc::{CLOCK_MONOTONIC, STDOUT_FILENO, c_int, nfds_t, pollfd, timespec};
 /// Why a call has failed: one of the `E...` constants.
 pub type Errno = c_int;
 
-/// Waits until one of the descriptors is ready or so many milliseconds have passed (for ever if that is negative).
+/// Waits until one of the descriptors is ready, or for this number of milliseconds (for ever if it is negative).
 pub fn poll(watched: &mut [pollfd], timeout: c_int) -> Result<(), Errno> {
     // SAFETY: the pointer and the length are those of a slice that is borrowed until the call returns.
     let found = unsafe { libc::poll(watched.as_mut_ptr(), watched.len() as nfds_t, timeout) };
@@ -27,7 +27,7 @@ pub fn read(fd: c_int, buffer: &mut [u8]) -> Result<&[u8], Errno> {
     usize::try_from(count).ok().and_then(|count| buffer.get(..count)).ok_or_else(errno)
 }
 
-/// Writes to standard output. Whoever reads it may have gone; there is nobody else to tell.
+/// Writes to standard output. Errors are ignored: there is no other place to report them.
 pub fn print(mut text: &[u8]) {
     while !text.is_empty() {
         // SAFETY: the pointer and the length are those of a slice that is borrowed until the call returns.

@@ -185,8 +185,8 @@ pub struct BufferedStream<S = Stream> {
 }
 
 impl<S> BufferedStream<S> {
-    /// Adds buffers to a stream that does not block, for so many bytes of input and of output. The input must have room
-    /// for the largest request, and the output for the largest answer.
+    /// Adds buffers to a stream that does not block, for `input` and `output` bytes. The input must have room for the
+    /// largest request, and the output for the largest answer.
     pub fn new(stream: S, input: usize, output: usize) -> Self {
         let (input, output) = (Input::new(input), Output::new(output));
         Self { stream, input, output, is_ended: false }
@@ -197,7 +197,7 @@ impl<S> BufferedStream<S> {
         self.input.bytes()
     }
 
-    /// Removes so many bytes (at most all) from the front of the input.
+    /// Removes `count` bytes, or all if there are fewer, from the front of the input.
     pub fn consume(&mut self, count: usize) {
         self.input.consume(count);
     }

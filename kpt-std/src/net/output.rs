@@ -90,7 +90,7 @@ impl Output {
         result
     }
 
-    /// Gets memory for so many bytes more, which is never more than `most`.
+    /// Reserves memory for this number of further bytes, but never for more than `most` in all.
     #[cold]
     fn grow(&mut self, count: usize) {
         let needed = self.bytes.len() + count;

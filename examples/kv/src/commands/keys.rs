@@ -53,7 +53,7 @@ fn expire_after(call: &mut Call, unit: i64, name: &'static str) -> Result<(), Re
     Ok(())
 }
 
-/// Returns that many units of so many milliseconds, unless it is too far away, in the future or in the past.
+/// Returns `amount` units of `unit` milliseconds in milliseconds, unless that is too long.
 pub fn millis(amount: i64, unit: i64) -> Option<i64> {
     let millis = amount.checked_mul(unit)?;
     (millis.unsigned_abs() <= LONGEST_LIFE_MILLIS as u64).then_some(millis)

@@ -21,7 +21,7 @@ pub struct Command {
     pub name: &'static str,
     /// The name, for comparing.
     word: u128,
-    /// How many arguments it takes, the name among them; if negative, at least so many.
+    /// How many arguments it takes, the name among them; if negative, at least that many.
     pub arity: i32,
     /// Whether it may need more memory, and is refused when there is none.
     pub grows: bool,
@@ -159,7 +159,7 @@ impl Command {
         Self { name, word, arity, grows, run }
     }
 
-    /// Returns whether it takes so many arguments, the name among them.
+    /// Returns whether it takes `count` arguments, the name among them.
     pub fn takes(&self, count: usize) -> bool {
         let least = self.arity.unsigned_abs() as usize;
         if self.arity < 0 { count >= least } else { count == least }

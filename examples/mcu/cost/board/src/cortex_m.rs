@@ -17,7 +17,7 @@ pub const CLOCK_HERTZ: u32 = if cfg!(target_abi = "eabihf") { 25_000_000 } else 
 /// What the stack is filled with before the program starts.
 pub(crate) const STACK_PAINT: u32 = cortex_m_rt::STACK_PAINT_VALUE;
 
-/// Has the first function called each millisecond, and the second with the number of each interrupt.
+/// Calls the first function each millisecond, and the second one with the number of each interrupt.
 #[macro_export]
 macro_rules! handlers {
     ($on_tick:path, $on_interrupt:path) => {
@@ -66,7 +66,7 @@ pub fn enable_interrupts() {
     }
 }
 
-/// Has all interrupts come.
+/// Lets all interrupts come.
 pub fn raise_interrupts() {
     for line in 0..GROUPS {
         NVIC::pend(Line(line));

@@ -23,7 +23,7 @@ const MILLISECOND: u64 = 10_000;
 /// A bit for each interrupt that has come.
 static RAISED: AtomicU32 = AtomicU32::new(0);
 
-/// Has the first function called each millisecond, and the second with the number of each interrupt.
+/// Calls the first function each millisecond, and the second one with the number of each interrupt.
 #[macro_export]
 macro_rules! handlers {
     ($on_tick:path, $on_interrupt:path) => {
@@ -66,7 +66,7 @@ pub fn next_millisecond() {
     }
 }
 
-/// Has all interrupts come.
+/// Lets all interrupts come.
 pub fn raise_interrupts() {
     RAISED.store((1 << GROUPS) - 1, Ordering::Relaxed);
     set_software_interrupt(true);

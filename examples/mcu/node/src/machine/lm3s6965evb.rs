@@ -26,7 +26,7 @@ const TIMER_INTERRUPTS: usize = 0x18;
 const TIMER_CLEAR: usize = 0x24;
 const TIMER_LOAD: usize = 0x28;
 
-/// Has `ALARM` come once, in so many cycles.
+/// Raises `ALARM` once, after this number of cycles.
 pub fn set_alarm(cycles: u32) {
     SYSTEM.write(SYSTEM_RUN_CLOCKS_1, 1 << 16);
     TIMER.write(TIMER_CONTROL, 0);

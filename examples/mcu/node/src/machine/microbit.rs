@@ -73,7 +73,7 @@ pub fn start_clock() {
     CLOCK.enable();
 }
 
-/// Has `ALARM` come once, in so many cycles.
+/// Raises `ALARM` once, after this number of cycles.
 pub fn set_alarm(cycles: u32) {
     ALARM_TIMER.write(STOP, 1);
     ALARM_TIMER.write(WIDTH, 0); // 16 bits, which is all that it has.

@@ -17,7 +17,7 @@ const TIMER_CONTROL: usize = 0x0;
 const TIMER_RELOAD: usize = 0x8;
 const TIMER_CLEAR: usize = 0xC;
 
-/// Has `ALARM` come once, in so many cycles.
+/// Raises `ALARM` once, after this number of cycles.
 pub fn set_alarm(cycles: u32) {
     TIMER.write(TIMER_RELOAD, cycles.max(1));
     TIMER.write(TIMER_CONTROL, 0b1001);

@@ -24,7 +24,7 @@ const CLOCK_ALARM_HIGH: usize = 0x0C;
 const CLOCK_INTERRUPTS: usize = 0x10;
 const CLOCK_CLEAR: usize = 0x1C;
 
-/// Has `ALARM` come once, in so many cycles.
+/// Raises `ALARM` once, after this number of cycles.
 pub fn set_alarm(cycles: u32) {
     // In nanoseconds. Reading the lower word keeps the upper one; writing the lower one sets the alarm.
     let low = CLOCK.read(CLOCK_TIME_LOW);

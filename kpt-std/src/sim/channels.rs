@@ -312,9 +312,10 @@ impl SimTask {
         next < until
     }
 
-    /// Returns the next event that comes before this moment. It does not return before the task has ended, or the moment
-    /// has come.
-    pub fn receive_until(&self, until: Instant) -> Option<TaskEvent<Message>> {
+    /// Returns the next event that comes within this time. It does not return before the task has ended, or the time is
+    /// over.
+    pub fn receive_within(&self, timeout: Option<Duration>) -> Option<TaskEvent<Message>> {
+        let until = timeout.map_or(Instant::NEVER, |timeout| self.now() + timeout);
         loop {
             if let Some(event) = self.receive() {
                 return Some(event);
@@ -335,7 +336,7 @@ impl SimTask {
         }
     }
 
-    pub fn now(&self) -> Instant {
+    fn now(&self) -> Instant {
         self.sim().map_or(Instant::ZERO, |sim| sim.now())
     }
 }

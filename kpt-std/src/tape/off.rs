@@ -187,7 +187,7 @@ impl ReplayedTask {
         match self.0 {}
     }
 
-    pub fn send(&self, _: &[u8]) -> Result<(), SendError> {
+    pub fn send(&self, _: &[u8], _: &mut Option<OwnedFd>) -> Result<(), SendError> {
         match self.0 {}
     }
 

@@ -39,12 +39,15 @@ impl ReplayedTask {
         self.id
     }
 
-    pub fn send(&self, message: &[u8]) -> Result<(), SendError> {
-        self.call(Call::Write, &[message]).map(drop).map_err(|error| {
+    /// Takes the descriptor, unless the tape has an error.
+    pub fn send(&self, message: &[u8], descriptor: &mut Option<OwnedFd>) -> Result<(), SendError> {
+        self.call(Call::Write, &[message]).map_err(|error| {
             let code = error.raw_os_error();
             let known = SEND_ERRORS.into_iter().find(|(_, known)| Some(*known) == code);
             known.map_or(SendError::Closed, |(error, _)| error)
-        })
+        })?;
+        *descriptor = None;
+        Ok(())
     }
 
     pub fn receive(&self) -> Option<TaskEvent<Message>> {

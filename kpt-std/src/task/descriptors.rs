@@ -3,15 +3,10 @@
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-#[cfg(feature = "sim")]
-use kpt_core::Instant;
-
 use super::child::Parent;
 use super::error::{SendError, SendWithError};
 use super::exit::{Message, TaskEvent};
 use super::handle::TaskHandle;
-use super::task_end::TaskEnd;
-use crate::{clock, tape};
 
 impl TaskHandle {
     /// Queues a message with a descriptor, as [`send`](Self::send) queues one without. The task receives a copy of the
@@ -56,62 +51,25 @@ impl TaskHandle {
         descriptor: impl Into<OwnedFd>,
     ) -> Result<(), SendWithError> {
         let mut descriptor = Some(descriptor.into());
-        #[cfg(feature = "sim")]
-        if let Some(end) = &self.simulated {
-            let sent = end.send_down(message, &mut descriptor);
-            return result(Some(sent), descriptor);
-        }
-        if let Some(task) = &self.replayed {
-            let sent = task.send(message);
-            return result(Some(sent), descriptor.filter(|_| sent.is_err()));
-        }
-        let sent = self.with(|task| task.channel_mut().send_with(message, &mut descriptor));
-        let sent = sent.unwrap_or(Err(SendError::Closed));
-        tape::note_message(self.source(), message, sent);
-        result(Some(sent), descriptor)
+        let sent = self.send_any(message, &mut descriptor);
+        result(sent, descriptor)
     }
 
     /// Returns the next event of the task as [`receive`](Self::receive) does, with the descriptor of a message.
     pub fn receive_with(&self) -> Option<TaskEvent<Message>> {
-        #[cfg(feature = "sim")]
-        if let Some(end) = &self.simulated {
-            return end.receive();
-        }
-        if let Some(task) = &self.replayed {
-            return task.receive();
-        }
-        let event = self.take();
-        tape::note_event(self.source(), event.as_ref());
-        event
-    }
-
-    pub(super) fn take(&self) -> Option<TaskEvent<Message>> {
-        let event = self.with(TaskEnd::receive)??;
-        // Logged while the channels are not borrowed: the logger may send to a task.
-        if let TaskEvent::Exit(exit) = &event {
-            self.log(exit);
-        }
-        Some(event)
+        self.receive_any()
     }
 
     /// Blocks until there is an event of the task, as [`receive_blocking`](Self::receive_blocking) does, and returns it
     /// with the descriptor of a message.
     pub fn receive_with_blocking(&self) -> Option<TaskEvent<Message>> {
-        #[cfg(feature = "sim")]
-        if let Some(end) = &self.simulated {
-            return end.receive_until(Instant::NEVER);
-        }
-        self.receive_until(None)
+        self.receive_within(None)
     }
 
     /// Blocks until there is an event of the task or the time is over, as [`receive_timeout`](Self::receive_timeout)
     /// does, and returns it with the descriptor of a message.
     pub fn receive_with_timeout(&self, timeout: Duration) -> Option<TaskEvent<Message>> {
-        #[cfg(feature = "sim")]
-        if let Some(end) = &self.simulated {
-            return end.receive_until(end.now() + timeout);
-        }
-        self.receive_until(Some(clock::now_or_later() + timeout))
+        self.receive_within(Some(timeout))
     }
 }
 
@@ -130,19 +88,16 @@ impl Parent {
         #[cfg(feature = "sim")]
         if let Some(end) = &self.simulated {
             let sent = end.send_up(message, &mut descriptor);
-            return result(Some(sent), descriptor);
+            return result(sent, descriptor);
         }
         let sent = self.with(|parent| parent.channel_mut().send_with(message, &mut descriptor));
-        result(sent, descriptor)
+        result(sent.unwrap_or(Err(SendError::Closed)), descriptor)
     }
 }
 
-/// Returns the result of sending, with the descriptor if it was not taken. `sent` is `None` if there is no channel.
-fn result(
-    sent: Option<Result<(), SendError>>,
-    descriptor: Option<OwnedFd>,
-) -> Result<(), SendWithError> {
-    match (sent.unwrap_or(Err(SendError::Closed)), descriptor) {
+/// Returns the result of sending, with the descriptor if it was not taken.
+fn result(sent: Result<(), SendError>, descriptor: Option<OwnedFd>) -> Result<(), SendWithError> {
+    match (sent, descriptor) {
         (Err(error), Some(descriptor)) => Err(SendWithError { error, descriptor }),
         _ => Ok(()),
     }

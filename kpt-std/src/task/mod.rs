@@ -20,6 +20,7 @@ mod frame;
 mod handle;
 mod last_words;
 mod life;
+mod live;
 mod net;
 mod net_watch;
 mod parent_end;

@@ -96,9 +96,10 @@ impl TaskConfig {
     /// default: no message carries a descriptor.
     ///
     /// # Cost
-    /// A message with a descriptor costs four system calls: one to send it, one to receive it, since it is never read
-    /// together with another message, and two to close the two copies of the descriptor. Of several such messages, one
-    /// arrives in each wait. The cost of other messages stays the same.
+    /// A message with a descriptor costs a system call for sending it and one for receiving it, since it is never read
+    /// together with another one, and one each for closing the two copies: 64 bytes with one, there and back, take 1.4
+    /// times as long as without. Of two messages with descriptors, the second arrives one wait after the first at the
+    /// earliest. Other messages are sent and read together, as before.
     ///
     /// # Limits of the system
     /// A received descriptor counts towards the receiver's limit of open files (`RLIMIT_NOFILE`). At the limit, it is

@@ -15,21 +15,36 @@ const GRACE: Duration = Duration::from_secs(8);
 /// Does what its messages say.
 struct Obeys {
     parent: Parent,
-    fails: bool,
+    /// What it does before its loop runs.
+    before: Before,
+    panics_at_end: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Before {
+    Runs,
+    Fails,
+    Stops,
 }
 
 impl Child for Obeys {
     type Arg = ();
 
-    fn pre_run(&mut self, _: Threads<Self>) -> Result<(), Box<dyn Error>> {
+    fn pre_run(&mut self, mut threads: Threads<Self>) -> Result<(), Box<dyn Error>> {
         self.parent.send(b"before the loop")?;
-        if self.fails { Err("it fails".into()) } else { Ok(()) }
+        match self.before {
+            Before::Runs => {}
+            Before::Fails => return Err("it fails".into()),
+            Before::Stops => threads.stop(),
+        }
+        Ok(())
     }
 
     fn on_message(&mut self, message: Vec<u8>, mut threads: Threads<Self>) {
         match &message[..] {
             b"panic" => panic!("as it was told"),
             b"stop" => threads.stop(),
+            b"panic at the end" => self.panics_at_end = true,
             b"hang up" => self.parent.hang_up(),
             b"too long" => {
                 let result = self.parent.send(&[0; 1_001]);
@@ -48,6 +63,7 @@ impl Child for Obeys {
 
     fn pre_stop(&mut self, _: Threads<Self>) {
         let _ = self.parent.send(b"before the end");
+        assert!(!self.panics_at_end, "at the end");
     }
 }
 
@@ -55,8 +71,9 @@ fn config() -> TaskConfig {
     TaskConfig::new("obeys").max_message(1_000).grace(GRACE).tell_ready()
 }
 
-fn start(fails: bool) -> TaskHandle {
-    Spawner::new().start_owned(config(), |parent| Obeys { parent, fails }).unwrap()
+fn start(before: Before) -> TaskHandle {
+    let build = move |parent| Obeys { parent, before, panics_at_end: false };
+    Spawner::new().start_owned(config(), build).unwrap()
 }
 
 /// Receives until the task has ended.
@@ -75,7 +92,7 @@ fn say(event: TaskEvent, log: &mut String) {
 }
 
 fn asked(log: &mut String) {
-    let task = start(false);
+    let task = start(Before::Runs);
     for text in ["one", "", "two", "too long"] {
         task.send(text.as_bytes()).unwrap();
     }
@@ -90,21 +107,42 @@ fn asked(log: &mut String) {
 
 fn told(log: &mut String) {
     for text in ["stop", "panic"] {
-        let task = start(false);
+        let task = start(Before::Runs);
         task.send(b"first").unwrap();
         task.send(text.as_bytes()).unwrap();
         rest(&task, log);
     }
 }
 
+/// What comes after that is not looked at.
+fn told_in_between(log: &mut String) {
+    for text in ["stop", "panic", "hang up"] {
+        let task = start(Before::Runs);
+        for text in ["first", text, "late", "later"] {
+            let _ = task.send(text.as_bytes());
+        }
+        rest(&task, log);
+    }
+    let task = start(Before::Stops);
+    let _ = task.send(b"late");
+    rest(&task, log);
+}
+
+fn panics_as_it_is_asked(log: &mut String) {
+    let task = start(Before::Runs);
+    task.send(b"panic at the end").unwrap();
+    task.stop(GRACE);
+    rest(&task, log);
+}
+
 fn hangs_up(log: &mut String) {
-    let task = start(false);
+    let task = start(Before::Runs);
     task.send(b"hang up").unwrap();
     rest(&task, log);
 }
 
 fn fails(log: &mut String) {
-    let task = start(true);
+    let task = start(Before::Fails);
     rest(&task, log);
     let built = |_| -> Obeys { panic!("before it is there") };
     let task = Spawner::new().start_owned(TaskConfig::new("never"), built).unwrap();
@@ -112,7 +150,7 @@ fn fails(log: &mut String) {
 }
 
 fn killed(log: &mut String) {
-    let task = start(false);
+    let task = start(Before::Runs);
     task.send(b"one").unwrap();
     for _ in 0..3 {
         say(task.receive_blocking().unwrap(), log);
@@ -122,7 +160,7 @@ fn killed(log: &mut String) {
 }
 
 fn waited_for(log: &mut String) {
-    let task = start(false);
+    let task = start(Before::Runs);
     task.send(b"discarded").unwrap();
     task.send(b"stop").unwrap();
     let _ = writeln!(log, "{:?}", task.wait());
@@ -131,9 +169,9 @@ fn waited_for(log: &mut String) {
 
 fn passes(log: &mut String) {
     let file = || File::open("/dev/null").unwrap();
-    let without = start(false);
+    let without = start(Before::Runs);
     let _ = writeln!(log, "{:?}", without.send_with(b"none", file()).map_err(SendError::from));
-    let build = |parent| Obeys { parent, fails: false };
+    let build = |parent| Obeys { parent, before: Before::Runs, panics_at_end: false };
     let task = Spawner::new().start_owned(config().accept_descriptors(2), build).unwrap();
     for text in [&b"one"[..], b"two", &[0; 1_001]] {
         let _ = writeln!(log, "{:?}", task.send_with(text, file()).map_err(SendError::from));
@@ -156,9 +194,11 @@ fn passes(log: &mut String) {
 
 fn main() {
     type Story = fn(&mut String);
-    let stories: [(&str, Story); 7] = [
+    let stories: [(&str, Story); 9] = [
         ("asked", asked),
         ("told", told),
+        ("told in between", told_in_between),
+        ("panics as it is asked", panics_as_it_is_asked),
         ("hangs up", hangs_up),
         ("fails", fails),
         ("killed", killed),

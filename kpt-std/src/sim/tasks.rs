@@ -90,6 +90,9 @@ impl<C: Child> Task<C> {
             channel.on_ready();
         }
         for _ in 0..MESSAGES_PER_TURN {
+            if self.kpt.threads().is_stopping() {
+                break; // It gets no other call.
+            }
             let mut state = channel.state.borrow_mut();
             let Some(message) = state.down.messages.pop_front() else { break };
             state.down.remove(&message);

@@ -1,6 +1,8 @@
 //! What `kpt_std::sim` promises about schedules: on tests that only decide, and on `kpt_core`'s own simulator.
 
 use std::cell::Cell;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 
@@ -207,7 +209,7 @@ fn check_obeys_the_line_that_it_prints() {
         sim.always("nothing is lost", !lost);
         Ok(())
     };
-    if std::env::var("KPT_SCHEDULE").is_ok() {
+    if std::env::var_os("KPT_SCHEDULE").is_some() {
         check(Limits::new(), test);
         return;
     }
@@ -215,20 +217,26 @@ fn check_obeys_the_line_that_it_prints() {
     let line = text.lines().last().expect("there is a line");
     let command = format!("cargo test -p kpt-tests {NAME} -- --exact --nocapture");
     assert_eq!(line, format!("KPT_SCHEDULE='packet/1000#0=lost' {command}"));
-    let run = |schedule: &str| {
+    let run = |schedule: &[u8]| {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
-        command.args([NAME, "--exact", "--nocapture"]).env("KPT_SCHEDULE", schedule);
+        command
+            .args([NAME, "--exact", "--nocapture"])
+            .env("KPT_SCHEDULE", OsStr::from_bytes(schedule));
         let output = command.output().expect("it can be run");
         let text = [output.stdout, output.stderr].concat();
         (output.status.success(), String::from_utf8(text).expect("it is text"))
     };
-    let (passes, again) = run("packet/1000#0=lost");
+    let (passes, again) = run(b"packet/1000#0=lost");
     assert!(!passes && again.contains("not always: nothing is lost"), "{again}");
     assert!(again.contains("** packet/1000: lost") && again.contains("lost: true"), "{again}");
-    let (passes, again) = run("packet/1000#0=late packet/9#0=lost");
+    let (passes, again) = run(b"packet/1000#0=late packet/9#0=lost");
     assert!(passes && again.contains("no such decision: packet/9#0=lost"), "{again}");
-    let (passes, again) = run("packet/1000=lost");
+    let (passes, again) = run(b"packet/1000=lost");
     assert!(!passes && again.contains("at byte 11 there should be '#' and a number"), "{again}");
+    let (passes, again) = run(b"packet/1000#0=l\xFFst");
+    assert!(!passes && again.contains("KPT_SCHEDULE is not text"), "{again}");
+    let (passes, again) = run(b"");
+    assert!(passes && again.contains("lost: false"), "nothing deviates: {again}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a test calls: a search that panics on failure, the replay of one schedule, and the schedule of a fuzzer.
 
-use std::env;
+use std::env::{self, VarError};
 
 use kpt_core::sim::ScheduleError;
 
@@ -25,8 +25,10 @@ const VARIABLE: &str = "KPT_SCHEDULE";
 /// was no decision, and so nothing to try; if no decision matches an entry of [`Limits::only`]; if `KPT_SCHEDULE` is no
 /// schedule.
 pub fn check(limits: Limits, test: impl Fn(&Sim) -> TestResult) -> Report {
-    if let Ok(schedule) = env::var(VARIABLE) {
-        return check_again(&schedule, &limits, &test);
+    match env::var(VARIABLE) {
+        Ok(schedule) => return check_again(&schedule, &limits, &test),
+        Err(VarError::NotUnicode(_)) => panic!("{VARIABLE} is not text"),
+        Err(VarError::NotPresent) => {}
     }
     let expects_decisions = limits.expects_decisions();
     let report = explore(limits.clone(), test);

@@ -280,7 +280,7 @@ mod tests {
     fn some_clients(sim: &Sim) -> TestResult {
         let secs = Duration::from_secs;
         let line = "x".repeat(400) + "\n";
-        let slow = sim.client(7).room(99).stop_reading().send("slow\n");
+        let slow = sim.client(7).room(99).pause_reading().send("slow\n");
         let ann = sim.client(7).send("ann\n").skip_to("* bob is here\n").wait(secs(40));
         let ann = ann.send(line.repeat(20)).send("end\n").skip_to("bob: hello\n").wait(secs(40));
         let ann = ann.send("bye\n").shut_down().skip_to("* bye\n").hang_up();

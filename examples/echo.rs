@@ -178,8 +178,8 @@ mod tests {
     /// One client does not read for a while, another sends more than the buffers hold, and one has no room at first.
     fn clients(sim: &Sim) -> TestResult {
         let text = "0123456789abcdef".repeat(100);
-        let slow = sim.client(7).room(700).stop_reading().send(&text).shut_down();
-        let slow = slow.wait(Duration::from_secs(1)).go_on_reading().expect(&text).expect_end();
+        let slow = sim.client(7).room(700).pause_reading().send(&text).shut_down();
+        let slow = slow.wait(Duration::from_secs(1)).resume_reading().expect(&text).expect_end();
         let other = sim.client(7).send("a").expect("a").send("b").expect("b").hang_up();
         let late = sim.client(7).wait(Duration::from_secs(2)).send("c").expect("c").hang_up();
         sim.after(Duration::from_secs(9), |sim| sim.signal(Signal::TERM));

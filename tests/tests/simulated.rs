@@ -81,8 +81,8 @@ fn run_echo(sim: &Sim, listener: Listener) -> Result<Echo, Box<dyn std::error::E
 /// Two clients, one of which stops reading for a while.
 fn echo(sim: &Sim) -> TestResult {
     let text = "a text that is longer than the room of its client";
-    let slow = sim.client(7).room(8).send("hello").stop_reading().wait(millis(5)).send(text);
-    let slow = slow.wait(millis(50)).go_on_reading().expect("hello").expect(text).hang_up();
+    let slow = sim.client(7).room(8).send("hello").pause_reading().wait(millis(5)).send(text);
+    let slow = slow.wait(millis(50)).resume_reading().expect("hello").expect(text).hang_up();
     let other = sim.client(7).send("a").expect("a").shut_down().expect_end();
     let echo = run_echo(sim, sim.listen(7)?)?;
     for client in [&slow, &other] {

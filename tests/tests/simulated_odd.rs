@@ -288,7 +288,7 @@ fn which_clients_are_broken() {
     let mut listeners = (sim.listen(7).unwrap(), sim.listen(9).unwrap());
     let ended = sim.client(7).connect().expect_end().send("late").wait(millis(1)).send("later");
     let refused = sim.client(8).send("hello");
-    let resets = sim.client(9).room(1).stop_reading().send("never read").wait(millis(1));
+    let resets = sim.client(9).room(1).pause_reading().send("never read").wait(millis(1));
     let mut kpt: Loop<Listeners> = new_loop(&sim);
     kpt.threads().add_read("accept", source(&listeners.0), closes, ()).unwrap();
     kpt.threads().add_timer("accept late", millis(5), closes_late, ()).unwrap();

@@ -85,12 +85,12 @@ fn slow(sim: &Sim) -> TestResult {
         .room(16)
         .send(format!("SET k {value}\r\n"))
         .expect("+OK\r\n")
-        .stop_reading()
+        .pause_reading()
         .send("GET k\r\nPING\r\nGET k\r\n")
         .wait(ms(5))
         .send("ECHO more\r\n")
         .wait(ms(50))
-        .go_on_reading()
+        .resume_reading()
         .send("ECHO last\r\n")
         .shut_down()
         .expect(format!(
@@ -159,7 +159,7 @@ fn keys(sim: &Sim) -> TestResult {
 
 /// One that does not take its replies at all, beside one that does.
 fn greedy(sim: &Sim) -> TestResult {
-    let greedy = sim.client(PORT).room(64).stop_reading();
+    let greedy = sim.client(PORT).room(64).pause_reading();
     let greedy = greedy.send(format!("SET k {}\r\n", "v".repeat(400)));
     let greedy = greedy.send("GET k\r\n".repeat(6)).wait(ms(500)).hang_up();
     let polite = sim.client(PORT).wait(ms(1)).send("PING\r\n").expect("+PONG\r\n").hang_up();

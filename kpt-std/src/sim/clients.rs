@@ -96,13 +96,13 @@ impl Client {
         self.step(Step::ExpectEnd)
     }
 
-    /// Reads no more, until [`go_on_reading`](Self::go_on_reading).
-    pub fn stop_reading(self) -> Self {
+    /// Reads nothing until [`resume_reading`](Self::resume_reading).
+    pub fn pause_reading(self) -> Self {
         self.step(Step::Read(false))
     }
 
     /// Reads again.
-    pub fn go_on_reading(self) -> Self {
+    pub fn resume_reading(self) -> Self {
         self.step(Step::Read(true))
     }
 

@@ -1,4 +1,4 @@
-//! What a supervisor is told about its children.
+//! Which children a supervisor has, and when it restarts them.
 
 use std::time::Duration;
 

@@ -66,6 +66,10 @@ fn r44_a_new_guard_knows_all_tasks_at_once() {
     try_rows(&["guards"]);
 }
 
+fn r47_a_guard_with_few_descriptors_loses_no_task() {
+    try_rows(&["few"]);
+}
+
 kpt_tests::scenarios_at_once! {
     r20_no_task_outlives_its_parent_whatever_it_has_done,
     r21_a_helper_that_holds_the_channel_hides_no_death,
@@ -74,4 +78,5 @@ kpt_tests::scenarios_at_once! {
     r42_tasks_in_pid_namespaces_are_told_apart_without_descriptors,
     r43_a_guard_that_starts_late_knows_its_parent,
     r44_a_new_guard_knows_all_tasks_at_once,
+    r47_a_guard_with_few_descriptors_loses_no_task,
 }

@@ -33,6 +33,10 @@ use super::{SignalsBlocked, above_standard, check, poll, process_id, real_user};
 /// The largest number of tasks. Places that are not used take no memory.
 const MOST_TASKS: usize = 32_768;
 
+/// The descriptors that a guard has besides those of its tasks: three, two of a message that it handles, and a file of
+/// `/proc`.
+const OWN_DESCRIPTORS: usize = 6;
+
 /// The number of starts after which the guard is kicked. Its queue holds more than 250 messages.
 const STARTS_PER_KICK: u32 = 64;
 
@@ -231,8 +235,11 @@ impl Child {
 
 /// In the process of the guard.
 fn become_guard(parent: pid_t, socket: c_int, kick: c_int, own: Option<c_int>) -> ! {
-    calls::settle(socket, kick, own);
-    match calls::new_table(MOST_TASKS) {
+    let descriptors = calls::settle(socket, kick, own);
+    // When there is no room in the table, those that have ended are forgotten. That is too late when the next message can't
+    // bring its descriptor.
+    let room = descriptors.saturating_sub(OWN_DESCRIPTORS).clamp(1, MOST_TASKS);
+    match calls::new_table(room) {
         Some(table) => run::run(parent, own.is_some(), table),
         None => calls::leave(),
     }

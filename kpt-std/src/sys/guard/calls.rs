@@ -19,9 +19,9 @@ const SCM_PIDFD: c_int = 4;
 const SIGNAL_SET: usize = 8;
 
 /// Detaches the process from its parent: blocks all signals, leaves the session and the working directory, changes the
-/// name, and closes all descriptors but three. MUST only be called in a new process, with descriptors above 2, whose
-/// owners are never dropped.
-pub fn settle(socket: c_int, kick: c_int, parent: Option<c_int>) {
+/// name, and closes all descriptors but three. Returns how many descriptors it may have. MUST only be called in a new
+/// process, with descriptors above 2, whose owners are never dropped.
+pub fn settle(socket: c_int, kick: c_int, parent: Option<c_int>) -> usize {
     let all = [u8::MAX; SIGNAL_SET];
     // SAFETY: the kernel reads a set of signals, and the name and the limit, which are borrowed until the calls return;
     // it writes the limit. The other calls take numbers. All owners of descriptors are the parent's, and never dropped
@@ -56,6 +56,7 @@ pub fn settle(socket: c_int, kick: c_int, parent: Option<c_int>) {
             // The first process of a namespace has to reap the orphans of all others.
             libc::signal(libc::SIGCHLD, libc::SIG_IGN);
         }
+        usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
     }
 }
 

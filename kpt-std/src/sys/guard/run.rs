@@ -46,18 +46,21 @@ pub fn run(parent: i32, has_parent: bool, table: &mut [Ward]) -> ! {
 /// The guard is not woken by each message: the parent kicks it now and then.
 fn wait(wards: &mut Wards<'_>, until: Option<u64>, has_parent: bool, parent: i32) {
     let mut asked = [NOTHING; AT_ONCE];
-    let (ours, theirs) = asked.split_at_mut(3);
-    let [socket, kick, gone] = ours else { return };
+    let [socket, kick, gone, theirs @ ..] = &mut asked;
     *kick = question(KICK, libc::POLLIN);
     *socket = question(SOCKET, 0);
     let mut is_complete = true;
+    let mut count = 3_usize;
     if wards.is_ending() {
         // It would stay readable: the end of the parent has been noted.
         *socket = NOTHING;
-        is_complete = wards.all().len() <= theirs.len();
-        for (place, ward) in theirs.iter_mut().zip(wards.all()) {
-            match ward.descriptor {
-                Some(descriptor) => *place = question(descriptor.get(), libc::POLLIN),
+        let mut places = theirs.iter_mut();
+        for ward in wards.all() {
+            match ward.descriptor.and_then(|descriptor| Some((descriptor, places.next()?))) {
+                Some((descriptor, place)) => {
+                    *place = question(descriptor.get(), libc::POLLIN);
+                    count = count.saturating_add(1);
+                }
                 None => is_complete = false,
             }
         }
@@ -66,14 +69,15 @@ fn wait(wards: &mut Wards<'_>, until: Option<u64>, has_parent: bool, parent: i32
     } else {
         is_complete = false;
     }
+    // No others: `poll` takes no more of them than the process may have open.
+    let asked = asked.get_mut(..count).unwrap_or_default();
     let left = until.map(|until| Duration::from_micros(until.saturating_sub(calls::now())));
     let period =
         if is_complete { left } else { Some(left.unwrap_or(LOOK_PERIOD).min(LOOK_PERIOD)) };
-    if poll(&mut asked, period).is_err() {
+    if poll(asked, period).is_err() {
         return;
     }
-    let (ours, theirs) = asked.split_at(3);
-    let [socket, kick, gone] = ours else { return };
+    let [socket, kick, gone, theirs @ ..] = asked else { return };
     if kick.revents != 0 {
         calls::clear(KICK);
         wards.on_kick();

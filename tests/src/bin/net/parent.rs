@@ -120,6 +120,15 @@ pub fn start_and_wait(act: fn()) -> u32 {
     leak(task)
 }
 
+/// Starts so many tasks that end at once, one after the other, and then one that does `act`.
+pub fn start_after_others(count: usize, act: fn()) -> u32 {
+    let spawner = Spawner::new();
+    for _ in 0..count {
+        start_task(&spawner, TaskConfig::new("short"), || process::exit(0)).wait();
+    }
+    start_with(&spawner, TaskConfig::new("task"), act)
+}
+
 fn start_task(spawner: &Spawner, config: TaskConfig, act: fn()) -> TaskHandle {
     let build = |parent| {
         PARENT.set(Some(parent));

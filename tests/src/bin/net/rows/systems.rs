@@ -10,10 +10,13 @@ use libc::{
     SYS_pidfd_send_signal, SYS_setsockopt, SYS_timer_create,
 };
 
-use super::super::parent::{fork_helper, hang, hung, other_user, start, stopped, well};
+use super::super::parent::{
+    fork_helper, hang, hung, other_user, start, start_after_others, stopped, well,
+};
 use super::super::row::{IN_A_SECOND, IN_TWO_SECONDS, Row, Users, healthy, row};
 
 const DESCRIPTORS: &str = "descriptors";
+const FEW: &str = "few";
 const KERNELS: &str = "kernels";
 const NAMESPACES: &str = "namespaces";
 const LATE: &str = "late";
@@ -196,6 +199,15 @@ fn without_guard() -> Vec<Row> {
             no_guard();
             namespaces::set_pending_signals_limit(0).expect("it may be lowered");
             start(hung);
+        }),
+        row(FEW, "few descriptors, also for the guard", || {
+            sys::set_descriptor_limits(64).expect("it may be lowered");
+            start(stopped);
+        }),
+        // The guard looks for the first time when the parent has ended.
+        row(FEW, "few descriptors, and many tasks that have ended", || {
+            sys::set_descriptor_limits(24).expect("it may be lowered");
+            start_after_others(50, stopped);
         }),
     ]
 }

@@ -70,6 +70,10 @@ fn r47_a_guard_with_few_descriptors_loses_no_task() {
     try_rows(&["few"]);
 }
 
+fn r48_a_guard_of_root_has_the_rights_of_root() {
+    try_rows(&["effective"]);
+}
+
 kpt_tests::scenarios_at_once! {
     r20_no_task_outlives_its_parent_whatever_it_has_done,
     r21_a_helper_that_holds_the_channel_hides_no_death,
@@ -79,4 +83,5 @@ kpt_tests::scenarios_at_once! {
     r43_a_guard_that_starts_late_knows_its_parent,
     r44_a_new_guard_knows_all_tasks_at_once,
     r47_a_guard_with_few_descriptors_loses_no_task,
+    r48_a_guard_of_root_has_the_rights_of_root,
 }

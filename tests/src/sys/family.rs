@@ -99,6 +99,15 @@ pub fn become_root() -> io::Result<()> {
     check(unsafe { libc::setresuid(0, 0, 0) }).map(drop)
 }
 
+/// Makes this process one of another user for some time: the real user stays.
+///
+/// # Errors
+/// Returns the system's error: only root may do that.
+pub fn set_effective_user(user: u32) -> io::Result<()> {
+    // SAFETY: the call takes a number.
+    check(unsafe { libc::seteuid(user) }).map(drop)
+}
+
 /// Returns whether this process has the rights of root, whoever has started it.
 pub fn has_effective_rights_of_root() -> bool {
     // SAFETY: the call has no arguments and can't fail.

@@ -18,9 +18,9 @@ const SCM_PIDFD: c_int = 4;
 /// The number of bytes of a set of signals of the kernel.
 const SIGNAL_SET: usize = 8;
 
-/// Detaches the process from its parent: blocks all signals, leaves the session and the working directory, changes the
-/// name, and closes all descriptors but three. Returns how many descriptors it may have. MUST only be called in a new
-/// process, with descriptors above 2, whose owners are never dropped.
+/// Detaches the process from its parent: blocks all signals, takes the rights of the real user if that is root, leaves the
+/// session and the working directory, changes the name, and closes all descriptors but three. Returns how many descriptors
+/// it may have. MUST only be called in a new process, with descriptors above 2, whose owners are never dropped.
 pub fn settle(socket: c_int, kick: c_int, parent: Option<c_int>) -> usize {
     let all = [u8::MAX; SIGNAL_SET];
     // SAFETY: the kernel reads a set of signals, and the name and the limit, which are borrowed until the calls return;
@@ -49,6 +49,11 @@ pub fn settle(socket: c_int, kick: c_int, parent: Option<c_int>) -> usize {
         }
         limit.rlim_cur = limit.rlim_max;
         libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        if libc::getuid() == 0 {
+            // The parent may have lowered its effective user for some time. Not by the C library, which may take this process
+            // for one of several OS threads.
+            libc::syscall(libc::SYS_setresuid, 0, 0, 0);
+        }
         libc::setsid();
         libc::chdir(c"/".as_ptr());
         libc::prctl(libc::PR_SET_NAME, c"kpt-guard".as_ptr());

@@ -4,7 +4,7 @@ use std::process;
 use std::time::Duration;
 
 use kpt_std::{EventLoop, Spawner, TaskConfig};
-use kpt_tests::sys;
+use kpt_tests::sys::{self, family};
 
 use super::super::parent::{
     execute, fork_helper, guards_of, hang, hung, kill_guard, list_guards_of, say, start,
@@ -13,6 +13,7 @@ use super::super::parent::{
 use super::super::row::{End, Row, Users, healthy, row};
 
 const PART: &str = "parents";
+const EFFECTIVE: &str = "effective";
 const HELPERS: &str = "helpers";
 const GUARDS: &str = "guards";
 
@@ -40,6 +41,14 @@ fn give_up_root() {
 fn of_other_rights() -> Vec<Row> {
     let of_root = |row| Row { users: Users::OnlyRoot, ..row };
     vec![
+        // It is the first start that makes the guard.
+        of_root(row(EFFECTIVE, "is not root at its first start, and then is again", || {
+            let spawner = Spawner::new();
+            family::set_effective_user(65_533).expect("root may do that");
+            start_with(&spawner, TaskConfig::new("first"), || process::exit(0));
+            family::set_effective_user(0).expect("its real user is root");
+            start_with(&spawner, TaskConfig::new("second").user(65_534, 65_534, []), stopped);
+        })),
         of_root(row(PART, "has given up root", || {
             start(hung);
             give_up_root();

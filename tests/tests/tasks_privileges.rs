@@ -338,7 +338,7 @@ fn what_fails_is_named() {
     let text = failure(config().user(USER, u32::MAX, []));
     assert_eq!(text, "can't become group 4294967295: Invalid argument (os error 22)");
     let text = failure(config().user(USER, USER, vec![7; 100_000]));
-    assert!(text.starts_with("can't set the supplementary groups"), "{text}");
+    assert!(text.starts_with("can't set 100000 supplementary groups: "), "{text}");
     let text = failure(config().limits([Limit::OpenFiles(u64::MAX)]));
     assert!(text.starts_with("can't limit open files to 18446744073709551615: "), "{text}");
     let text = failure(config().before_run(|| Err("no filter".into())));
@@ -368,6 +368,22 @@ fn what_takes_the_rights_of_root_is_named() {
     assert_eq!(text, "can't limit open files to 1073741824: Operation not permitted (os error 1)");
     // What is so already takes no rights.
     use_and_end(&start(config().user(NOBODY, NOBODY, []), |_, _| Ok(())));
+}
+
+/// As many as the system has room for, and one more.
+fn r49_many_groups_are_set_at_once_and_too_many_named() {
+    const MOST: u32 = 65_536;
+    if !is_root() {
+        return;
+    }
+    let config = |count| TaskConfig::new("many").user(USER, USER, 1_000..1_000 + count);
+    let begin = Stopwatch::now();
+    use_and_end(&start(config(MOST), |_, _| Ok(())));
+    let time = begin.elapsed();
+    assert!(is_checked() || time < Duration::from_secs(1), "{time:?}");
+    let text = failure(config(MOST + 1));
+    let expected = "can't set 65537 supplementary groups: Invalid argument (os error 22)";
+    assert_eq!(text, expected);
 }
 
 /// Each closure runs once in each task, in order, after all else, and in no other process.
@@ -459,6 +475,7 @@ kpt_tests::scenarios! {
     no_descriptor_is_there_but_those_to_be_kept,
     what_fails_is_named,
     what_takes_the_rights_of_root_is_named,
+    r49_many_groups_are_set_at_once_and_too_many_named,
     before_run_runs_in_each_task_of_a_configuration,
     k07_a_task_with_another_user_and_root_does_not_outlive_its_parent,
     a_task_without_privileges_is_a_task,

@@ -5,6 +5,7 @@
 //! change them; then `no_new_privs`, with which an unprivileged process may filter its own system calls; and last what
 //! the application does, which may forbid all of these calls. Before that, the task checks that there is no way back.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -15,6 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::sys::{self, Resource};
+
+/// The number of groups that an error names.
+const MOST_NAMED: usize = 64;
 
 /// The user with all rights.
 const ROOT_USER: u32 = 0;
@@ -196,7 +200,13 @@ impl User {
     fn become_user(&self) -> Outcome {
         let (old_users, old_groups) = (sys::users()?, sys::groups()?);
         if !is_same_set(&sys::supplementary_groups()?, &self.groups) {
-            let what = || format!("set the supplementary groups {:?}", self.groups);
+            let what = || match &self.groups[..] {
+                // So many would leave no room for the reason.
+                many if many.len() > MOST_NAMED => {
+                    format!("set {} supplementary groups", many.len())
+                }
+                few => format!("set the supplementary groups {few:?}"),
+            };
             sys::set_supplementary_groups(&self.groups).map_err(|error| cannot(what(), &error))?;
         }
         if old_groups != [self.group; 3] {
@@ -254,7 +264,9 @@ fn enter_root(root: &Path) -> Outcome {
 }
 
 fn is_same_set(some: &[u32], others: &[u32]) -> bool {
-    some.iter().all(|one| others.contains(one)) && others.iter().all(|one| some.contains(one))
+    // Sorted, as there may be 65,536.
+    let set = |groups: &[u32]| groups.iter().copied().collect::<BTreeSet<_>>();
+    set(some) == set(others)
 }
 
 fn cannot(what: String, error: &dyn fmt::Display) -> Box<dyn Error> {

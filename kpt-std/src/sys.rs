@@ -41,7 +41,7 @@ pub use inbox::check_signal;
 #[cfg(feature = "signals")]
 pub use inbox::{Handler, Inbox};
 pub use inherited::{close_all_but, is_directory, open_descriptors};
-pub use memory::{Paged, Pages};
+pub use memory::{LoopPages, Paged, Pages};
 pub use net::{connect_tcp, connect_unix, is_of_connection, listen, send_parts};
 pub use orphan::{ask_for_death_signal, die_after};
 pub use output::{discard_output, flush_output, flush_output_fully};
@@ -51,7 +51,7 @@ pub use privileges::{
     set_no_new_privs, set_supplementary_groups, set_user, supplementary_groups, users,
 };
 pub use process::{
-    Ended, Forked, at_exit, exit_now, fork, look_at_child, process_id, real_user, reap,
+    Ended, Forked, at_exit, exit_now, fork, look_at_child, parent_id, process_id, real_user, reap,
     signal_descriptor, signal_number,
 };
 #[cfg(feature = "tape")]

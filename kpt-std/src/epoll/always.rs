@@ -8,9 +8,6 @@ use libc::{POLLHUP, POLLIN, POLLNVAL, POLLOUT, pollfd};
 
 use crate::sys;
 
-/// The number for which memory is allocated in advance. There are few of them: a loop with one never sleeps.
-const FEW: usize = 16;
-
 /// The descriptors that are always ready. Each wait polls them: one may be closed, or another file by now.
 pub struct Always {
     asked: Vec<pollfd>,
@@ -26,7 +23,7 @@ pub enum Answer {
 
 impl Always {
     pub fn new() -> Self {
-        Self { asked: Vec::with_capacity(FEW) }
+        Self { asked: Vec::new() }
     }
 
     #[inline]

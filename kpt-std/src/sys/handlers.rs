@@ -15,19 +15,22 @@ static TAKEN: [(AtomicUsize, AtomicI32); MOST + 1] =
 
 /// Resets signals in a forked process: removes the parent's handlers, and unblocks all signals. Signals that the parent
 /// ignores remain ignored, except those that end a task or report the end of its own tasks. Asks for the action of each
-/// signal that is not in its default one, or of all if these `known` ones are missing.
+/// signal if they are not `known`.
 pub fn reset_signals(known: Option<Actions>) {
     for signal in 1..=libc::SIGRTMAX() {
         let is_needed = matches!(signal, libc::SIGTERM | libc::SIGCONT | libc::SIGCHLD);
-        let may_matter =
-            |known: Actions| known.handles(signal) || is_needed && known.ignores(signal);
-        if !known.is_none_or(may_matter) {
-            continue;
-        }
-        let Some(action) = action(signal) else { continue };
-        let is_ignored = action.sa_sigaction == libc::SIG_IGN && !is_needed;
-        if action.sa_sigaction != libc::SIG_DFL && !is_ignored {
-            set_default(signal, &action);
+        let (is_handled, is_ignored) = match known {
+            Some(known) => (known.handles(signal), known.ignores(signal)),
+            None => match action(signal).map(|action| action.sa_sigaction) {
+                None | Some(libc::SIG_DFL) => (false, false),
+                Some(libc::SIG_IGN) => (false, true),
+                Some(_) => (true, false),
+            },
+        };
+        if (is_handled || is_ignored && is_needed)
+            && let Some(had) = replace_by_default(signal)
+        {
+            store(signal, &had);
         }
     }
     unblock_signals();
@@ -64,15 +67,25 @@ pub fn action(signal: c_int) -> Option<libc::sigaction> {
 
 /// Sets a signal to its default action, and stores the handler `had` that it had. May be called in a handler.
 pub fn set_default(signal: c_int, had: &libc::sigaction) {
+    store(signal, had);
+    replace_by_default(signal);
+}
+
+/// Sets a signal to its default action, and returns the one that it had; `None` for a number that is not a signal. May
+/// be called in a handler.
+fn replace_by_default(signal: c_int) -> Option<libc::sigaction> {
+    // SAFETY: all zero bytes are a valid sigaction: no flags, an empty mask, the default action.
+    let (default, mut had): (libc::sigaction, libc::sigaction) =
+        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    // SAFETY: both are valid, and borrowed until the call returns. A number that is no signal is an error.
+    let result = unsafe { libc::sigaction(signal, &default, &mut had) };
+    (result == 0).then_some(had)
+}
+
+fn store(signal: c_int, had: &libc::sigaction) {
     if let Some((handler, flags)) = taken(signal) {
         handler.store(had.sa_sigaction, Ordering::Relaxed);
         flags.store(had.sa_flags, Ordering::Relaxed);
-    }
-    // SAFETY: all zero bytes are a valid sigaction: no flags, an empty mask, the default action. It is borrowed until
-    // the call returns; the old action is not asked for.
-    unsafe {
-        let default: libc::sigaction = std::mem::zeroed();
-        libc::sigaction(signal, &default, std::ptr::null_mut());
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use libc::{c_int, pid_t};
 
-use super::check;
+use super::{check, parent_id};
 
 /// The parent of this process.
 static PARENT: AtomicI32 = AtomicI32::new(0);
@@ -19,10 +19,8 @@ const ORPHAN_GRACE_SECONDS: u8 = 1;
 /// # Errors
 /// Fails if the parent has died already, or with the system's error.
 pub fn die_after(parent: pid_t) -> io::Result<()> {
-    // SAFETY: the call has no arguments and can't fail.
-    let seen = unsafe { libc::getppid() };
     // A parent in another PID namespace is seen as 0. Its end is noticed by the channel.
-    PARENT.store(if seen == 0 { 0 } else { parent }, Ordering::Relaxed);
+    PARENT.store(if parent_id() == 0 { 0 } else { parent }, Ordering::Relaxed);
     let handler: extern "C" fn(c_int) = on_parent_death;
     // SAFETY: all zero bytes are a valid sigaction.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
@@ -41,8 +39,7 @@ pub fn die_after(parent: pid_t) -> io::Result<()> {
 pub fn ask_for_death_signal(parent: pid_t) -> io::Result<()> {
     // SAFETY: PR_SET_PDEATHSIG takes a number and no pointer.
     check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, death_signal() as libc::c_ulong) })?;
-    // SAFETY: the call has no arguments and can't fail.
-    let seen = unsafe { libc::getppid() };
+    let seen = parent_id();
     if seen != 0 && seen != parent {
         return Err(io::Error::other(format!("the parent, process {parent}, has died")));
     }
@@ -56,8 +53,7 @@ pub fn death_signal() -> c_int {
 
 /// The signal also arrives when the OS thread that forked has ended and the parent lives on; it is ignored then.
 extern "C" fn on_parent_death(_: c_int) {
-    // SAFETY: the call has no arguments and can't fail.
-    if unsafe { libc::getppid() } == PARENT.load(Ordering::Relaxed) {
+    if parent_id() == PARENT.load(Ordering::Relaxed) {
         return;
     }
     // SAFETY: the call returns the place of this OS thread's errno, which the interrupted code may be about to read.

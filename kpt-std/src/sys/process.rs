@@ -44,6 +44,12 @@ pub fn process_id() -> pid_t {
     unsafe { libc::getpid() }
 }
 
+/// Returns the number of the parent of this process; 0 if it is in another PID namespace.
+pub fn parent_id() -> pid_t {
+    // SAFETY: the call has no arguments and can't fail.
+    unsafe { libc::getppid() }
+}
+
 /// Returns the real user of this process.
 pub fn real_user() -> u32 {
     // SAFETY: the call has no arguments and can't fail.

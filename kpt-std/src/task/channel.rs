@@ -143,6 +143,11 @@ impl Channel {
         }
     }
 
+    /// Allocates memory for so many bytes to send.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.outbox.reserve(bytes);
+    }
+
     /// Takes no more messages to send. What is queued is sent.
     pub fn refuse(&mut self) {
         self.outgoing = self.outgoing.max(Way::Closing);

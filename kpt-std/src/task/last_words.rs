@@ -1,8 +1,8 @@
 //! What a task sends at its end, however that comes: what is queued, and the reason.
 
 use std::cell::{Cell, RefCell};
-use std::panic::{self, AssertUnwindSafe};
-use std::sync::Once;
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
+use std::sync::{Arc, Once, PoisonError, RwLock};
 
 use super::child::Parent;
 use super::frame::Kind;
@@ -31,23 +31,46 @@ extern "C" fn at_exit() {
     let _ = panic::catch_unwind(flush_parent);
 }
 
-/// Makes this process a task of `parent`, which is told of its panics.
-pub fn begin(parent: &Parent) {
-    PARENT.set(Some(Box::leak(Box::new(parent.clone()))));
+/// Makes this process a task of `parent`, which is told of its panics by a [`Keeper`].
+pub fn begin(parent: Box<Parent>) -> &'static Parent {
+    let parent = Box::leak(parent);
+    PARENT.set(Some(parent));
     TASK.set(sys::process_id());
+    parent
 }
 
-/// Keeps the text of a panic for the parent. The panic is printed as before.
-pub fn keep_words_of_panics() {
-    let print = panic::take_hook();
-    panic::set_hook(Box::new(move |info| {
-        PANIC.set(info.to_string());
-        if cfg!(panic = "abort") {
-            last_words(Kind::Panicked, &info.to_string());
-            sys::flush_output_fully();
-        }
-        print(info);
-    }));
+type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;
+
+/// Keeps the text of a panic for the parent. Made before the fork, since a process that allocates memory for the first
+/// time copies several pages.
+pub struct Keeper {
+    hook: Hook,
+    /// The hook that there was, which prints.
+    print: Arc<RwLock<Option<Hook>>>,
+}
+
+impl Keeper {
+    pub fn new() -> Self {
+        let print = Arc::new(RwLock::new(None::<Hook>));
+        let shared = print.clone();
+        let hook = Box::new(move |info: &PanicHookInfo<'_>| {
+            PANIC.set(info.to_string());
+            if cfg!(panic = "abort") {
+                last_words(Kind::Panicked, &info.to_string());
+                sys::flush_output_fully();
+            }
+            if let Some(print) = &*shared.read().unwrap_or_else(PoisonError::into_inner) {
+                print(info);
+            }
+        });
+        Self { hook, print }
+    }
+
+    /// Begins with it. A panic is printed as before.
+    pub fn install(self) {
+        *self.print.write().unwrap_or_else(PoisonError::into_inner) = Some(panic::take_hook());
+        panic::set_hook(self.hook);
+    }
 }
 
 /// Returns the parent of this process, unless this process was forked by hand from the task.

@@ -218,8 +218,8 @@ pub fn signal(start: Ticket, signal: i32) -> io::Result<()> {
 ///
 /// # Errors
 /// Fails if the parent has died already.
-pub fn enter(start: Ticket, name: &str) -> io::Result<Option<OwnedFd>> {
-    let net = std::mem::replace(&mut *lock(), Net::new());
+pub fn enter(start: Ticket, parent: i32, name: &str) -> io::Result<Option<OwnedFd>> {
+    let mut net = std::mem::replace(&mut *lock(), Net::new());
     if let Some(guard) = net.guard_of(start)
         && let Err(error) = guard.register(start.number)
     {
@@ -230,9 +230,17 @@ pub fn enter(start: Ticket, name: &str) -> io::Result<Option<OwnedFd>> {
             error
         );
     }
-    if net.own.as_ref().is_some_and(has_ended) {
+    let has_ended = match sys::parent_id() {
+        // It is in another PID namespace.
+        0 => net.own.as_ref().is_some_and(has_ended),
+        seen => seen != parent,
+    };
+    if has_ended {
         return Err(io::Error::other("the parent has died"));
     }
+    net.guards.clear();
+    // Giving back its memory would write to pages that are shared with the parent.
+    std::mem::forget(net.guards);
     Ok(net.own)
 }
 

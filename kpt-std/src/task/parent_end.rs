@@ -15,6 +15,9 @@ use super::scratch::Scratch;
 use super::watch::{Modify, Watch};
 use crate::ask::{Question, ask};
 
+/// Room for the first bytes to the parent, allocated before the fork.
+const FIRST_BYTES: usize = 128;
+
 /// The end of a channel at the other end of which is the parent.
 pub struct ParentEnd {
     channel: Channel,
@@ -32,10 +35,16 @@ pub enum Order {
 }
 
 impl ParentEnd {
-    /// Takes what the task has inherited: its socket, and a descriptor of its parent, if there is one.
-    pub fn new(config: &TaskConfig, socket: UnixStream, parent: Option<OwnedFd>) -> Self {
-        let parent = parent.map(|parent| Watch::new(Some(parent)));
-        Self { channel: Channel::new(config, socket, Sender::Parent), parent }
+    /// Takes the socket of a task that is about to be forked.
+    pub fn new(config: &TaskConfig, socket: UnixStream) -> Self {
+        let mut channel = Channel::new(config, socket, Sender::Parent);
+        channel.reserve(FIRST_BYTES);
+        Self { channel, parent: None }
+    }
+
+    /// Takes a descriptor of the parent, in the process of the task.
+    pub fn watch_parent(&mut self, parent: OwnedFd) {
+        self.parent = Some(Watch::new(Some(parent)));
     }
 
     /// Returns the bytes to and from the parent.

@@ -3,20 +3,15 @@
 use std::any::Any;
 use std::error::Error;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::net::UnixStream;
 use std::panic::{self, AssertUnwindSafe};
 
 use kpt_core::{Exit, large};
 
 use super::child::{Child, Parent};
 use super::config::TaskConfig;
-use super::end::End;
 use super::ends;
 use super::frame::Kind;
-use super::last_words::{
-    self, flush_parent, keep_words_of_panics, last_words, say_panic, with_last_words,
-};
+use super::last_words::{self, Keeper, flush_parent, last_words, say_panic, with_last_words};
 use super::net::{self, Ticket};
 use super::parent_end::{Order, ParentEnd};
 use super::tasks::Tasks;
@@ -40,8 +35,9 @@ pub struct Start<'c> {
     /// Its number for the guard.
     pub ticket: Ticket,
     pub config: &'c TaskConfig,
-    /// The task's end of the channel.
-    pub socket: UnixStream,
+    /// Its channel.
+    pub channel: Box<Parent>,
+    pub keeper: Keeper,
     /// Whether there is text of the parent's in the buffer of standard output.
     pub has_text: bool,
     /// The actions of the parent's signals, if they are known.
@@ -75,23 +71,24 @@ fn forget(payload: Box<dyn Any + Send>) {
 
 /// Makes the channel first: the parent receives through it why anything after that has failed.
 fn run<C: Child>(start: Start<'_>, build: impl FnOnce(Parent) -> C) -> Result<(), Box<dyn Error>> {
-    let Start { parent: process, ticket, config, socket, has_text, actions } = start;
-    ends::disown_all();
-    let end = net::enter(ticket, &config.name)?;
-    let kept: Vec<_> =
-        [socket.as_raw_fd()].into_iter().chain(end.as_ref().map(AsRawFd::as_raw_fd)).collect();
-    let parent = open_channel(ParentEnd::new(config, socket, end));
-    keep_words_of_panics();
+    let Start { parent: process, ticket, config, channel, keeper, has_text, actions } = start;
+    ends::disown_all_but(channel.ends());
+    let end = net::enter(ticket, process, &config.name)?;
+    let parent = last_words::begin(channel);
+    if let Some(end) = end {
+        parent.ends().borrow_mut().watch_parent(parent.source(), end);
+    }
+    keeper.install();
     if has_text {
         sys::discard_output()
             .map_err(|error| format!("can't discard the parent's buffered output: {error}"))?;
     }
-    close_inherited(config, &kept)?;
+    close_inherited(config, parent)?;
     sys::reset_signals(actions);
     sys::die_after(process)?;
-    let mut kpt = new_loop(config, &parent)?;
+    let mut kpt = new_loop(config, parent)?;
     give_up_privileges(config, process)?;
-    let result = run_loop(&mut kpt, &parent, build);
+    let result = run_loop(&mut kpt, parent, build);
     if matches!(result, Ok(Exit::Empty)) || kpt.threads().is_empty() {
         // The loop holds nothing that needs to be dropped, and freeing its memory would write to pages that are shared
         // with the parent.
@@ -100,21 +97,11 @@ fn run<C: Child>(start: Start<'_>, build: impl FnOnce(Parent) -> C) -> Result<()
     result.map(drop)
 }
 
-fn open_channel(end: ParentEnd) -> Parent {
-    let ends = ends::shared();
-    let source = {
-        let mut ends = ends.borrow_mut();
-        ends.wait_to_begin();
-        ends.insert(End::Parent(end))
-    };
-    let parent = Parent::new(ends, source);
-    last_words::begin(&parent);
-    parent
-}
-
-fn close_inherited(config: &TaskConfig, own: &[RawFd]) -> Result<(), Box<dyn Error>> {
+fn close_inherited(config: &TaskConfig, parent: &Parent) -> Result<(), Box<dyn Error>> {
     let Some(kept) = config.kept() else { return Ok(()) };
-    let kept = [kept, own].concat();
+    let own = parent.with(|end| [end.channel().number(), end.parent_number()]);
+    let own = own.into_iter().flatten().flatten();
+    let kept: Vec<_> = kept.iter().copied().chain(own).collect();
     sys::close_all_but(&kept)?;
     config.privileges.check_descriptors(&kept)
 }

@@ -8,8 +8,9 @@ use super::end::End;
 use super::ends::{self, SharedEnds};
 use super::error::StartError;
 use super::handle::TaskHandle;
-use super::last_words;
+use super::last_words::{self, Keeper};
 use super::net;
+use super::parent_end::ParentEnd;
 use super::process::Process;
 use super::run::{self, Start};
 use super::task_end::TaskEnd;
@@ -105,6 +106,10 @@ impl Spawner {
         last_words::prepare();
         let has_text = sys::flush_output().is_err();
         let parent = sys::process_id();
+        // Before the fork, since each page that a new process writes to is copied.
+        let (ends, source) = ends::of_task(ParentEnd::new(&config, theirs));
+        let channel = Box::new(Parent::new(ends, source));
+        let keeper = Keeper::new();
         let ticket = self.ends.borrow_mut().before_start();
         let signals = SignalsBlocked::new();
         let alone = sys::alone()?.ok_or(StartError::MultiThreaded)?;
@@ -113,7 +118,7 @@ impl Spawner {
         match sys::fork(alone)? {
             Forked::Parent { child } => {
                 drop(signals);
-                drop(theirs);
+                drop(channel);
                 let end = End::Task(TaskEnd::new(&config, ours, Process::new(child, ticket)));
                 let source = self.ends.borrow_mut().insert(end);
                 crate::log::trace!("task {} (process {}) has started", config.name, child);
@@ -122,7 +127,7 @@ impl Spawner {
             Forked::Child => {
                 drop(ours);
                 let config = &config;
-                let start = Start { parent, ticket, config, socket: theirs, has_text, actions };
+                let start = Start { parent, ticket, config, channel, keeper, has_text, actions };
                 run::run_and_exit(start, build)
             }
         }

@@ -5,7 +5,7 @@ mod wait;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::{Rc, Weak};
 
 use kpt_core::{Instant, Interest, Readiness, Source};
@@ -20,6 +20,9 @@ use crate::clock;
 
 /// The first source number of channels. Descriptors are far below.
 const FIRST: u32 = 1 << 31;
+
+/// So many descriptors that most tasks' are below.
+const FEW: usize = 16;
 
 /// The channels of a loop, shared by its poller, its spawners and the handles. Used by one OS thread, and never
 /// borrowed while code of the application runs.
@@ -78,11 +81,26 @@ pub fn shared() -> SharedEnds {
     ends
 }
 
-/// In a forked process: closes the copies of all channels that the parent's loops have.
-pub fn disown_all() {
+/// Creates the channels of a task that is about to be forked: that to its parent. Waits leave it alone until `begin` is
+/// called.
+pub fn of_task(end: ParentEnd) -> (SharedEnds, Source) {
+    let ends = shared();
+    let source = {
+        let mut ends = ends.borrow_mut();
+        ends.wait_to_begin();
+        // And for the descriptor of the parent.
+        ends.by_descriptor.reserve(FEW);
+        ends.insert(End::Parent(end))
+    };
+    (ends, source)
+}
+
+/// In a forked process: closes the copies of all channels that the parent's loops have, except `own`.
+pub fn disown_all_but(own: &SharedEnds) {
     // They stay listed: an inherited spawner may start tasks here, which must release its channels, too.
     ALL.with_borrow(|all| {
-        for ends in all.iter().filter_map(Weak::upgrade) {
+        let others = all.iter().filter(|ends| ends.as_ptr() != Rc::as_ptr(own));
+        for ends in others.filter_map(Weak::upgrade) {
             let Ok(mut ends) = ends.try_borrow_mut() else { continue };
             for entry in ends.by_number.values_mut() {
                 entry.end.disown();
@@ -118,11 +136,7 @@ impl Ends {
         let number = self.next;
         self.next = self.next.wrapping_add(1).max(FIRST);
         for descriptor in end.numbers() {
-            let descriptor = descriptor as usize;
-            if self.by_descriptor.len() <= descriptor {
-                self.by_descriptor.resize(descriptor + 1, 0);
-            }
-            self.by_descriptor[descriptor] = number;
+            self.assign(descriptor, number);
         }
         let entry = Entry {
             end,
@@ -134,6 +148,21 @@ impl Ends {
         self.by_number.insert(number, Box::new(entry));
         self.touch(number);
         Source::new(number)
+    }
+
+    /// In the process of a task: adds a descriptor of its parent.
+    pub fn watch_parent(&mut self, source: Source, parent: OwnedFd) {
+        self.assign(parent.as_raw_fd(), source.number());
+        self.with_parent(source, |end| end.watch_parent(parent));
+    }
+
+    /// Notes that a descriptor belongs to the channel of that number.
+    fn assign(&mut self, descriptor: RawFd, number: u32) {
+        let descriptor = descriptor as usize;
+        if self.by_descriptor.len() <= descriptor {
+            self.by_descriptor.resize(descriptor + 1, 0);
+        }
+        self.by_descriptor[descriptor] = number;
     }
 
     /// Calls `work` with the end of a channel to a task. Returns `None` if there is no such channel.

@@ -40,6 +40,11 @@ impl Outbox {
         self.limit
     }
 
+    /// Allocates memory for so many bytes.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve(bytes);
+    }
+
     /// Appends a message.
     pub fn push_message(&mut self, payload: &[u8]) -> Result<(), Refused> {
         self.check(payload)?;

@@ -151,6 +151,23 @@ pub fn enlarge_send_buffer(socket: &impl AsFd) -> io::Result<()> {
     })
 }
 
+/// Returns whether the kernel knows an option of sockets.
+pub fn knows_option(socket: &impl AsFd, option: u32) -> bool {
+    let (mut value, mut length) = (0 as c_int, size_of::<c_int>() as u32);
+    // SAFETY: the kernel writes at most as many bytes as an int has, and their number; both are borrowed until the call
+    // returns.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            option as c_int,
+            std::ptr::from_mut(&mut value).cast(),
+            &mut length,
+        )
+    };
+    result == 0
+}
+
 /// Has whoever closes a connection last wait until what was sent has arrived, for so many seconds at most.
 ///
 /// # Errors

@@ -155,9 +155,11 @@ fn is_there(path: &str) -> bool {
     root().join(path).exists()
 }
 
-/// Functions with the attribute `test`, and what is listed in `scenarios!`.
+/// Functions with the attribute `test`, and what is listed in `scenarios!` or `scenarios_at_once!`.
 fn tests_in(text: &str) -> Vec<&str> {
-    let scenarios = text.split_once("scenarios! {").map_or("", |(_, scenarios)| scenarios);
+    let lists = ["scenarios! {", "scenarios_at_once! {"];
+    let scenarios = lists.iter().find_map(|list| text.split_once(list));
+    let scenarios = scenarios.map_or("", |(_, scenarios)| scenarios);
     let mut names: Vec<&str> = scenarios
         .lines()
         .map(str::trim)

@@ -21,7 +21,7 @@ fn run_on<P: Poller>(
     mut kpt: EventLoop<Server, u32, P>,
     listening: impl FnOnce(SocketAddr),
 ) -> Result<Exit, P::Error> {
-    let args = ["--port", "0", "--save", "0", "--timeout", "1"];
+    let args = ["--port", "0", "--save", "0"];
     let config = Config::parse(args.map(str::to_owned)).unwrap();
     let parts = Parts {
         listener: Listener::bind((config.bind, config.port)).unwrap(),
@@ -38,7 +38,7 @@ fn run_on<P: Poller>(
     kpt.run(&mut server)
 }
 
-/// One that is never idle for long, with a key that ends before its time.
+/// A client with a key that is removed before its deadline.
 fn talk(server: SocketAddr) {
     let mut client = TcpStream::connect(server).unwrap();
     let mut ask = |request: &[u8]| {
@@ -47,9 +47,7 @@ fn talk(server: SocketAddr) {
     };
     ask(b"SET a 1 PX 30\r\n");
     ask(b"DEL a\r\n");
-    sleep(Duration::from_millis(700));
-    ask(b"PING\r\n");
-    sleep(Duration::from_millis(700));
+    sleep(Duration::from_millis(100));
     ask(b"PING\r\n");
     ask(b"SHUTDOWN NOSAVE\r\n");
 }
@@ -80,8 +78,6 @@ fn a_changed_server_is_told_at_its_first_call_that_differs() {
         }
     };
     assert!(replay(None).is_none());
-    for (fault, called) in [(Fault::TimerKept, "hook expire"), (Fault::IdleNotPutOff, "wait")] {
-        let Some(divergence) = replay(Some(fault)) else { panic!("{fault:?}: the same") };
-        assert!(divergence.called.starts_with(called), "{fault:?}: {divergence}");
-    }
+    let Some(divergence) = replay(Some(Fault::TimerKept)) else { panic!("the same") };
+    assert!(divergence.called.starts_with("hook expire"), "{divergence}");
 }

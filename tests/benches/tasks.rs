@@ -3,13 +3,13 @@
 //! - A message of 64 bytes to a child and back: against a blocking ping-pong on a pair of sockets, all on one CPU. (On two,
 //!   waking up one that is idle takes as long as the kernel likes.)
 //! - The same with a descriptor: against the same without one.
-//! - The whole life of a task that sends one message: against fork, pipe, read and waitpid. The aim was 1.4. The limit of
-//!   2.2 only keeps it from getting worse. What a child of ours does in addition is mostly page faults, 29 where the
-//!   rival's has 10, at 1.3 to 1.4 us each; then signals set to their defaults (8 us), a pair of sockets instead of a pipe
-//!   (4 to 5), a flush of the child's standard output (4.7), a descriptor of the process and a poll of it (2.4), and a
-//!   second message, by which it says that it runs (2).
-//!   The kernel copies the page tables of a larger process, for both sides: once more with 32 MB in use, where the aim
-//!   holds.
+//! - The whole life of a task that sends one message: against fork, pipe, read and waitpid. The aim is 1.45. The limit of
+//!   2.0 only keeps it from getting worse: on a busy machine, where waking up a process takes less of the time of both, the
+//!   ratio is higher. Child and parent make 53 system calls in all. In microseconds: registering with the guard (9), reading
+//!   which signals have handlers (7), pages for the tables of its loop (7), reading the clock for the first time (6), closing
+//!   what belongs to its parent (5), a timer and a set of epoll (4), a message by which it says that it ran (2 to 9). Much of
+//!   that is page faults: 25 where the rival's child has 11, at 2 to 3 each.
+//!   The kernel copies the page tables of a larger process, for both sides: once more with 32 MB in use.
 //! - The same life in a process with a loop for 2,000,000 threads: against one with a loop for 8.
 //!
 //! Both sides run in turns, and the best round of each is compared. Ratios above their limit end it with status 1.
@@ -57,7 +57,7 @@ fn main() {
     }
     let name = "start, one message, exit, reap";
     if name.contains(&wanted) {
-        is_good &= compare(name, 100, &mut run_tasks, &mut run_forks, 2.2);
+        is_good &= compare(name, 100, &mut run_tasks, &mut run_forks, 2.0);
     }
     let name = "the same in a process of 32 MB";
     if name.contains(&wanted) {

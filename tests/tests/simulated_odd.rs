@@ -224,7 +224,7 @@ fn what_is_not_deterministic_has_a_number_and_is_the_end() {
         assert_eq!((report.schedules, report.failing), (1, 1), "{report}");
         let failure = report.failure.expect("it is noticed");
         assert_eq!(failure.number, 1);
-        assert!(failure.message.starts_with("not deterministic: decision 0 is"), "{failure}");
+        assert!(failure.message.starts_with("not deterministic: decision "), "{failure}");
     }
 }
 

@@ -74,6 +74,10 @@ fn r48_a_guard_of_root_has_the_rights_of_root() {
     try_rows(&["effective"]);
 }
 
+fn r50_a_new_guard_knows_all_tasks_with_too_many_descriptors_under_way() {
+    try_rows(&["under-way"]);
+}
+
 kpt_tests::scenarios_at_once! {
     r20_no_task_outlives_its_parent_whatever_it_has_done,
     r21_a_helper_that_holds_the_channel_hides_no_death,
@@ -84,4 +88,5 @@ kpt_tests::scenarios_at_once! {
     r44_a_new_guard_knows_all_tasks_at_once,
     r47_a_guard_with_few_descriptors_loses_no_task,
     r48_a_guard_of_root_has_the_rights_of_root,
+    r50_a_new_guard_knows_all_tasks_with_too_many_descriptors_under_way,
 }

@@ -128,16 +128,12 @@ impl Guard {
     /// # Errors
     /// Returns the system's error if the guard has ended, or does not run.
     pub fn register(&self, number: u32) -> io::Result<()> {
+        let message = |start_time| Message::Register { number, start_time };
         if self.attests {
-            return self.say(Message::Register { number, start_time: 0 }, None);
+            return self.say(message(0), None);
         }
-        match open_process(process_id()) {
-            Ok(own) => self.say(Message::Register { number, start_time: 0 }, Some(own.as_fd())),
-            Err(_) => {
-                let start_time = proc::own_start_time();
-                self.say(Message::Register { number, start_time }, None)
-            }
-        }
+        let own = open_process(process_id()).ok();
+        self.say_which(own.as_ref().map(AsFd::as_fd), proc::own_start_time, message)
     }
 
     /// Tells the guard that start `number` is this child, which has not been reaped.
@@ -150,8 +146,25 @@ impl Guard {
         pid: pid_t,
         process: Option<BorrowedFd<'_>>,
     ) -> io::Result<()> {
-        let start_time = if process.is_none() { proc::start_time(pid) } else { 0 };
-        self.say(Message::Adopt { number, pid, start_time }, process)
+        let message = |start_time| Message::Adopt { number, pid, start_time };
+        self.say_which(process, || proc::start_time(pid), message)
+    }
+
+    /// Says which process is meant: by its descriptor, or by when it was started, if it has none, or if the user has too many
+    /// descriptors under way, which may be due to a hostile task.
+    fn say_which(
+        &self,
+        process: Option<BorrowedFd<'_>>,
+        start_time: impl FnOnce() -> u64,
+        message: impl Fn(u64) -> Message,
+    ) -> io::Result<()> {
+        if process.is_some() {
+            match self.say(message(0), process) {
+                Err(error) if error.raw_os_error() == Some(libc::ETOOMANYREFS) => {}
+                result => return result,
+            }
+        }
+        self.say(message(start_time()), None)
     }
 
     /// Asks the guard to send a signal to start `number`.

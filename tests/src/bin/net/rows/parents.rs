@@ -1,17 +1,21 @@
 //! What a parent does, and what is done to its guard.
 
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::process;
 use std::time::Duration;
 
 use kpt_std::{EventLoop, Spawner, TaskConfig};
+use kpt_tests::attack;
 use kpt_tests::sys::{self, family};
 
 use super::super::parent::{
     execute, fork_helper, guards_of, hang, hung, kill_guard, list_guards_of, say, start,
-    start_with, stopped, well,
+    start_and_wait, start_with, stopped, well,
 };
 use super::super::row::{End, Row, Users, healthy, row};
 
+const UNDER_WAY: &str = "under-way";
 const PART: &str = "parents";
 const EFFECTIVE: &str = "effective";
 const HELPERS: &str = "helpers";
@@ -172,6 +176,17 @@ fn guards() -> Vec<Row> {
             kill_guard();
         }),
         row(GUARDS, "guard killed, and replaced by the loop; stopped", replace_guard),
+        // Root may have any number under way.
+        Row {
+            users: Users::OnlyNobody,
+            ready: 2,
+            pre_stops: 1,
+            ..row(UNDER_WAY, "guard killed, replaced, too many descriptors; stopped", || {
+                sys::set_descriptor_limits(100).expect("it may be lowered");
+                start_and_wait(send_too_many);
+                replace_guard();
+            })
+        },
         Row {
             ready: 2,
             ..row(GUARDS, "guard killed, and replaced by a start; stopped", || {
@@ -182,6 +197,14 @@ fn guards() -> Vec<Row> {
             })
         },
     ]
+}
+
+/// A task that sends descriptors which nobody receives, until its user may send no more, and is well.
+fn send_too_many() {
+    let (ours, theirs) = UnixStream::pair().expect("a pair");
+    ours.set_nonblocking(true).expect("it is a socket");
+    while attack::send_descriptors(&ours, b"x", &[theirs.as_fd()]).is_ok() {}
+    std::mem::forget((ours, theirs));
 }
 
 /// Runs a loop until there is another guard.

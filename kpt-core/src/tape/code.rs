@@ -232,11 +232,6 @@ impl<'a> Decoder<'a> {
         Instant::from_micros(self.time)
     }
 
-    /// Returns the bytes that have not been decoded.
-    pub const fn rest(&self) -> &'a [u8] {
-        self.bytes
-    }
-
     fn decode(&mut self) -> Option<Entry<'a>> {
         loop {
             let byte = self.byte()?;

@@ -4,6 +4,7 @@ use std::format;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
+use super::code::Decoder;
 use super::*;
 use crate::id::ThreadId;
 use crate::poller::HookCall;

@@ -19,13 +19,13 @@ pub(super) enum Here {
 enum Mode {
     Nothing,
     Records,
-    /// It records, but not what it does at this moment.
+    /// It records, but not what it does now.
     Pauses,
     Replays,
 }
 
 thread_local! {
-    /// Beside what it says, so that looking at it is one load.
+    /// The kind of `HERE`, so that asking for it takes one load.
     static MODE: Cell<Mode> = const { Cell::new(Mode::Nothing) };
     static HERE: RefCell<Here> = const { RefCell::new(Here::Nothing) };
 }
@@ -60,8 +60,8 @@ pub(super) fn stop() -> Here {
     HERE.try_with(|here| here.replace(Here::Nothing)).unwrap_or(Here::Nothing)
 }
 
-/// Does something with the tape that is recorded. Does nothing within itself: a mask or a file that uses a stream of its
-/// own is not recorded. Does nothing in a process that was forked either: the tape is that of the other one.
+/// Calls `work` with the tape that is recorded, if there is one. Does nothing within such a call, so that streams that a
+/// mask or a file uses itself are not recorded, and nothing in a forked process, whose parent has the tape.
 pub(super) fn with_writer<R>(work: impl FnOnce(&mut Writer) -> R) -> Option<R> {
     HERE.with(|here| {
         let here = &mut *here.try_borrow_mut().ok()?;
@@ -76,9 +76,9 @@ pub(super) fn with_writer<R>(work: impl FnOnce(&mut Writer) -> R) -> Option<R> {
     })
 }
 
-/// Does what is not on the tape by itself, but by what comes of it.
+/// Does `work`, of which nothing is recorded: the caller records its result.
 pub(super) fn unrecorded<R>(work: impl FnOnce() -> R) -> R {
-    /// Goes on when it is dropped, unless the recording has ended.
+    /// Resumes the recording when it is dropped, unless that has ended.
     struct Pause;
 
     impl Drop for Pause {
@@ -97,7 +97,7 @@ pub(super) fn unrecorded<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
-/// Does something with the tape that is replayed.
+/// Calls `work` with the tape that is replayed, if there is one.
 pub(super) fn with_player<R>(work: impl FnOnce(&mut Player) -> R) -> Option<R> {
     HERE.with(|here| match &mut *here.try_borrow_mut().ok()? {
         Here::Replays(player) => Some(work(player)),
@@ -105,7 +105,7 @@ pub(super) fn with_player<R>(work: impl FnOnce(&mut Player) -> R) -> Option<R> {
     })
 }
 
-/// Returns the digest of bytes that are sent, after the mask has hidden what it hides.
+/// Returns the digest of bytes that are sent, after the mask was applied to a copy of them.
 pub(super) fn digest(
     source: Source,
     parts: &[&[u8]],

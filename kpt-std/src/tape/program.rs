@@ -1,4 +1,4 @@
-//! Programs that are started: their start and their end on the tape, and none of them in a replay.
+//! Programs that are started: their start and their end are recorded, and a replay starts none.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,7 +13,7 @@ use super::here;
 use super::socket::{dev_null, outcome, record, replay};
 use crate::{ChildProcess, source};
 
-/// Starts a program. In a replay it is the one on the tape, and nothing is started.
+/// Starts a program. A replay returns the one on the tape, and starts nothing.
 pub fn starting_program(
     command: &mut Command,
     start: impl FnOnce(&mut Command) -> io::Result<ChildProcess>,
@@ -48,10 +48,10 @@ fn replayed(command: &Command) -> io::Result<ChildProcess> {
     Ok(ChildProcess::replayed(id, open(end_number)?, pipes))
 }
 
-/// The number of no descriptor.
+/// Stands for a missing descriptor.
 const NONE: u32 = u32::MAX;
 
-/// The process and its pipes.
+/// Returns the process ID, and the numbers of the pipes.
 fn numbers(child: &ChildProcess) -> [u32; 4] {
     fn number<F: AsFd>(pipe: &Option<F>) -> u32 {
         pipe.as_ref().map_or(NONE, |pipe| source(pipe).number())
@@ -59,7 +59,7 @@ fn numbers(child: &ChildProcess) -> [u32; 4] {
     [child.id(), number(&child.stdin), number(&child.stdout), number(&child.stderr)]
 }
 
-/// What is to be started: the program and its arguments, each with a zero behind it.
+/// Returns the program and its arguments, each with a zero byte after it.
 fn words(command: &Command) -> Vec<u8> {
     let words = [command.get_program()].into_iter().chain(command.get_args());
     words.flat_map(|word| [word.as_bytes(), b"\0"]).collect::<Vec<_>>().concat()

@@ -1,4 +1,4 @@
-//! The loop of this OS thread on the tape.
+//! A poller that records the loop of this OS thread.
 
 use kpt_core::poller::{Filtered, HookCall, Poller, Ready, Unwatchable};
 use kpt_core::tape::Entry;
@@ -23,14 +23,15 @@ use super::here;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// What the inner poller does by itself is not on the tape. So of two that lie in each other, the outer one records.
+/// What the inner poller does itself is not on the tape. So if one is around another one, only the outer one records.
 #[derive(Debug)]
 pub struct Taped<P> {
     inner: P,
 }
 
 impl<P: Poller> Taped<P> {
-    /// Creates a poller that records what `inner` says. A tape can be replayed if its recording has started before.
+    /// Creates a poller that records what `inner` returns. The tape can be replayed only if the recording was started
+    /// before this call.
     pub fn new(inner: P) -> Self {
         put(&Entry::Starts { look_after_hooks: P::LOOK_AFTER_HOOKS });
         Self { inner }
@@ -42,12 +43,12 @@ impl<P: Poller> Taped<P> {
     }
 }
 
-/// Around the poller of an event loop.
+/// Wraps the poller of an event loop.
 pub(crate) fn taped<P: Poller>(inner: P) -> Taped<P> {
     Taped::new(inner)
 }
 
-/// What is inside of [`taped`].
+/// Returns the poller that [`taped`] has wrapped.
 pub(crate) fn untaped<P: Poller>(poller: &Taped<P>) -> &P {
     poller.inner()
 }
@@ -97,7 +98,7 @@ impl<P: Poller> Taped<P> {
         result
     }
 
-    // The fields by themselves, so that nothing of a call is put together where nothing is recorded.
+    // The fields are passed one by one, so that no `HookCall` is built where nothing is recorded.
     #[cold]
     fn recorded_hook(&mut self, id: ThreadId, name: &'static str, kind: Kind, due: Instant) {
         let call = HookCall::new(id, name, kind, due);

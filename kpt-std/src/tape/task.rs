@@ -1,4 +1,4 @@
-//! Tasks of a replay, and how what they do gets on the tape: their start, their messages and their end.
+//! The tasks of a replay, and what is recorded of tasks: their start, their messages and their end.
 
 use std::fs::File;
 use std::io;
@@ -16,14 +16,14 @@ use crate::{
     TaskHandle, TaskStatus, source,
 };
 
-/// A task of a replay, of which there is the tape. Its descriptor is that of `/dev/null`: only its number is of use.
+/// A task of a replay, which does what is on the tape. Its descriptor is one of `/dev/null`, of which only the number is used.
 pub struct ReplayedTask {
     file: File,
     id: i32,
 }
 
 impl ReplayedTask {
-    /// The task that was started on the tape.
+    /// Returns the task that was started on the tape.
     fn start(name: &str) -> Result<Self, StartError> {
         let (number, id) = replay(Call::Start, None, &[name.as_bytes()]).map_err(start_error)?;
         let file = dev_null()?;
@@ -59,7 +59,7 @@ impl ReplayedTask {
         })
     }
 
-    /// The end that was waited for.
+    /// Returns the end for which the recording waited.
     pub fn wait(&self) -> TaskExit {
         match self.receive() {
             Some(TaskEvent::Exit(exit)) => exit,
@@ -91,7 +91,7 @@ impl ReplayedTask {
     }
 }
 
-/// Returns the task of a replay. `None` where there is no replay, and the task is to be started.
+/// Returns the task of a replay; `None` without a replay, when the task has to be started.
 pub fn starting(name: &str) -> Option<Result<ReplayedTask, StartError>> {
     here::is_replaying().then(|| ReplayedTask::start(name))
 }
@@ -117,7 +117,7 @@ pub fn note_message(task: Source, message: &[u8], result: Result<(), SendError>)
     }
 }
 
-/// Puts the event on the tape that was received, or that there was none.
+/// Puts on the tape which event was received, if any.
 pub fn note_event(task: Source, event: Option<&TaskEvent<Message>>) {
     if here::is_recording() {
         let mut bytes = Vec::new();
@@ -128,7 +128,7 @@ pub fn note_event(task: Source, event: Option<&TaskEvent<Message>>) {
     }
 }
 
-/// Puts the end that was waited for on the tape.
+/// Puts on the tape the end of a task for which the parent has waited.
 pub fn note_exit(task: Source, exit: &TaskExit) {
     if here::is_recording() {
         note_event(task, Some(&TaskEvent::Exit(exit.clone())));
@@ -152,13 +152,15 @@ pub fn note_kill(task: Source, result: Result<(), SignalError>) {
 const STOP: &[u8] = b"stop";
 const KILL: &[u8] = b"kill";
 
-const SEND_ERRORS: [(SendError, i32); 3] = [
+/// Errors of the system that stand for those of a message.
+const SEND_ERRORS: [(SendError, i32); 4] = [
     (SendError::Full, libc::EAGAIN),
     (SendError::TooLong, libc::EMSGSIZE),
     (SendError::Closed, libc::EPIPE),
+    (SendError::NoDescriptors, libc::EOPNOTSUPP),
 ];
 
-/// Numbers that are no errors of the system.
+/// Errors of a start. The system has none with these numbers.
 const MULTI_THREADED: i32 = 1 << 20;
 const UNWINDING: i32 = MULTI_THREADED + 1;
 
@@ -182,11 +184,11 @@ fn start_error(error: io::Error) -> StartError {
 const MESSAGE: u8 = 1;
 const READY: u8 = 2;
 const EXIT: u8 = 3;
-/// A message that a descriptor was passed with, whose number comes before the bytes; and one with which it was lost.
+/// A message with a descriptor, whose number comes before the bytes; and a message whose descriptor was lost.
 const PASSING: u8 = 4;
 const LOSING: u8 = 5;
 
-/// Where in these bytes the message is; nowhere if the event is another one.
+/// Returns where in the bytes of an event the message is; an empty range for another event.
 pub fn payload_of(event: &[u8]) -> Range<usize> {
     let begin = match event.first() {
         Some(&(MESSAGE | LOSING)) => 1,
@@ -196,7 +198,7 @@ pub fn payload_of(event: &[u8]) -> Range<usize> {
     begin.min(event.len())..event.len()
 }
 
-/// An event as bytes: what it is, and a message or the fields of an exit. Numbers have four bytes.
+/// Encodes an event: its kind, and a message or the fields of an exit. Numbers have four bytes.
 fn encode(event: &TaskEvent<Message>, to: &mut Vec<u8>) {
     let exit = match event {
         TaskEvent::Message(message) => {
@@ -242,7 +244,8 @@ fn encode(event: &TaskEvent<Message>, to: &mut Vec<u8>) {
 
 const NO_SIGNAL: SignalError = SignalError { signal: 0, error: 0 };
 
-/// Returns `None` for no event, and for bytes that are none. `open` opens a descriptor in the place of that number.
+/// Decodes an event. Returns `None` if there was none, and for invalid bytes. `open` opens a descriptor that stands for the
+/// one with this number.
 fn decode(
     from: &mut Reader<'_>,
     open: impl FnOnce(u32) -> Option<OwnedFd>,

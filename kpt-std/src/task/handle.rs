@@ -20,7 +20,7 @@ use crate::tape::ReplayedTask;
 /// the spawner while they block.
 ///
 /// Dropping the handle stops the task, with the grace of its configuration; it is reaped in a later wait of the loop.
-/// Its further messages are lost, and threads that are left on its [`source`](Self::source) are never called. In a
+/// Its further messages are lost, and threads that still wait for its [`source`](Self::source) are never called. In a
 /// process that other code has forked, dropping the handle does nothing: the task belongs to the process that started
 /// it.
 #[must_use = "dropping the handle stops the task"]
@@ -38,7 +38,7 @@ enum Kind {
     /// Part of a simulation.
     #[cfg(feature = "sim")]
     Simulated(SimTask),
-    /// What a tape has of one.
+    /// Part of a replay.
     Replayed(ReplayedTask),
 }
 
@@ -64,7 +64,7 @@ impl TaskHandle {
         self.source
     }
 
-    /// Returns the number of its process. After the task has ended, the number may refer to another process.
+    /// Returns its process ID. After the task has ended, the system may give it to another process.
     pub fn id(&self) -> i32 {
         self.id
     }
@@ -84,7 +84,7 @@ impl TaskHandle {
         self.send_any(message, &mut None)
     }
 
-    /// Takes the descriptor, unless it fails.
+    /// Queues a message, with a descriptor if there is one, which is taken unless this fails.
     pub(super) fn send_any(
         &self,
         message: &[u8],
@@ -136,9 +136,9 @@ impl TaskHandle {
         }
     }
 
-    /// Ends the task within `grace`. Never blocks. The task is sent a stop message now, on which it runs its `pre_stop`
-    /// and exits; `SIGTERM` and `SIGCONT` after half of the time; and `SIGKILL` at its end. It receives the messages
-    /// that were sent before. If called again, the earlier end counts. Does nothing after the task has ended.
+    /// Ends the task within `grace`. Never blocks. The task is sent a stop message now, on which it runs its `pre_stop` and
+    /// exits; `SIGTERM` and `SIGCONT` after half of `grace`; and `SIGKILL` at its end. The task receives the messages that
+    /// were sent before. If called again, the earlier end counts. Does nothing after the task has ended.
     pub fn stop(&self, grace: Duration) {
         match &self.task {
             Kind::Live(task) => task.stop(grace),
@@ -151,7 +151,7 @@ impl TaskHandle {
     /// Sends the task `SIGKILL`, unless it has ended.
     ///
     /// # Errors
-    /// Returns a [`SignalError`] if that is not possible. It is tried again, once a second.
+    /// Returns a [`SignalError`] if that is not possible. The parent tries again once a second.
     pub fn kill(&self) -> Result<(), SignalError> {
         match &self.task {
             Kind::Live(task) => task.kill(),

@@ -11,7 +11,7 @@ use super::exit::{Message, TaskEvent, TaskExit, TaskStatus};
 use super::task_end::TaskEnd;
 use crate::{clock, tape};
 
-/// The parent's end of a task among those of the loop, and what the tape notes of it.
+/// A task that runs in a process. Each call is noted on the tape, if there is one.
 pub struct LiveTask {
     ends: SharedEnds,
     source: Source,
@@ -71,7 +71,7 @@ impl LiveTask {
         }
     }
 
-    /// Stops the task, of which there is no handle any more.
+    /// Stops the task, whose handle is being dropped.
     pub fn release(&self) {
         let now = clock::now_or_later();
         let mut ends = self.ends.borrow_mut();
@@ -110,7 +110,9 @@ impl LiveTask {
     }
 
     fn log(&self, exit: &TaskExit) {
-        if exit.stopped.is_some() || exit.status == TaskStatus::Code(0) {
+        let is_expected = exit.stopped.is_some() || exit.status == TaskStatus::Code(0);
+        // A task that has broken the protocol is stopped for that.
+        if is_expected && exit.protocol_error.is_none() {
             crate::log::trace!("task {} (process {}) has ended: {}", self.name, self.id, exit);
         } else {
             crate::log::error!("task {} (process {}) has ended: {}", self.name, self.id, exit);

@@ -1,13 +1,14 @@
 //! A run of a program, recorded, and replayed anywhere; and a flight recorder (feature `tape`).
 //!
 //! # The end of a run
-//! A [`Recorder`] on a [`Ring`] in a [`RingFile`] keeps the last moments: which hooks ran, how late and for how long,
-//! what was ready, whether the process ended within a hook. It survives `SIGKILL`, costs no system call, and can be on
-//! in production always.
+//! A [`Recorder`] on a [`Ring`] in a [`RingFile`] keeps the last moments: which hooks ran, how late and for how long, what
+//! was ready, whether the process ended within a hook. It survives `SIGKILL`, costs no system call, and can always be on in
+//! production.
 //!
 //! # A whole run
-//! A [`Recording`] has all that has entered the program. A [`Replay`] is the same without a system around it: on another
-//! machine, in another loop, in a debugger, and with a program that has been changed, up to the first call that differs.
+//! A [`Recording`] has all that has entered the program. A [`Replay`] runs the program again with that, and without the
+//! system: on another machine, in another loop, in a debugger, and also after the program was changed, up to the first call
+//! that differs.
 //!
 //! ```
 //! use kpt_std::tape::{Recording, Replay};
@@ -15,7 +16,7 @@
 //! use kpt_std::{Builder, EpollPoller, EventLoop, Thread};
 //! use std::time::Duration;
 //!
-//! /// The program: it can't tell where its loop comes from.
+//! /// The program, which is the same in a recording and in a replay.
 //! fn run<P: Poller>(mut kpt: EventLoop<u64, (), P>) -> Option<u64> {
 //!     let roll = |sum: &mut u64, thread: Thread<u64>| {
 //!         *sum += kpt_std::tape::value(DICE, || u64::from(std::process::id() % 6 + 1));
@@ -49,12 +50,12 @@
 //! |---|---|
 //! | times, what was ready, errors of waits, which hooks were called | an [`EventLoop`](crate::EventLoop) that is built after the start; for another loop, [`Taped`] around its poller |
 //! | each byte that was received, and each error | [`Stream`](crate::Stream), [`Listener`](crate::Listener), [`Datagram`](crate::Datagram), [`BufferedStream`](crate::BufferedStream) |
-//! | a digest of 32 bits of what is sent, which a replay computes anew, and how much the system has taken | the same |
+//! | a digest of 32 bits of what is sent, which a replay computes again, and how much the system has accepted | the same |
 //! | signals | [`Signals`](crate::Signals), of which a replay takes none from the system |
 //! | wake-ups by other OS threads | [`Wakeups`](crate::Wakeups) |
 //! | the start of tasks, their messages and their end; whether a message was queued | [`Spawner`](crate::Spawner), [`TaskHandle`](crate::TaskHandle); a replay starts no process |
 //! | the start and the end of programs, but not what they print | [`ChildProcess`](crate::ChildProcess); a replay starts none |
-//! | all else that the application reads, and what it does to the world | [`value`], [`bytes`]; [`opened`] for a file that threads wait for |
+//! | all else that the application reads, and the results of what it does | [`value`], [`bytes`]; [`opened`] for a file for which threads wait |
 //!
 //! # What a program must do to be replayed
 //! It must call the same, in the same order, whenever it has received the same. Otherwise the replay ends with a
@@ -65,7 +66,7 @@
 //! - what other OS threads send (a [`Receiver`](crate::Receiver), a mutex, an atomic), where a hook takes it: with
 //!   `bytes(LINES, || ..)` around `try_recv`,
 //! - what comes through pipes, also those of a `ChildProcess`, and through other files,
-//! - what it writes to files, removes or renames, so that a replay leaves the world alone.
+//! - what it writes to files, removes or renames, so that a replay does not do it again.
 //!
 //! The order of a `HashMap` of the standard library is another one in each run: a program that iterates over one and sends
 //! what it finds, or adds threads by it, is not replayed. One that only looks up keys is. Logs may differ.

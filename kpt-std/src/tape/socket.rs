@@ -1,4 +1,4 @@
-//! Sockets of a replay, and how calls of the others get on the tape.
+//! The sockets of a replay, and what is recorded of others.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
@@ -21,7 +21,7 @@ pub struct Replayed {
 }
 
 impl Replayed {
-    /// The socket that a call has opened on the tape.
+    /// Returns the socket that this call has opened on the tape.
     fn open(call: Call, on: Option<Source>, parts: &[&[u8]]) -> io::Result<Self> {
         let (number, bytes) = replay(call, on, parts)?;
         let file = dev_null()?;
@@ -127,7 +127,7 @@ impl From<Replayed> for OwnedFd {
     }
 }
 
-/// Copies what was received into buffers, one after the other.
+/// Copies received bytes into buffers, one after the other.
 fn copy(mut bytes: &[u8], buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
     let all = bytes.len();
     for buffer in buffers {
@@ -195,7 +195,7 @@ fn note_opened<T: AsFd>(
     record(call, on, parts, outcome(result, |socket| source(socket).number()), &address);
 }
 
-/// Puts a read on the tape, with what it has brought.
+/// Puts a read on the tape, with the bytes that it has returned.
 #[inline]
 pub fn note_read(stream: &impl AsFd, buffer: &[u8], result: &io::Result<usize>) {
     if here::is_recording() {
@@ -209,7 +209,7 @@ fn record_read(stream: Source, buffer: &[u8], result: &io::Result<usize>) {
     record(Call::Read, stream, &[], outcome(result, |_| 0), bytes);
 }
 
-/// The same for several buffers.
+/// Puts a read into several buffers on the tape.
 #[inline]
 pub fn note_read_parts(stream: &impl AsFd, buffers: &[IoSliceMut<'_>], result: &io::Result<usize>) {
     if here::is_recording() {
@@ -223,7 +223,7 @@ fn record_read_parts(stream: Source, buffers: &[IoSliceMut<'_>], result: &io::Re
     record_read(stream, &buffers.concat(), result);
 }
 
-/// Puts a write on the tape: a digest of the bytes, and how many the system has taken.
+/// Puts a write on the tape: a digest of the bytes, and how many the system has accepted.
 #[inline]
 pub fn note_written(stream: &impl AsFd, bytes: &[u8], result: &io::Result<usize>) {
     if here::is_recording() {
@@ -236,7 +236,7 @@ fn record_written(stream: Source, parts: &[&[u8]], result: &io::Result<usize>) {
     record(Call::Write, stream, parts, outcome(result, |count| *count as u32), &[]);
 }
 
-/// The same for several parts.
+/// Puts a write of several parts on the tape.
 #[inline]
 pub fn note_written_parts(stream: &impl AsFd, parts: &[IoSlice<'_>], result: &io::Result<usize>) {
     if here::is_recording() {
@@ -250,7 +250,7 @@ fn record_written_parts(stream: Source, parts: &[IoSlice<'_>], result: &io::Resu
     record_written(stream, &parts, result);
 }
 
-/// Puts a datagram that was received on the tape, or that none was.
+/// Puts on the tape which datagram was received, if any.
 #[inline]
 pub fn note_received(socket: &impl AsFd, buffer: &[u8], result: &io::Result<(usize, Address)>) {
     if here::is_recording() {
@@ -322,7 +322,7 @@ fn note_set(socket: &impl AsFd, what: &str, result: &io::Result<()>) {
     }
 }
 
-/// What [`Call::Set`] has a digest of.
+/// What [`Call::Set`] records a digest of for the backlog.
 const BACKLOG: &str = "backlog";
 
 fn shutdown(how: Shutdown) -> &'static str {
@@ -337,7 +337,7 @@ fn nodelay(is_on: bool) -> &'static str {
     if is_on { "nodelay" } else { "delay" }
 }
 
-/// Opens a file for the number of its descriptor.
+/// Opens `/dev/null`, of which only the number of the descriptor is used.
 pub(super) fn dev_null() -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open("/dev/null")
 }

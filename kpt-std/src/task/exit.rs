@@ -75,7 +75,8 @@ pub enum TaskStatus {
     Signal(i32),
     /// It panicked. The text has the message and the location, cut to 4 KiB.
     Panicked(String),
-    /// Its `pre_run` or its loop has returned this error. The text is cut to 4 KiB.
+    /// It could not start, or could not give up its rights, or its `pre_run` or its loop has returned this error. The text is
+    /// cut to 4 KiB.
     Failed(String),
     /// It has ended, but other code has collected its status: `SIGCHLD` is ignored, or something waits for all
     /// children.

@@ -24,7 +24,8 @@ use crate::tape;
 /// that a loop drives. [`new`](Self::new) creates one for a program without a loop, which drives its tasks with
 /// [`TaskHandle::wait`] and [`TaskHandle::receive_blocking`].
 ///
-/// When the last of a loop, its spawners and its handles is dropped, the remaining tasks are killed and waited for.
+/// When the last of a loop, its spawners and its handles is dropped, the remaining tasks are killed, and waited for at most
+/// a second. Those that could not be ended are left to the guard.
 #[derive(Clone)]
 pub struct Spawner {
     ends: SharedEnds,

@@ -16,7 +16,7 @@ pub enum Event {
         is_normal: bool,
     },
     StopAll,
-    /// Somebody has looked at what has come, and at the clock.
+    /// All that has come was reported, and the clock was read.
     Time,
 }
 
@@ -37,7 +37,7 @@ struct Entry {
 pub struct Twin {
     pub strategy: Strategy,
     pub specs: Vec<ChildSpec>,
-    /// So many restarts, in this period.
+    /// The number of restarts, and the period.
     pub intensity: (usize, Duration),
     /// The first pause, and the longest.
     pub back_off: (Duration, Duration),

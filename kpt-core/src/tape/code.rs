@@ -17,8 +17,8 @@ pub const TAPE: [u8; 4] = *b"KPTT";
 /// The most names that are known at a time. A name beyond that takes the number of an earlier one.
 pub(super) const MOST_NAMES: usize = 64;
 
-/// The longest name, in bytes. Of a longer one, this is the beginning.
-const LONGEST_NAME: usize = 31;
+/// The longest name of a thread on a tape, in bytes. Longer names are cut to it, between two characters.
+pub const LONGEST_NAME: usize = 31;
 
 const END: u8 = 13;
 const STARTS: u8 = 1;

@@ -19,7 +19,7 @@ pub enum Entry<'a> {
     End,
     /// A hook is called.
     Hook {
-        /// The name of the thread, up to 31 bytes of it.
+        /// The name of the thread, cut to [`LONGEST_NAME`](super::LONGEST_NAME) bytes.
         name: &'a str,
         /// The kind of event that the thread waited for.
         kind: Kind,

@@ -15,7 +15,7 @@ mod ring;
 #[cfg(test)]
 mod tests;
 
-pub use code::{Encoder, Output, TAPE, VERSION};
+pub use code::{Encoder, LONGEST_NAME, Output, TAPE, VERSION};
 pub use entry::{Call, Called, Entry, Seconds};
 pub use recorder::{Recorder, Tape};
 pub use records::{NoTape, Record, Records};

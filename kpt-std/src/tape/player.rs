@@ -6,7 +6,7 @@ use std::io;
 use std::rc::Rc;
 
 use kpt_core::poller::HookCall;
-use kpt_core::tape::{Call, Entry, NoTape, Records, Seconds};
+use kpt_core::tape::{Call, Entry, LONGEST_NAME, NoTape, Records, Seconds};
 use kpt_core::{Instant, Kind, Readiness, Source};
 
 use super::here;
@@ -242,8 +242,8 @@ impl Player {
         let entry = Entry::Hook { name: call.name, kind: call.kind, id: call.id, late: delay };
         self.next(&entry, |step| match step {
             Step::Hook { name, kind, late, .. } => {
-                let is_name =
-                    call.name == &**name || call.name.len() > 31 && call.name.starts_with(&**name);
+                let is_cut = call.name.len() > LONGEST_NAME && call.name.starts_with(&**name);
+                let is_name = is_cut || call.name == &**name;
                 (is_name && *kind == call.kind && *late == delay).then_some(())
             }
             _ => None,

@@ -143,7 +143,7 @@ impl Channel {
         }
     }
 
-    /// Allocates memory for so many bytes to send.
+    /// Allocates memory for this number of bytes to send.
     pub fn reserve(&mut self, bytes: usize) {
         self.outbox.reserve(bytes);
     }

@@ -40,7 +40,7 @@ impl Outbox {
         self.limit
     }
 
-    /// Allocates memory for so many bytes.
+    /// Allocates memory for this number of bytes.
     pub fn reserve(&mut self, bytes: usize) {
         self.bytes.reserve(bytes);
     }

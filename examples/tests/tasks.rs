@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The time after which a program counts as hung, and is killed with all of its tasks.
 const WATCHDOG: Duration = Duration::from_secs(10);
@@ -90,7 +90,7 @@ fn signal(signal: &str, target: &str) {
 
 #[test]
 fn task_is_there_while_it_runs_and_not_after() {
-    let mut task = Running::start("task", &["--ticks", "3", "--period-ms", "100"]);
+    let mut task = Running::start("task", &["--ticks", "3", "--period-ms", "500"]);
     let first = task.line();
     let number = task.task_in(&first);
     let text = task.finish(&[number]);
@@ -187,6 +187,12 @@ fn broker_passes_the_socket_and_the_files() {
     for name in ["../Cargo.toml", "/etc/passwd", "..", "node", "", "none.rs"] {
         let answer = String::from_utf8(ask_broker(address, name)).expect("text");
         assert!(answer.starts_with(&format!("{name:?}: ")), "{answer}");
+    }
+    // It closes a file after its client has all of it.
+    let has_files = || confinement_of(worker).2 > 0;
+    let patience = Instant::now() + Duration::from_secs(5);
+    while has_files() && Instant::now() < patience {
+        thread::sleep(Duration::from_millis(10));
     }
     let (user, root, files) = confinement_of(worker);
     if std::fs::metadata("/proc/self").expect("Linux has it").uid() == 0 {

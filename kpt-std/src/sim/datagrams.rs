@@ -17,7 +17,7 @@ use crate::{Address, Datagram};
 /// The longest datagram of UDP in IPv4.
 const LONGEST: usize = 65_507;
 /// How many bytes of datagrams wait to be received before others are lost, as on Linux (`net.core.rmem_default`). A Unix
-/// socket may have sent so many that were not received (`net.core.wmem_default`).
+/// socket may have sent as many bytes that were not received (`net.core.wmem_default`).
 const ROOM: usize = 212_992;
 /// How many bytes of that a datagram takes besides its own, which lie in pages if they are more than fit beside that.
 const OVERHEAD: usize = 832;

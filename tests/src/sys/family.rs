@@ -25,21 +25,40 @@ impl Relative {
 
 /// Returns the children of a process, by name.
 pub fn children_of(parent: u32) -> Vec<Relative> {
-    let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let mut children: Vec<_> = numbers
-        .filter_map(|id| {
-            let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-            let (_, rest) = stat.split_once('(')?;
-            let (name, rest) = rest.rsplit_once(") ")?;
-            let mut fields = rest.split(' ');
-            let state = fields.next()?.chars().next()?;
-            let is_child = fields.next()?.parse() == Ok(parent);
-            is_child.then(|| Relative { id, name: name.to_owned(), state })
-        })
-        .collect();
+    // The kernel's list may lack one while another one ends, so that an empty one says nothing.
+    let mut children = relatives(listed_children_of(parent), parent);
+    if children.is_empty() {
+        let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        children = relatives(numbers.collect(), parent);
+    }
     children.sort_by(|one, other| one.name.cmp(&other.name));
     children
+}
+
+/// Returns those that the kernel lists as children; not every kernel does.
+fn listed_children_of(parent: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
+    let lists =
+        threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let numbers = |list: String| -> Vec<u32> {
+        list.split_whitespace().filter_map(|number| number.parse().ok()).collect()
+    };
+    lists.flat_map(numbers).collect()
+}
+
+/// Returns those of the processes that are children of `parent`.
+fn relatives(numbers: Vec<u32>, parent: u32) -> Vec<Relative> {
+    let relative = |id: u32| {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        let (_, rest) = stat.split_once('(')?;
+        let (name, rest) = rest.rsplit_once(") ")?;
+        let mut fields = rest.split(' ');
+        let state = fields.next()?.chars().next()?;
+        let is_child = fields.next()?.parse() == Ok(parent);
+        is_child.then(|| Relative { id, name: name.to_owned(), state })
+    };
+    numbers.into_iter().filter_map(relative).collect()
 }
 
 /// Has this process be the parent of all processes that it starts, and those start, whose own parent has ended.

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const PATIENCE_IF_CHECKED: Duration = Duration::from_secs(200);
 
 /// What a process does after it has said that it is ready, stopping itself for example, is done after this time.
-const SETTLES: Duration = Duration::from_millis(30);
+const SETTLES: Duration = Duration::from_millis(100);
 
 /// Who is still there after this time is left. Longer than any row may take.
 const LEFT_AFTER: Duration = Duration::from_secs(5);
@@ -203,17 +203,19 @@ fn end_and_wait(
 }
 
 impl Family {
-    /// Returns who is left, by name.
+    /// Returns who is left, by name. A child that has ended, and was not reaped, is left: its own children were listed
+    /// before they were orphans.
     fn left(&self, end: End) -> Vec<Relative> {
         let mut left = Vec::new();
         let mut strangers = self.helpers.clone();
         if matches!(end, End::Does(_)) {
-            // It may go on as something else, with its children.
+            // It may go on as something else, with its children, which it does not reap.
             strangers.push(self.parent);
             left = family::children_of(self.parent);
+            left.retain(|relative| !relative.is_dead());
         }
         left.extend(family::children_of(std::process::id()));
-        left.retain(|relative| !relative.is_dead() && !strangers.contains(&relative.id));
+        left.retain(|relative| !strangers.contains(&relative.id));
         left.sort_by(|one, other| one.name.cmp(&other.name));
         left
     }

@@ -194,6 +194,10 @@ impl Supervisor {
     }
 
     /// Sets how many failures within a period lead to a restart: 5 in 10 s by default. Takes 8 bytes of memory for each.
+    /// With a period of zero, the supervisor never gives up.
+    ///
+    /// # Panics
+    /// If there is not enough memory for so many.
     pub fn intensity(mut self, restarts: usize, period: Duration) -> Self {
         self.intensity = Intensity::new(restarts, period);
         self

@@ -56,6 +56,15 @@ pub fn real_user() -> u32 {
     unsafe { libc::getuid() }
 }
 
+/// Returns whether this process has rights that its real user does not have, as that of a setuid program, or of one with
+/// capabilities of its file.
+pub fn has_rights_of_others() -> bool {
+    let user = real_user();
+    // SAFETY: the call has no arguments and can't fail.
+    let effective = unsafe { libc::geteuid() };
+    user != 0 && (effective != user || super::has_capabilities().unwrap_or(true))
+}
+
 /// Ends the process at once: nothing is dropped, flushed or called.
 pub fn exit_now(code: c_int) -> ! {
     // SAFETY: the call does not return and touches no memory.

@@ -66,7 +66,8 @@ impl Spawner {
     /// repository has the list, and a command that shows each.
     ///
     /// # Needs
-    /// A start needs sockets and a free process ID. `/proc` is needed where the system call `unshare` is forbidden, as in
+    /// A start needs sockets and a free process ID, and the first start another one for the guard, which `RLIMIT_NPROC`
+    /// counts as well. `/proc` is needed where the system call `unshare` is forbidden, as in
     /// some containers, and where the task closes inherited descriptors: with [`TaskConfig::keep_only`],
     /// [`user`](TaskConfig::user) or [`root`](TaskConfig::root). Without `/dev/null`, closed numbers refer to the program's
     /// file. A process that is PID 1 may start tasks, and a task may be PID 1; as with each PID 1, signals without a

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::super::{poll, real_user};
+use super::super::{has_rights_of_others, poll, real_user};
 use super::calls::{self, Received};
 use super::message::Message;
 use super::proc::start_time;
@@ -29,6 +29,9 @@ pub fn run(parent: i32, has_parent: bool, table: &mut [Ward]) -> ! {
     // The parent may have died meanwhile. Whether `parent_id` is 0 tells only whether it is in this PID namespace.
     let parent = if calls::parent_id() == 0 { 0 } else { parent };
     let mut wards = Wards::new(real_user(), parent, table);
+    if has_rights_of_others() {
+        wards.set_privileged();
+    }
     give_back_memory();
     loop {
         match wards.next(calls::now()) {

@@ -73,6 +73,8 @@ pub enum Step {
 #[derive(Debug)]
 pub struct Wards<'t> {
     uid: u32,
+    /// Whether it has rights that its user does not have.
+    is_privileged: bool,
     parent: i32,
     table: &'t mut [Ward],
     count: usize,
@@ -99,6 +101,7 @@ impl<'t> Wards<'t> {
     pub fn new(uid: u32, parent: i32, table: &'t mut [Ward]) -> Self {
         Self {
             uid,
+            is_privileged: false,
             parent,
             table,
             count: 0,
@@ -108,6 +111,12 @@ impl<'t> Wards<'t> {
             kill_at: None,
             end: End::NotYet,
         }
+    }
+
+    /// Says that the guard has rights which its user does not have, as that of a setuid program. Then the parent can't name
+    /// tasks to it: it may have given up these rights since.
+    pub fn set_privileged(&mut self) {
+        self.is_privileged = true;
     }
 
     /// Returns the registered tasks.
@@ -150,7 +159,9 @@ impl<'t> Wards<'t> {
             Message::Register { number, start_time } if is_same_user => {
                 (number, sender.pid, start_time)
             }
-            Message::Adopt { number, pid, start_time } if is_same_user && is_parent => {
+            Message::Adopt { number, pid, start_time }
+                if is_same_user && is_parent && !self.is_privileged =>
+            {
                 (number, pid, start_time)
             }
             Message::Signal { number, signal } if is_parent && SIGNALS.contains(&signal) => {

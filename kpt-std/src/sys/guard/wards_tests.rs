@@ -323,6 +323,17 @@ fn a_task_that_is_named_twice_is_there_once() {
     assert_eq!(wards.all()[0].pid, 123);
 }
 
+/// The guard of a setuid program has rights that the parent may have given up: it takes no other's word for who is a task.
+#[test]
+fn r51_nobody_names_processes_to_a_guard_that_has_more_rights_than_its_user() {
+    let mut table = [Ward::default(); 3];
+    let mut wards = Wards::new(UID, PARENT_PID, &mut table);
+    wards.set_privileged();
+    let adopt = Message::Adopt { number: 1, pid: 123, start_time: 0 };
+    assert_eq!(on_message(&mut wards, adopt, PARENT, 9), Answer::Refused);
+    assert_eq!(on_message(&mut wards, register(1), SELF, 9), Answer::Kept { instead_of: None });
+}
+
 /// A parent that has given up root names processes to a guard that has not: nobody is killed for it. It may end its own
 /// tasks, and nobody else may.
 #[test]

@@ -95,6 +95,7 @@ impl World {
         let ends = [End::NotYet, End::LastLook, End::Killed];
         let mut wards = Wards {
             uid: UID,
+            is_privileged: false,
             parent: PARENT_PID,
             table: &mut table,
             count: self.count,

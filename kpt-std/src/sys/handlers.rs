@@ -66,6 +66,7 @@ pub fn action(signal: c_int) -> Option<libc::sigaction> {
 }
 
 /// Sets a signal to its default action, and stores the handler `had` that it had. May be called in a handler.
+#[cfg(feature = "signals")]
 pub fn set_default(signal: c_int, had: &libc::sigaction) {
     store(signal, had);
     replace_by_default(signal);

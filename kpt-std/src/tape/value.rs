@@ -122,6 +122,7 @@ pub(crate) fn opening_other<T: AsFd>(
 #[inline]
 pub(crate) fn taking(call: Taken, from: &impl AsFd, take: impl FnOnce() -> u32) -> u32 {
     let call = match call {
+        #[cfg(feature = "signals")]
         Taken::Signal => Call::Signal,
         Taken::WakeUp => Call::State,
     };
@@ -138,6 +139,7 @@ pub(crate) fn taking(call: Taken, from: &impl AsFd, take: impl FnOnce() -> u32) 
 /// What is taken.
 #[derive(Clone, Copy)]
 pub(crate) enum Taken {
+    #[cfg(feature = "signals")]
     Signal,
     WakeUp,
 }

@@ -130,16 +130,16 @@ impl Guard {
     pub fn register(&self, number: u32) -> io::Result<()> {
         let message = |start_time| Message::Register { number, start_time };
         if self.attests {
-            return self.say(message(0), None);
+            return self.say(message(0), None, ATTEMPTS);
         }
         let own = open_process(process_id()).ok();
-        self.say_which(own.as_ref().map(AsFd::as_fd), proc::own_start_time, message)
+        self.say_which(own.as_ref().map(AsFd::as_fd), proc::own_start_time, message, ATTEMPTS)
     }
 
-    /// Tells the guard that start `number` is this child, which has not been reaped.
+    /// Tells the guard that start `number` is this child, which has not been reaped. Never blocks.
     ///
     /// # Errors
-    /// Returns the system's error, as `register` does.
+    /// Returns the system's error, as `register` does; `WouldBlock` if the queue is full.
     pub fn adopt(
         &self,
         number: u32,
@@ -147,7 +147,7 @@ impl Guard {
         process: Option<BorrowedFd<'_>>,
     ) -> io::Result<()> {
         let message = |start_time| Message::Adopt { number, pid, start_time };
-        self.say_which(process, || proc::start_time(pid), message)
+        self.say_which(process, || proc::start_time(pid), message, 0)
     }
 
     /// Says which process is meant: by its descriptor, or by when it was started, if it has none, or if the user has too many
@@ -157,42 +157,48 @@ impl Guard {
         process: Option<BorrowedFd<'_>>,
         start_time: impl FnOnce() -> u64,
         message: impl Fn(u64) -> Message,
+        attempts: u32,
     ) -> io::Result<()> {
         if process.is_some() {
-            match self.say(message(0), process) {
+            match self.say(message(0), process, attempts) {
                 Err(error) if error.raw_os_error() == Some(libc::ETOOMANYREFS) => {}
                 result => return result,
             }
         }
-        self.say(message(start_time()), None)
+        self.say(message(start_time()), None, attempts)
     }
 
-    /// Asks the guard to send a signal to start `number`.
+    /// Asks the guard to send a signal to start `number`. Never blocks.
     ///
     /// # Errors
-    /// Returns the system's error, as `register` does.
+    /// Returns the system's error, as `adopt` does.
     pub fn signal(&self, number: u32, signal: c_int) -> io::Result<()> {
-        self.say(Message::Signal { number, signal }, None)?;
+        self.say(Message::Signal { number, signal }, None, 0)?;
         self.kick.set();
         Ok(())
     }
 
-    fn say(&self, message: Message, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    /// Sends a message, and while the queue is full, tries so many times more, 10 ms apart.
+    fn say(
+        &self,
+        message: Message,
+        descriptor: Option<BorrowedFd<'_>>,
+        attempts: u32,
+    ) -> io::Result<()> {
         let bytes = message.to_bytes();
-        let mut attempts = 0;
+        let mut left = attempts;
         loop {
             match send(&self.socket, &bytes, descriptor) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // The queue is full, or has as many descriptors as a user may have under way.
                 Err(error)
-                    if attempts < ATTEMPTS
-                        && matches!(
-                            error.raw_os_error(),
-                            Some(libc::EAGAIN | libc::ETOOMANYREFS)
-                        ) =>
+                    if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ETOOMANYREFS)) =>
                 {
-                    attempts += 1;
                     self.kick.set();
+                    if left == 0 {
+                        return Err(error);
+                    }
+                    left -= 1;
                     let socket = self.socket.as_raw_fd();
                     let mut asked =
                         [libc::pollfd { fd: socket, events: libc::POLLOUT, revents: 0 }];

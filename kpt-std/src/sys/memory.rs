@@ -64,7 +64,7 @@ impl<S, A> LoopPages<S, A> {
         let _ = &Self::ZEROS;
         let lengths =
             [length::<Link>(threads)?, length::<Body<S, A>>(threads)?, length::<HostTimers>(1)?];
-        // Each begins with a page, of whatever size.
+        // Each begins with a page, of whatever size. The kernel aligns a mapping to huge pages if it is a number of them.
         let is_huge = lengths.iter().any(|&length| length >= HUGE_PAGE);
         let step = if is_huge { HUGE_PAGE } else { LARGEST_PAGE };
         let parts = lengths.map(|length| length.next_multiple_of(step));
@@ -76,6 +76,10 @@ impl<S, A> LoopPages<S, A> {
         let (links, bodies, timers) = unsafe {
             let second = first.add(parts[0]);
             let third = second.add(parts[1]);
+            if is_huge {
+                // Each loop touches the timers, which are much smaller.
+                libc::madvise(third.as_ptr().cast(), parts[2], libc::MADV_NOHUGEPAGE);
+            }
             (
                 Pages::at(first, threads, parts[0]),
                 Pages::at(second, threads, parts[1]),
@@ -114,7 +118,7 @@ impl<T> Pages<T> {
     /// The bytes MUST be whole pages of an anonymous mapping, as many as `count` values need, that nobody else uses. Zero
     /// bytes MUST be a valid `T`.
     unsafe fn at(place: NonNull<u8>, count: usize, mapped: usize) -> Self {
-        if mapped >= HUGE_PAGE {
+        if count * size_of::<T>() >= HUGE_PAGE {
             // SAFETY: advice about pages that are this slice's; a kernel without huge pages may refuse it.
             unsafe { libc::madvise(place.as_ptr().cast(), mapped, libc::MADV_HUGEPAGE) };
         }

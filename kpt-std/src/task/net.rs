@@ -193,11 +193,13 @@ pub fn signal_actions() -> Option<Actions> {
     lock().status.as_ref()?.as_ref()?.actions()
 }
 
-/// Tells the last guard of a task that has not been reaped.
-pub fn adopt(start: Ticket, pid: i32, process: Option<BorrowedFd<'_>>) {
-    if let Some(guard) = lock().guards.last() {
-        let _ = guard.adopt(start.number, pid, process);
-    }
+/// Tells the last guard of a task that has not been reaped. Returns `false` if its queue is full, and it is to be told
+/// later.
+pub fn adopt(start: Ticket, pid: i32, process: Option<BorrowedFd<'_>>) -> bool {
+    let net = lock();
+    let Some(guard) = net.guards.last() else { return true };
+    let result = guard.adopt(start.number, pid, process);
+    !result.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// Asks the guard of a task to send it a signal: it may have rights that this process has given up.

@@ -2,12 +2,17 @@
 //! their tasks.
 
 use std::os::fd::RawFd;
+use std::time::Duration;
 
 use kpt_core::{Instant, Interest};
 
 use super::net::{Share, Ticket};
 use super::watch::{Modify, Watch};
 use crate::ask::Question;
+use crate::clock;
+
+/// The pause before a guard is told of more tasks, when its queue was full.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The part of a loop in the net. Empty before its first task.
 #[derive(Default)]
@@ -29,16 +34,21 @@ impl NetWatch {
         share.before_start()
     }
 
-    /// Returns whether there is a new guard, which has to be told of all tasks. Returns it once.
-    pub fn is_new(&mut self) -> bool {
-        let Some(share) = self.share.as_ref().filter(|share| share.is_own()) else { return false };
-        let version = share.version();
-        let is_new = std::mem::replace(&mut self.version, version) != version;
-        if is_new {
-            self.unwatch();
+    /// Returns the version of the net if there is a new guard, which has to be told of all tasks.
+    pub fn new_version(&self) -> Option<u32> {
+        let share = self.share.as_ref().filter(|share| share.is_own())?;
+        Some(share.version()).filter(|&version| version != self.version)
+    }
+
+    /// Notes that the new guard was told of all tasks, or that its queue is full: then it is told of the others in a moment.
+    pub fn on_told(&mut self, version: u32, is_all: bool) {
+        self.unwatch();
+        if is_all {
+            self.version = version;
             self.renew_at = None;
+        } else {
+            self.renew_at = Some(clock::now_or_earlier() + PAUSE);
         }
-        is_new
     }
 
     /// Watches the guard, if nothing is watched.

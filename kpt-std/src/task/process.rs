@@ -18,6 +18,8 @@ pub struct Process {
     /// The process that has started it.
     parent: i32,
     start: Ticket,
+    /// The version of the net whose guard was told of it.
+    told: u32,
     /// Readable when the process has ended. Closed when it has been reaped.
     end: Watch,
 }
@@ -26,7 +28,7 @@ impl Process {
     /// Takes the number of a process that has just been forked.
     pub fn new(pid: i32, start: Ticket) -> Self {
         let parent = sys::process_id();
-        Self { pid, parent, start, end: Watch::new(sys::open_process(pid).ok()) }
+        Self { pid, parent, start, told: 0, end: Watch::new(sys::open_process(pid).ok()) }
     }
 
     /// Returns whether it is a child of this process, and not of one from which other code has forked this one.
@@ -34,11 +36,16 @@ impl Process {
         self.parent == sys::process_id()
     }
 
-    /// Tells a new guard of the process. MUST NOT be called after the process has been reaped.
-    pub fn tell_guard(&self) {
-        if self.is_own() {
-            net::adopt(self.start, self.pid, self.end.descriptor());
+    /// Tells the guard of this version of the net about the process, once. Returns `false` if it is to be told later. MUST
+    /// NOT be called after the process has been reaped.
+    pub fn tell_guard(&mut self, version: u32) -> bool {
+        let is_told = self.told == version
+            || !self.is_own()
+            || net::adopt(self.start, self.pid, self.end.descriptor());
+        if is_told {
+            self.told = version;
         }
+        is_told
     }
 
     /// Returns its number.

@@ -217,11 +217,9 @@ impl TaskEnd {
         }
     }
 
-    /// Tells a new guard of the task.
-    pub fn tell_guard(&self) {
-        if self.life.ended().is_none() {
-            self.process.tell_guard();
-        }
+    /// Tells the guard of this version of the net about the task, once. Returns `false` if it is to be told later.
+    pub fn tell_guard(&mut self, version: u32) -> bool {
+        self.life.ended().is_some() || self.process.tell_guard(version)
     }
 
     /// Kills the process, and closes the channel, since its last owner has been dropped. The process is still to be reaped.

@@ -194,13 +194,12 @@ impl Ends {
         start
     }
 
-    /// Tells the guard of all tasks that are alive, if it is a new one.
+    /// Tells the guard of all tasks that are alive, if it is a new one, or of as many as its queue takes now.
     fn tell_new_guard(&mut self) {
-        if self.net.is_new() {
-            self.by_number
-                .values_mut()
-                .filter_map(|entry| entry.end.task())
-                .for_each(|task| task.tell_guard());
+        if let Some(version) = self.net.new_version() {
+            let mut tasks = self.by_number.values_mut().filter_map(|entry| entry.end.task());
+            let has_told_all = tasks.all(|task| task.tell_guard(version));
+            self.net.on_told(version, has_told_all);
         }
     }
 

@@ -31,6 +31,9 @@ const AT_ONCE: usize = 36;
 const AT_ONCE_IF_REPEATED: usize = 16;
 const AT_ONCE_IF_CHECKED: usize = 4;
 
+/// In the tests, beside which others run, tasks may be gone so many milliseconds later.
+const PATIENCE_IF_ONCE: u64 = 2_000;
+
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
@@ -40,15 +43,15 @@ fn main() -> ExitCode {
         }
         [parent::PROGRAM, what] => parent::be_program(what),
         ["--repeats", repeats, ref words @ ..] => {
-            try_rows(repeats.parse().expect("a number of repeats"), usize::MAX, words)
+            try_rows(repeats.parse().expect("a number of repeats"), usize::MAX, 0, words)
         }
-        ["--once", ref words @ ..] => try_rows(1, 1, words),
-        ref words => try_rows(1, usize::MAX, words),
+        ["--once", ref words @ ..] => try_rows(1, 1, PATIENCE_IF_ONCE, words),
+        ref words => try_rows(1, usize::MAX, 0, words),
     }
 }
 
 /// Tries the rows that the words ask for, as so many users at most.
-fn try_rows(repeats: usize, most_users: usize, words: &[&str]) -> ExitCode {
+fn try_rows(repeats: usize, most_users: usize, patience: u64, words: &[&str]) -> ExitCode {
     let all = rows::all();
     let is_part = |word: &str| all.iter().any(|row| row.part == word);
     let is_meant =
@@ -59,7 +62,7 @@ fn try_rows(repeats: usize, most_users: usize, words: &[&str]) -> ExitCode {
     let programs = parent::Programs::new().expect("this program can be copied");
     let tries: Vec<(&Row, User)> =
         rows.into_iter().flat_map(|row| users(row).take(most_users)).collect();
-    let mut table = Table::new();
+    let mut table = Table::new(patience);
     let repeated = |&(row, user)| std::iter::repeat_n((row, user), repeats);
     let all: Vec<_> = tries.iter().flat_map(repeated).collect();
     let at_once = match repeats {

@@ -9,6 +9,8 @@ use super::row::{Expected, Outcome, Row, User};
 /// Rows in the order in which they were first added.
 pub struct Table<'r> {
     lines: Vec<Line<'r>>,
+    /// How much later than they should be tasks may be gone, in milliseconds.
+    patience: u64,
 }
 
 /// All tries of a row as one user.
@@ -19,8 +21,8 @@ struct Line<'r> {
 }
 
 impl<'r> Table<'r> {
-    pub fn new() -> Self {
-        Self { lines: Vec::new() }
+    pub fn new(patience: u64) -> Self {
+        Self { lines: Vec::new(), patience }
     }
 
     pub fn add(&mut self, row: &'r Row, user: User, outcome: Outcome) {
@@ -40,7 +42,7 @@ impl<'r> Table<'r> {
                 part = line.row.part;
                 println!("{part:<58} {:<6} {:>5} {:>9} {:>9}", "as", "tries", "pre_stop", "gone");
             }
-            let faults = line.print();
+            let faults = line.print(self.patience);
             wrong.extend(faults.into_iter().map(|fault| format!("{}: {fault}", line.row.name)));
         }
         wrong.iter().for_each(|wrong| println!("WRONG {wrong}"));
@@ -50,7 +52,7 @@ impl<'r> Table<'r> {
 
 impl Line<'_> {
     /// Prints the row with its worst times. Returns what is not as it should be.
-    fn print(&self) -> Vec<String> {
+    fn print(&self, patience: u64) -> Vec<String> {
         let (row, user) = (
             self.row,
             match self.user {
@@ -73,7 +75,7 @@ impl Line<'_> {
                     if !left.is_empty() {
                         words = format!("LEFT: {}", left.join(", "));
                     }
-                    let fault = row.fault(pre_stops, *time, left);
+                    let fault = row.fault(pre_stops, *time, left, patience);
                     faults.extend(fault.map(|fault| format!("as {user}: {fault}")));
                 }
             }
@@ -99,6 +101,7 @@ impl Row {
         pre_stops: &[Duration],
         gone: Option<Duration>,
         left: &[String],
+        patience: u64,
     ) -> Option<String> {
         if pre_stops.len() != self.pre_stops {
             return Some(format!(
@@ -115,7 +118,8 @@ impl Row {
             (Expected::Gone(_), None) => Some(format!("{left:?} are left")),
             (Expected::Gone(range), Some(gone)) => {
                 let time = u64::try_from(gone.as_millis()).unwrap_or(u64::MAX);
-                let is_right = is_checked() || range.contains(&time);
+                let is_in_time = (range.start..range.end + patience).contains(&time);
+                let is_right = is_checked() || is_in_time;
                 (!is_right).then(|| format!("gone after {time} ms, not within {range:?}"))
             }
         }

@@ -4,7 +4,7 @@
 #             (in another order, and mcu beside others)
 #   fmt       the code is formatted
 #   lint      clippy with no feature and with all, no warning; nothing newer than the lowest Rust; with KPT_DEEP set, also
-#             with each feature alone
+#             with each feature alone, and the comparison with rivals
 #   doc       docs build without a warning
 #   api       the public API is as docs/api says; with --write after it, docs/api says what the public API is
 #   package   what would be published has the README and the licences; with KPT_DEEP set, it also builds
@@ -64,10 +64,11 @@ fmt() {
 
 # Fails as well on what the standard library has gained since `rust-version` in Cargo.toml (clippy::incompatible_msrv).
 lint() {
-    local features core=("" log,defmt,critical-section,multicore) std=("" log,postcard,sim,tape)
+    local features core=("" log,defmt,critical-section,multicore) std=("" log,postcard,sim,tape) rivals=()
     if [ -n "${KPT_DEEP:-}" ]; then
         core+=(log defmt critical-section)
         std+=(log postcard sim tape)
+        rivals=(--all-features)
     fi
     cargo clippy --workspace --all-targets -- -D warnings
     for features in "${core[@]}"; do
@@ -78,7 +79,7 @@ lint() {
         cargo clippy -p kpt-std --features "$features" -- -D warnings
         cargo clippy -p kpt-std --no-default-features --features "$features" -- -D warnings
     done
-    cargo_speed clippy --all-targets --all-features -- -D warnings
+    cargo_speed clippy --all-targets "${rivals[@]}" -- -D warnings
 }
 
 doc() {

@@ -20,7 +20,7 @@
 #   net       the matrix of the net under tasks, as root and as user 65534, 20 times: who is left when a parent was killed
 #             (docs/NET.md)
 #   asan      the tests of tasks with AddressSanitizer
-#   valgrind  the tests of tasks under valgrind, all processes, with their descriptors; six minutes
+#   valgrind  the tests of tasks under valgrind, all processes; ten minutes
 #   deep      lint with each feature, the long tests, what would be published builds, mcu with every variant of the proof on
 #             every target, asan, valgrind and net: not in CI
 set -euo pipefail

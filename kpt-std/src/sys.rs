@@ -51,7 +51,7 @@ pub use privileges::{
     set_no_new_privs, set_supplementary_groups, set_user, supplementary_groups, users,
 };
 pub use process::{
-    Ended, Forked, at_exit, exit_now, fork, has_rights_of_others, look_at_child, parent_id,
+    Ended, Forked, at_exit, exit_now, fork, has_rights_of_others, is_living_child, parent_id,
     process_id, real_user, reap, signal_descriptor, signal_number,
 };
 #[cfg(feature = "tape")]

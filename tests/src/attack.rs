@@ -21,7 +21,22 @@ pub const SO_PASSRIGHTS: u32 = 83;
 /// # Errors
 /// What the system says: it may have no such filters.
 pub fn forbid(calls: &[c_long], error: c_int) -> io::Result<()> {
-    filter(calls, refuse(error), statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW))
+    let others = statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW);
+    set_filter(&mut statements(calls, refuse(error), others), 0).map(drop)
+}
+
+/// Has these calls of this process, and of all that it forks from now on, wait until the descriptor is closed that is
+/// returned; then each fails.
+///
+/// # Errors
+/// What the system says: it may have no such filters.
+pub fn hang(calls: &[c_long]) -> io::Result<OwnedFd> {
+    let answer = |answer| statement(libc::BPF_RET | libc::BPF_K, answer);
+    let (these, others) = (answer(libc::SECCOMP_RET_USER_NOTIF), answer(libc::SECCOMP_RET_ALLOW));
+    let number =
+        set_filter(&mut statements(calls, these, others), libc::SECCOMP_FILTER_FLAG_NEW_LISTENER)?;
+    // SAFETY: with this flag the call returns a new descriptor, which has no other owner.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// Forbids all other calls to this process from now on: it ends with `SIGSYS` at the first.
@@ -30,11 +45,16 @@ pub fn forbid(calls: &[c_long], error: c_int) -> io::Result<()> {
 /// What the system says: it may have no such filters.
 pub fn allow_only(calls: &[c_long]) -> io::Result<()> {
     let answer = |answer| statement(libc::BPF_RET | libc::BPF_K, answer);
-    filter(calls, answer(libc::SECCOMP_RET_ALLOW), answer(libc::SECCOMP_RET_KILL_PROCESS))
+    let (these, others) = (answer(libc::SECCOMP_RET_ALLOW), answer(libc::SECCOMP_RET_KILL_PROCESS));
+    set_filter(&mut statements(calls, these, others), 0).map(drop)
 }
 
 /// What is done to these calls, and to all others.
-fn filter(calls: &[c_long], these: libc::sock_filter, others: libc::sock_filter) -> io::Result<()> {
+fn statements(
+    calls: &[c_long],
+    these: libc::sock_filter,
+    others: libc::sock_filter,
+) -> Vec<libc::sock_filter> {
     // The number of the call is the first word of what the filter sees.
     let mut filter = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0)];
     for &call in calls {
@@ -42,7 +62,7 @@ fn filter(calls: &[c_long], these: libc::sock_filter, others: libc::sock_filter)
         filter.push(these);
     }
     filter.push(others);
-    set_filter(&mut filter)
+    filter
 }
 
 /// Forbids a call whose argument number `argument`, from 0 on, is `value`, as [`forbid`] does.
@@ -61,18 +81,19 @@ pub fn forbid_argument(call: c_long, argument: u32, value: u32, error: c_int) ->
         refuse(error),
         statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
     ];
-    set_filter(&mut filter)
+    set_filter(&mut filter, 0).map(drop)
 }
 
-fn set_filter(filter: &mut [libc::sock_filter]) -> io::Result<()> {
+/// What the call returns depends on the flags.
+fn set_filter(filter: &mut [libc::sock_filter], flags: libc::c_ulong) -> io::Result<c_int> {
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
     // SAFETY: the first call takes numbers. For the second, `program` and the filter that it points to are valid, and
     // borrowed until the call returns.
-    unsafe {
+    let result = unsafe {
         check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
-        check(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program))?;
-    }
-    Ok(())
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &program)
+    };
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result as c_int) }
 }
 
 /// Skips so many statements unless the word is this one.

@@ -183,7 +183,9 @@ fn k12_a_child_has_nothing_of_the_other_tasks() {
     let sockets: Vec<_> = tasks.iter().map(sockets_of).collect();
     for (at, own) in sockets.iter().enumerate() {
         assert_eq!(own.len(), 1, "only its channel: {own:?}");
-        assert_eq!(processes_of(&tasks[at]), 1, "only its parent");
+        // Valgrind knows no descriptors of processes.
+        let processes = processes_of(&tasks[at]);
+        assert!(processes == 1 || processes == 0 && is_checked(), "only its parent: {processes}");
         assert!(sockets[..at].iter().all(|others| others.is_disjoint(own)));
     }
     // And so the end of one that is killed is seen while the others live.

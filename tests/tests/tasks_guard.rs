@@ -146,6 +146,28 @@ fn a_guard_has_three_descriptors() {
     }
 }
 
+/// A new guard is told of all tasks. One that hangs, or has a busy machine, has a full queue then.
+fn r52_a_guard_that_does_not_read_keeps_no_parent_waiting() {
+    let spawner = Spawner::new();
+    // More than the queue has room for.
+    let tasks: Vec<_> = (0..400).map(|_| start(&spawner, ECHO)).collect();
+    let own = guard();
+    let listener = attack::hang(&[libc::SYS_recvmsg]).expect("filters can be set");
+    sys::kill(own);
+    let me = std::process::id();
+    while family::children_of(me).iter().any(|child| child.id == own && !child.is_dead()) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let begin = Stopwatch::now();
+    let last = start(&spawner, ECHO);
+    assert!(last.receive().is_none());
+    let passed = begin.elapsed();
+    println!("NOTE a start with a guard that does not read: {passed:?}");
+    assert!(is_checked() || passed < Duration::from_millis(500), "{passed:?}");
+    drop(listener);
+    drop((tasks, last, spawner));
+}
+
 /// An application that waits for any child does not get the guard, nor a signal at its end.
 fn no_wait_for_any_child_finds_a_guard() {
     let task = start(&Spawner::new(), |_, _| std::process::exit(0));
@@ -160,5 +182,6 @@ kpt_tests::scenarios! {
     r45_a_guard_of_a_process_with_small_pieces_is_small,
     making_a_guard_takes_no_longer_than_a_task,
     a_guard_has_three_descriptors,
+    r52_a_guard_that_does_not_read_keeps_no_parent_waiting,
     no_wait_for_any_child_finds_a_guard,
 }

@@ -302,8 +302,9 @@ fn b12_a_task_of_a_task_has_nothing_of_the_others() {
         }
         task.stop(GRACE);
         task.wait();
-        // One is the descriptor of its parent.
-        assert_eq!(counts, [2; 4], "each has its own channel only; a spawner of its own: {own}");
+        // One is the descriptor of its parent: valgrind knows none of processes.
+        let is_right = counts == [2; 4] || is_checked() && counts == [1; 4];
+        assert!(is_right, "each has its own channel only; a spawner of its own: {own}; {counts:?}");
     }
     drop(elder);
 }

@@ -16,6 +16,7 @@ use kpt_tests::attack;
 use kpt_tests::chance::is_checked;
 use kpt_tests::scenario::descriptors;
 use kpt_tests::sys;
+use kpt_tests::sys::family;
 use kpt_tests::tasks::{One, Script, Scripted, message_of, own_channel, receive_all, start};
 use libc::{
     ENOSYS, EPERM, SIGKILL, SIGTERM, SYS_kill, SYS_pidfd_open, SYS_pidfd_send_signal, SYS_wait4,
@@ -99,6 +100,24 @@ fn r23_an_answer_that_is_refused_is_no_end() {
     task.stop(Duration::from_millis(100));
     let exit = task.wait();
     assert_eq!(exit.status, TaskStatus::Signal(SIGTERM), "another call can tell");
+}
+
+/// With a kernel that has no descriptors of processes, either.
+fn r53_where_no_call_asks_for_a_child_it_is_signalled_all_the_same() {
+    attack::forbid(&[SYS_pidfd_open], ENOSYS).expect("filters can be set");
+    attack::forbid(&[SYS_waitid], EPERM).expect("filters can be set");
+    let task = start_deaf(&Spawner::new());
+    task.stop(Duration::from_millis(100));
+    let exit = task.wait();
+    assert_eq!((&exit.status, exit.signal_error), (&TaskStatus::Signal(SIGTERM), None));
+    assert_eq!(task.kill(), Ok(()), "it has ended");
+    let task = start(&Spawner::new(), |_, _| std::process::exit(3));
+    let (me, number) = (std::process::id(), task.id() as u32);
+    while !family::children_of(me).iter().any(|child| child.id == number && child.is_dead()) {
+        thread::sleep(Duration::from_millis(1));
+    }
+    task.kill().expect("it is gone, and was not reaped");
+    assert_eq!(task.wait().status, TaskStatus::Code(3));
 }
 
 fn r23_where_no_call_tells_the_end_is_seen_all_the_same() {
@@ -407,4 +426,5 @@ kpt_tests::scenarios! {
     r36_the_smallest_queue_sends_at_once,
     r36_words_are_cut_after_they_were_made_text,
     r38_a_task_can_not_pass_a_socket_that_blocks_its_parent,
+    r53_where_no_call_asks_for_a_child_it_is_signalled_all_the_same,
 }

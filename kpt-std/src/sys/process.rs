@@ -99,11 +99,27 @@ pub fn reap(pid: pid_t, descriptor: Option<BorrowedFd<'_>>) -> io::Result<Option
     }
 }
 
-/// Returns how the child process with this number has ended, or `None` if it has not, and leaves it to be reaped.
+/// Returns whether the child process with this number has not ended, and leaves it to be reaped if it has.
 ///
-/// Fails with `ECHILD` if no child of this process has this number.
-pub fn look_at_child(pid: pid_t) -> io::Result<Option<Ended>> {
-    ask_for_child(libc::P_PID, pid, libc::WNOWAIT)
+/// Fails with `ECHILD` if no child of this process has this number. With any other error, nothing is known.
+pub fn is_living_child(pid: pid_t) -> io::Result<bool> {
+    match ask_for_child(libc::P_PID, pid, libc::WNOWAIT) {
+        Err(error) if error.raw_os_error() != Some(libc::ECHILD) => {
+            is_living_child_in_proc(pid).ok_or(error)
+        }
+        asked => asked.map(|ended| ended.is_none()),
+    }
+}
+
+/// `is_living_child` where a sandbox forbids `waitid`. `None` if `/proc` is not there, or that of another PID namespace, or
+/// has no child with this number.
+fn is_living_child_in_proc(pid: pid_t) -> Option<bool> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, which is in parentheses, may have any of them itself.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let mut fields = fields.split(' ');
+    let (state, parent) = (fields.next()?, fields.next()?);
+    (parent.parse() == Ok(process_id())).then_some(!matches!(state, "Z" | "X"))
 }
 
 fn ask_for_child(what: libc::idtype_t, number: c_int, options: c_int) -> io::Result<Option<Ended>> {

@@ -241,8 +241,8 @@ pub fn enter(start: Ticket, parent: i32, name: &str) -> io::Result<Option<OwnedF
         return Err(io::Error::other("the parent has died"));
     }
     net.guards.clear();
-    // Giving back its memory would write to pages that are shared with the parent.
-    std::mem::forget(net.guards);
+    // Kept: giving back its memory would write to pages that are shared with the parent.
+    lock().guards = net.guards;
     Ok(net.own)
 }
 

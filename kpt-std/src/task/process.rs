@@ -118,9 +118,7 @@ impl Process {
                 sys::signal_descriptor(descriptor, signal).map(|()| true)
             }
             (Call::SendByNumber, _) => sys::signal_number(self.pid, signal).map(|()| true),
-            (Call::SendByDescriptor | Call::AskForChild, _) => {
-                sys::look_at_child(self.pid).map(|ended| ended.is_none())
-            }
+            (Call::SendByDescriptor | Call::AskForChild, _) => sys::is_living_child(self.pid),
         };
         match sent {
             Ok(true) => Answer::Yes,

@@ -107,6 +107,8 @@ fn become_parent(
                 .args(["--parent", row.name])
                 .env(FOLDER, programs.folder())
                 .env("ASAN_OPTIONS", without_leaks())
+                // Tells apart what valgrind writes (`tests/checked.sh`).
+                .env("KPT_TESTS_USER", format!("-{user:?}"))
                 .env_remove("RUST_BACKTRACE")
                 .stdin(told)
                 .stdout(output)

@@ -6,14 +6,14 @@ use kpt_tests::attack::Hold;
 use kpt_tests::sys;
 
 use super::super::parent::{execute, guards_of, hang, hung, start, start_and_wait, stopped, trace};
-use super::super::row::{Expected, Row, Users, row};
+use super::super::row::{Expected, Row, Users, row, unchecked};
 use super::systems::{hide_proc, old_kernel};
 
 const PART: &str = "documented";
 
 pub fn rows() -> Vec<Row> {
-    let left = |names, row| Row { expected: Expected::Left(names), ..row };
-    let of_nobody = |row| Row { users: Users::OnlyNobody, can_be_checked: false, ..row };
+    let left = |names, row| unchecked(Row { expected: Expected::Left(names), ..row });
+    let of_nobody = |row| Row { users: Users::OnlyNobody, ..row };
     vec![
         left(
             &["plain"],
@@ -67,7 +67,6 @@ pub fn rows() -> Vec<Row> {
         ),
         Row {
             prepare: hide_proc,
-            can_be_checked: false,
             ..left(
                 &["plain"],
                 row(PART, "no /proc, a kernel before 5.3, and a task stops itself", || {

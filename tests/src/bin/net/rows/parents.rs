@@ -13,7 +13,7 @@ use super::super::parent::{
     execute, fork_helper, guards_of, hang, hung, kill_guard, list_guards_of, say, start,
     start_and_wait, start_with, stopped, well,
 };
-use super::super::row::{End, Row, Users, healthy, row};
+use super::super::row::{End, Row, Users, healthy, row, unchecked};
 
 const UNDER_WAY: &str = "under-way";
 const PART: &str = "parents";
@@ -46,13 +46,17 @@ fn of_other_rights() -> Vec<Row> {
     let of_root = |row| Row { users: Users::OnlyRoot, ..row };
     vec![
         // It is the first start that makes the guard.
-        of_root(row(EFFECTIVE, "is not root at its first start, and then is again", || {
-            let spawner = Spawner::new();
-            family::set_effective_user(65_533).expect("root may do that");
-            start_with(&spawner, TaskConfig::new("first"), || process::exit(0));
-            family::set_effective_user(0).expect("its real user is root");
-            start_with(&spawner, TaskConfig::new("second").user(65_534, 65_534, []), stopped);
-        })),
+        of_root(unchecked(row(
+            EFFECTIVE,
+            "is not root at its first start, and then is again",
+            || {
+                let spawner = Spawner::new();
+                family::set_effective_user(65_533).expect("root may do that");
+                start_with(&spawner, TaskConfig::new("first"), || process::exit(0));
+                family::set_effective_user(0).expect("its real user is root");
+                start_with(&spawner, TaskConfig::new("second").user(65_534, 65_534, []), stopped);
+            },
+        ))),
         of_root(row(PART, "has given up root", || {
             start(hung);
             give_up_root();
@@ -114,10 +118,10 @@ fn with_helpers() -> Vec<Row> {
             start(hung);
             help();
         }),
-        healthy(HELPERS, "helper forked by hand, healthy", || {
+        unchecked(healthy(HELPERS, "helper forked by hand, healthy", || {
             start(well);
             help();
-        }),
+        })),
     ]
 }
 
@@ -181,11 +185,15 @@ fn guards() -> Vec<Row> {
             users: Users::OnlyNobody,
             ready: 2,
             pre_stops: 1,
-            ..row(UNDER_WAY, "guard killed, replaced, too many descriptors; stopped", || {
-                sys::set_descriptor_limits(100).expect("it may be lowered");
-                start_and_wait(send_too_many);
-                replace_guard();
-            })
+            ..unchecked(row(
+                UNDER_WAY,
+                "guard killed, replaced, too many descriptors; stopped",
+                || {
+                    sys::set_descriptor_limits(100).expect("it may be lowered");
+                    start_and_wait(send_too_many);
+                    replace_guard();
+                },
+            ))
         },
         Row {
             ready: 2,

@@ -13,7 +13,7 @@ use libc::{
 use super::super::parent::{
     fork_helper, hang, hung, other_user, start, start_after_others, stopped, well,
 };
-use super::super::row::{IN_A_SECOND, IN_TWO_SECONDS, Row, Users, healthy, row};
+use super::super::row::{IN_A_SECOND, IN_TWO_SECONDS, Row, Users, healthy, row, unchecked};
 
 const DESCRIPTORS: &str = "descriptors";
 const FEW: &str = "few";
@@ -159,7 +159,7 @@ fn of_an_old_kernel_in_namespaces() -> Vec<Row> {
 }
 
 fn without_proc() -> Vec<Row> {
-    let hidden = |row| Row { prepare: hide_proc, can_be_checked: false, ..row };
+    let hidden = |row| unchecked(Row { prepare: hide_proc, ..row });
     vec![
         hidden(row(PROC, "no /proc", || _ = start(hung))),
         hidden(row(PROC, "no /proc, stopped", || _ = start(stopped))),
@@ -200,14 +200,14 @@ fn without_guard() -> Vec<Row> {
             namespaces::set_pending_signals_limit(0).expect("it may be lowered");
             start(hung);
         }),
-        row(FEW, "few descriptors, also for the guard", || {
+        unchecked(row(FEW, "few descriptors, also for the guard", || {
             sys::set_descriptor_limits(64).expect("it may be lowered");
             start(stopped);
-        }),
+        })),
         // The guard looks for the first time when the parent has ended.
-        row(FEW, "few descriptors, and many tasks that have ended", || {
+        unchecked(row(FEW, "few descriptors, and many tasks that have ended", || {
             sys::set_descriptor_limits(24).expect("it may be lowered");
             start_after_others(50, stopped);
-        }),
+        })),
     ]
 }

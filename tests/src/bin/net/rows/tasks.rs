@@ -9,7 +9,7 @@ use super::super::parent::{
     execute, hang, hung, other_user, ready, say, start, start_and_wait, start_with, stopped, trace,
     well,
 };
-use super::super::row::{AT_ONCE, IN_TWO_SECONDS, Row, Users, healthy, row};
+use super::super::row::{AT_ONCE, IN_TWO_SECONDS, Row, Users, healthy, row, unchecked};
 
 const PART: &str = "tasks";
 const NESTED: &str = "nested";
@@ -86,19 +86,19 @@ fn with_other_rights() -> Vec<Row> {
                 hung();
             });
         }),
-        of_root(row(PART, "TaskConfig: user, root, limits, no_new_privs", || {
+        of_root(unchecked(row(PART, "TaskConfig: user, root, limits, no_new_privs", || {
             let config = TaskConfig::new("confined")
                 .user(65_534, 65_534, [])
                 .root("/")
                 .limits([Limit::Processes(1), Limit::OpenFiles(16)])
                 .no_new_privs();
             start_with(&Spawner::new(), config, hung);
-        })),
+        }))),
     ]
 }
 
 fn of_other_programs() -> Vec<Row> {
-    let of_nobody = |row| Row { users: Users::OnlyNobody, can_be_checked: false, ..row };
+    let of_nobody = |row| unchecked(Row { users: Users::OnlyNobody, ..row });
     vec![
         // The second net is at once then: the program has no handler for its signal.
         Row {

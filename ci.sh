@@ -116,7 +116,7 @@ package() {
     local verify=(--no-verify)
     [ -z "${KPT_DEEP:-}" ] || verify=()
     cargo package --quiet --locked --offline --allow-dirty --all-features --workspace "${verify[@]}" \
-        --exclude kpt-tests --exclude kpt-examples --exclude kpt-kv --exclude kpt-tftp
+        --exclude kpt-tests --exclude kpt-tests-heavy --exclude kpt-examples --exclude kpt-kv --exclude kpt-tftp
     local target=${CARGO_TARGET_DIR:-target} package file
     for package in kpt-core kpt-std; do
         local archive=("$target/package/$package"-[0-9]*.crate)

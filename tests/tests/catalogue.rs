@@ -104,9 +104,12 @@ fn rows(text: &str) -> Vec<(&str, Vec<&str>)> {
 /// All tests without arguments, as the catalogue names them.
 fn all_tests() -> BTreeSet<String> {
     let mut tests = BTreeSet::new();
-    for (folder, package) in
-        [("tests/tests", ""), ("kpt-core/src", "kpt-core/"), ("kpt-std/src", "kpt-std/")]
-    {
+    for (folder, package) in [
+        ("tests/tests", ""),
+        ("tests/heavy/tests", ""),
+        ("kpt-core/src", "kpt-core/"),
+        ("kpt-std/src", "kpt-std/"),
+    ] {
         let folder = root().join(folder);
         for path in sources(&folder) {
             let text = fs::read_to_string(&path).expect("sources are text");

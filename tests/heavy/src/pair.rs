@@ -5,11 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use kpt_core::{Readiness, Source};
 use kpt_tests::loops::Shape;
 
-use super::audit;
-use super::event::Entry;
-use super::input::{Case, Op, SOURCES};
-use super::outside::Outside;
-use super::side::Side;
+use crate::audit;
+use crate::event::Entry;
+use crate::input::{Case, Op, SOURCES};
+use crate::outside::Outside;
+use crate::side::Side;
 
 /// The tables are verified after every nth operation: that costs as much as all else.
 const VERIFY_EVERY: usize = 8;

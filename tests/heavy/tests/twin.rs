@@ -4,15 +4,12 @@
 //! A failure prints its seed, and the fewest operations found that fail. `KPT_SEED=` replays a seed, `KPT_CASES=` sets
 //! how many there are in each of the two tests, and `KPT_DEEP=1` goes on for ten million hooks.
 
-#[path = "twin/mod.rs"]
-mod machine;
-
 use std::cell::Cell;
 use std::sync::Once;
 
 use kpt_tests::chance::{Chance, is_deep};
-use machine::dice::Dice;
-use machine::{pair, shrink};
+use kpt_tests_heavy::dice::Dice;
+use kpt_tests_heavy::{pair, shrink};
 
 /// Seeds in each of the tests, unless `KPT_CASES` says another number.
 const CASES: u64 = 20_000;

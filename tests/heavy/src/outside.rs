@@ -5,8 +5,8 @@ use std::cell::{Cell, RefCell};
 use kpt_core::sim::World;
 use kpt_core::{Instant, Readiness};
 
-use super::event::{Entry, Event, Sources};
-use super::input::Case;
+use crate::event::{Entry, Event, Sources};
+use crate::input::Case;
 
 pub struct Outside {
     pub case: Case,

@@ -8,9 +8,9 @@ use kpt_core::{
     Threads, When,
 };
 
-use super::event::{Again, Event, Seen, Sources};
-use super::input::{Act, Last, Plan, Spec, Want};
-use super::outside::Outside;
+use crate::event::{Again, Event, Seen, Sources};
+use crate::input::{Act, Last, Plan, Spec, Want};
+use crate::outside::Outside;
 
 /// The application: the ids that it was given.
 pub struct Stage<'o> {

@@ -1,7 +1,7 @@
 //! Makes a failure small: leaves out operations, and what is special about the case, as long as it still fails.
 
-use super::input::{Act, Case, Op, Spec, script};
-use super::pair::play;
+use crate::input::{Act, Case, Op, Spec, script};
+use crate::pair::play;
 
 /// Returns a smaller case and fewer operations that fail as well, in whatever way.
 pub fn shrink(mut case: Case, mut ops: Vec<Op>) -> (Case, Vec<Op>) {

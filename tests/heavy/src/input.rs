@@ -5,7 +5,7 @@ use std::time::Duration;
 use kpt_core::{Instant, Interest, Readiness, Source, When};
 use kpt_tests::loops::Shape;
 
-use super::dice::Dice;
+use crate::dice::Dice;
 
 /// Sources are numbered from 0; few, so that threads meet on them.
 pub const SOURCES: u32 = 6;

@@ -68,11 +68,11 @@ fn no_allocation() {
 
 #[test]
 fn no_unsafe_in_the_core() {
-    let manifest = include_str!("../../kpt-core/Cargo.toml");
+    let manifest = include_str!("../../../kpt-core/Cargo.toml");
     for lint in ["unsafe_code = \"forbid\"", "panic = \"deny\"", "indexing_slicing = \"deny\""] {
         assert!(manifest.contains(lint), "{lint}");
     }
-    assert!(include_str!("../../kpt-core/src/lib.rs").contains("#![no_std]"));
+    assert!(include_str!("../../../kpt-core/src/lib.rs").contains("#![no_std]"));
 }
 
 /// Calls of all kinds, in any order, with what nobody means to pass.

@@ -1,16 +1,13 @@
 //! All sequences of five operations out of sixteen, on tables of two threads, in the large loop and in the small one:
 //! a million for each wheel. `KPT_DEEP=1`: of six, 16.8 million.
 
-#[path = "twin/mod.rs"]
-mod machine;
-
 use std::time::Duration;
 
 use kpt_core::Readiness;
 use kpt_tests::chance::is_deep;
 use kpt_tests::loops::Shape;
-use machine::input::{Act, Case, Op, Spec, Want, script};
-use machine::pair;
+use kpt_tests_heavy::input::{Act, Case, Op, Spec, Want, script};
+use kpt_tests_heavy::pair;
 
 const fn add(want: Want, script: u32) -> Op {
     Op::Do(Act::Add(Spec { want, hook: 0, name: "thread", script }))

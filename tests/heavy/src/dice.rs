@@ -6,7 +6,7 @@ use kpt_core::{Interest, Kind, Readiness};
 use kpt_tests::chance::Chance;
 use kpt_tests::loops::Shape;
 
-use super::input::{Act, Case, Last, NAMED, Op, Plan, SOURCES, Spec, UNKNOWN, Want};
+use crate::input::{Act, Case, Last, NAMED, Op, Plan, SOURCES, Spec, UNKNOWN, Want};
 
 /// No delay and no step of a tame clock is longer, so that the clock's end stays away.
 const LONGEST: u64 = 1 << 40;

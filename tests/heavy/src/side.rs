@@ -5,11 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use kpt_core::Threads;
 use kpt_tests::loops::{AnyLoop, Shape, any_loop};
 
-use super::event::{Event, Failed, Turned};
-use super::input::Op;
-use super::outside::Outside;
-use super::poller::Noting;
-use super::stage::{Arg, Panic, Stage};
+use crate::event::{Event, Failed, Turned};
+use crate::input::Op;
+use crate::outside::Outside;
+use crate::poller::Noting;
+use crate::stage::{Arg, Panic, Stage};
 
 type Loop<'o> = Box<dyn AnyLoop<Stage<'o>, Arg<'o>, Error = Failed> + 'o>;
 

@@ -9,9 +9,9 @@ use kpt_core::{
     poller::{Filtered, HookCall, Poller, Ready, Unwatchable},
 };
 
-use super::event::{Event, Failed, Sources};
-use super::outside::Outside;
-use super::stage::Panic;
+use crate::event::{Event, Failed, Sources};
+use crate::outside::Outside;
+use crate::stage::Panic;
 
 /// Notes what the loop asks for. `LOOK` is its `LOOK_AFTER_HOOKS`.
 pub struct Noting<'o, const LOOK: u32> {

@@ -1,8 +1,8 @@
 //! The large loop and the small one side by side, each in a world of its own: what is done to both, what is seen of
 //! both, and what must be equal.
 //!
-//! `twin.rs` drives them at random, `exhaustive.rs` through all short sequences; each uses a part of this.
-#![allow(dead_code)]
+//! `tests/twin.rs` drives them at random, `tests/exhaustive.rs` through all short sequences.
+#![allow(missing_docs)] // Fields and variants are called as what they note.
 
 // What is done, and how chance makes it.
 pub mod dice;

@@ -2,7 +2,7 @@
 
 use kpt_core::{Exit, Instant, Interest, Kind, Next, Readiness, RescheduleError, When};
 
-use super::input::SOURCES;
+use crate::input::SOURCES;
 
 /// An event, and the time in the world.
 #[derive(Clone, Debug, PartialEq)]

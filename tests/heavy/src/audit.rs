@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use kpt_core::{Instant, Kind, When};
 
-use super::dice::TAME_END;
-use super::event::{Again, Entry, Event, Seen};
+use crate::dice::TAME_END;
+use crate::event::{Again, Entry, Event, Seen};
 
 /// Goes through the log of a loop in a tame case, which has come to rest in the end. No timer is early, no registration
 /// is called twice, equal deadlines and execute threads keep their order, and all are called in the end.

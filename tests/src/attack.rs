@@ -22,7 +22,7 @@ pub const SO_PASSRIGHTS: u32 = 83;
 /// What the system says: it may have no such filters.
 pub fn forbid(calls: &[c_long], error: c_int) -> io::Result<()> {
     let others = statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW);
-    set_filter(&mut statements(calls, refuse(error), others), 0).map(drop)
+    set_filter(&mut statements(calls, refuse(error), others))
 }
 
 /// Has these calls of this process, and of all that it forks from now on, wait until the descriptor is closed that is
@@ -33,10 +33,17 @@ pub fn forbid(calls: &[c_long], error: c_int) -> io::Result<()> {
 pub fn hang(calls: &[c_long]) -> io::Result<OwnedFd> {
     let answer = |answer| statement(libc::BPF_RET | libc::BPF_K, answer);
     let (these, others) = (answer(libc::SECCOMP_RET_USER_NOTIF), answer(libc::SECCOMP_RET_ALLOW));
-    let number =
-        set_filter(&mut statements(calls, these, others), libc::SECCOMP_FILTER_FLAG_NEW_LISTENER)?;
-    // SAFETY: with this flag the call returns a new descriptor, which has no other owner.
-    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+    let mut filter = statements(calls, these, others);
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    let (mode, flag) = (libc::SECCOMP_SET_MODE_FILTER, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER);
+    // SAFETY: the first call takes numbers. For the second, `program` and the filter that it points to are valid, and
+    // borrowed until the call returns. What that returns, unless it fails, is a new descriptor, which has no other owner.
+    unsafe {
+        check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
+        let number = libc::syscall(libc::SYS_seccomp, mode, flag, &program) as c_int;
+        check(number)?;
+        Ok(OwnedFd::from_raw_fd(number))
+    }
 }
 
 /// Forbids all other calls to this process from now on: it ends with `SIGSYS` at the first.
@@ -46,7 +53,7 @@ pub fn hang(calls: &[c_long]) -> io::Result<OwnedFd> {
 pub fn allow_only(calls: &[c_long]) -> io::Result<()> {
     let answer = |answer| statement(libc::BPF_RET | libc::BPF_K, answer);
     let (these, others) = (answer(libc::SECCOMP_RET_ALLOW), answer(libc::SECCOMP_RET_KILL_PROCESS));
-    set_filter(&mut statements(calls, these, others), 0).map(drop)
+    set_filter(&mut statements(calls, these, others))
 }
 
 /// What is done to these calls, and to all others.
@@ -81,19 +88,18 @@ pub fn forbid_argument(call: c_long, argument: u32, value: u32, error: c_int) ->
         refuse(error),
         statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
     ];
-    set_filter(&mut filter, 0).map(drop)
+    set_filter(&mut filter)
 }
 
-/// What the call returns depends on the flags.
-fn set_filter(filter: &mut [libc::sock_filter], flags: libc::c_ulong) -> io::Result<c_int> {
+fn set_filter(filter: &mut [libc::sock_filter]) -> io::Result<()> {
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
     // SAFETY: the first call takes numbers. For the second, `program` and the filter that it points to are valid, and
     // borrowed until the call returns.
-    let result = unsafe {
+    unsafe {
         check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
-        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &program)
-    };
-    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result as c_int) }
+        check(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program))?;
+    }
+    Ok(())
 }
 
 /// Skips so many statements unless the word is this one.

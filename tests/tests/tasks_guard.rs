@@ -148,6 +148,9 @@ fn a_guard_has_three_descriptors() {
 
 /// A new guard is told of all tasks. One that hangs, or has a busy machine, has a full queue then.
 fn r52_a_guard_that_does_not_read_keeps_no_parent_waiting() {
+    if is_checked() {
+        return println!("SKIPPED: valgrind does not know the call that sets such filters");
+    }
     let spawner = Spawner::new();
     // More than the queue has room for.
     let tasks: Vec<_> = (0..400).map(|_| start(&spawner, ECHO)).collect();
@@ -163,7 +166,7 @@ fn r52_a_guard_that_does_not_read_keeps_no_parent_waiting() {
     assert!(last.receive().is_none());
     let passed = begin.elapsed();
     println!("NOTE a start with a guard that does not read: {passed:?}");
-    assert!(is_checked() || passed < Duration::from_millis(500), "{passed:?}");
+    assert!(passed < Duration::from_millis(500), "{passed:?}");
     drop(listener);
     drop((tasks, last, spawner));
 }

@@ -46,9 +46,8 @@ pub use select::SelectPoller;
 #[cfg(feature = "signals")]
 pub use signals::{Signal, Signals};
 pub use task::{
-    Child, Limit, Message, Parent, Passed, ProtocolError, Rung, SendError, SendWithError,
-    SignalError, Spawner, StartError, TaskConfig, TaskEvent, TaskExit, TaskHandle, TaskStatus,
-    Tasks,
+    Child, Limit, Message, Parent, Passed, ProtocolError, SendError, SendWithError, SignalError,
+    Spawner, StartError, StopStep, TaskConfig, TaskEvent, TaskExit, TaskHandle, TaskStatus, Tasks,
 };
 #[cfg(feature = "postcard")]
 pub use task::{Malformed, SendValueError, decode};

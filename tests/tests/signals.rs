@@ -136,7 +136,7 @@ fn p02_a_signal_of_a_task_ends_it_and_does_not_reach_its_parent() {
         let mut kpt = app.wait(real);
         for signal in [SIGTERM, SIGUSR1] {
             let task = start(&Spawner::new(), |_, _| Ok(()));
-            sys::signal(task.id() as u32, signal);
+            sys::signal(task.id(), signal);
             let (_, TaskExit { status, .. }) = receive_all(&task);
             assert_eq!(status, TaskStatus::Signal(signal));
         }

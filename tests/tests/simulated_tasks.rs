@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kpt_std::sim::{End, Limits, Sim, TestResult, check, replay};
 use kpt_std::{
-    Builder, Child, EventLoop, Message, Parent, Passed, Rung, SendError, Spawner, StartError,
+    Builder, Child, EventLoop, Message, Parent, Passed, SendError, Spawner, StartError, StopStep,
     TaskConfig, TaskEvent, TaskExit, TaskHandle, TaskStatus, Thread, ThreadId, Threads, source,
 };
 use kpt_tests::time::millis;
@@ -104,7 +104,7 @@ fn asks(sim: &Sim) -> Result<Vec<(u64, TaskEvent)>, Box<dyn Error>> {
     Ok(state.received)
 }
 
-fn exit(status: TaskStatus, stopped: Option<Rung>, has_started: bool) -> TaskEvent {
+fn exit(status: TaskStatus, stopped: Option<StopStep>, has_started: bool) -> TaskEvent {
     TaskEvent::Exit(TaskExit {
         status,
         stopped,
@@ -121,7 +121,7 @@ fn message(text: &str) -> TaskEvent {
 
 #[test]
 fn a_parent_sees_each_deviation_of_its_task() {
-    let (killed, asked) = (TaskStatus::Signal(9), Some(Rung::Asked));
+    let (killed, asked) = (TaskStatus::Signal(9), Some(StopStep::Asked));
     let usual = || {
         vec![
             (0, message("a")),
@@ -137,7 +137,7 @@ fn a_parent_sees_each_deviation_of_its_task() {
         ]
     };
     let terminated =
-        |has_started| exit(TaskStatus::Signal(15), Some(Rung::Terminated), has_started);
+        |has_started| exit(TaskStatus::Signal(15), Some(StopStep::Terminated), has_started);
     for (schedule, expected) in [
         ("", usual()),
         ("exit/1#0=late", late()),
@@ -166,7 +166,7 @@ fn a_task_that_sends_garbage_is_stopped() {
             return Err(format!("{received:?}").into());
         };
         assert!(exit.protocol_error.is_some());
-        assert_eq!((&exit.status, exit.stopped), (&TaskStatus::Code(0), Some(Rung::Asked)));
+        assert_eq!((&exit.status, exit.stopped), (&TaskStatus::Code(0), Some(StopStep::Asked)));
         Ok(())
     };
     let replay = replay("message/1#0=garbage", test).unwrap();
@@ -216,7 +216,7 @@ fn without_a_loop_a_parent_waits_in_the_time_of_the_simulation() {
     task.kill().expect("it can be killed");
     assert_eq!(
         task.receive_blocking(),
-        Some(exit(TaskStatus::Signal(9), Some(Rung::Killed), true))
+        Some(exit(TaskStatus::Signal(9), Some(StopStep::Killed), true))
     );
     assert_eq!(task.receive_blocking(), None);
     assert_eq!(task.wait().status, TaskStatus::Signal(9));

@@ -170,7 +170,7 @@ fn what_hangs_is_killed_and_started_again() {
     };
     let app = App::run(three(Strategy::OneForOne, spec), beat, |tasks| {
         let task = tasks[1].as_ref().expect("it runs");
-        sys::signal(task.id() as u32, libc::SIGSTOP);
+        sys::signal(task.id(), libc::SIGSTOP);
     });
     let restart = [Exited(1), Started(1), Ready(1)];
     assert_eq!(app.log, [&STARTS[..], &restart, &STOPS].concat());

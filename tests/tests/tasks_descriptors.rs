@@ -212,8 +212,8 @@ fn a_receiver_holds_no_more_than_it_may() {
 /// Neither are more of them queued. What is refused comes back.
 fn a_sender_holds_no_more_than_it_may() {
     let task = start_mirror();
-    sys::signal(task.id() as u32, SIGSTOP);
-    sys::wait_until_stopped(task.id() as u32).expect("a child");
+    sys::signal(task.id(), SIGSTOP);
+    sys::wait_until_stopped(task.id()).expect("a child");
     while task.send(&[0; 50_000]).is_ok() {}
     let (mut reader, writer) = pipe().expect("a pipe");
     let before = count_pipes();
@@ -344,8 +344,8 @@ fn what_is_too_many_under_way_is_sent_later() {
         }
         sys::set_descriptor_limits(64).expect("it can be lowered");
         let task = start_mirror();
-        sys::signal(task.id() as u32, SIGSTOP);
-        sys::wait_until_stopped(task.id() as u32).expect("a child");
+        sys::signal(task.id(), SIGSTOP);
+        sys::wait_until_stopped(task.id()).expect("a child");
         let (_, writer) = pipe().expect("a pipe");
         let send = |number: u8| task.send_with(&[number], writer.try_clone().expect("room"));
         let sent = (0..).take_while(|&number| send(number).is_ok()).count();
@@ -355,7 +355,7 @@ fn what_is_too_many_under_way_is_sent_later() {
         let used = sys::thread_cpu_time() - begin;
         assert!(used < Duration::from_millis(100), "{used:?} of CPU time in a wait");
         task.send(b"last").expect("room");
-        sys::resume(task.id() as u32);
+        sys::resume(task.id());
         for number in 0..sent {
             let message = message_of(&task);
             assert_eq!(message.bytes, [number as u8]);
@@ -419,7 +419,7 @@ fn what_is_under_way_when_a_task_ends_is_closed() {
         Mirror(parent)
     });
     let task = task.expect("it starts");
-    sys::wait_until_stopped(task.id() as u32).expect("a child");
+    sys::wait_until_stopped(task.id()).expect("a child");
     let copy = descriptor_of(&task);
     while task.send(&[0; 50_000]).is_ok() {}
     for _ in 0..3 {
@@ -442,7 +442,7 @@ fn a_task_may_pass_its_own_end_of_the_channel() {
         Mirror(parent)
     });
     let task = task.expect("it starts");
-    sys::wait_until_stopped(task.id() as u32).expect("a child");
+    sys::wait_until_stopped(task.id()).expect("a child");
     let copy = descriptor_of(&task);
     task.kill().expect("it can be killed");
     drop(descriptor_of(&task));

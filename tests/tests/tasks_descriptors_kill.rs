@@ -157,7 +157,7 @@ impl Chat {
     }
 
     fn on_kill(&mut self, _: Thread<Self>) {
-        sys::kill(self.task.id() as u32);
+        sys::kill(self.task.id());
     }
 }
 

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use kpt_std::{
-    Child, EventLoop, Parent, Rung, Spawner, TaskConfig, TaskEvent, TaskExit, TaskHandle,
+    Child, EventLoop, Parent, Spawner, StopStep, TaskConfig, TaskEvent, TaskExit, TaskHandle,
     TaskStatus, Thread, Threads,
 };
 use kpt_tests::sys;
@@ -95,7 +95,7 @@ fn k02_none_of_many_that_die_at_once_is_missed() {
         kpt.threads().add_read("task", task.source(), Watched::on_task, at).expect("room");
         state.tasks.push(task);
     }
-    state.tasks.iter().for_each(|task| sys::kill(task.id() as u32));
+    state.tasks.iter().for_each(|task| sys::kill(task.id()));
     kpt.run(&mut state).expect("the loop runs");
     assert_eq!(state.exits.len(), 100);
     assert!(state.exits.iter().all(|exit| exit.status == TaskStatus::Signal(SIGKILL)));
@@ -141,7 +141,10 @@ fn k05_one_that_does_not_listen_is_terminated() {
     assert!(matches!(task.receive_blocking(), Some(TaskEvent::Message(_))));
     task.stop(Duration::from_millis(600));
     let exit = task.wait();
-    assert_eq!((exit.status, exit.stopped), (TaskStatus::Signal(SIGTERM), Some(Rung::Terminated)));
+    assert_eq!(
+        (exit.status, exit.stopped),
+        (TaskStatus::Signal(SIGTERM), Some(StopStep::Terminated))
+    );
 }
 
 fn k05_one_that_blocks_sigterm_is_killed_and_the_loop_goes_on() {
@@ -177,7 +180,7 @@ fn k05_one_that_blocks_sigterm_is_killed_and_the_loop_goes_on() {
     state.task.stop(Duration::from_millis(500));
     kpt.run(&mut state).expect("the loop runs");
     let exit = state.exit.expect("it has ended");
-    assert_eq!((exit.status, exit.stopped), (TaskStatus::Signal(SIGKILL), Some(Rung::Killed)));
+    assert_eq!((exit.status, exit.stopped), (TaskStatus::Signal(SIGKILL), Some(StopStep::Killed)));
     assert!(state.ticks > 3, "the loop has stood still");
 }
 
@@ -188,14 +191,14 @@ fn k06_a_stopped_process_ends_by_stop() {
         Ok(())
     });
     assert!(matches!(task.receive_blocking(), Some(TaskEvent::Message(_))));
-    sys::signal(task.id() as u32, libc::SIGSTOP);
-    sys::wait_until_stopped(task.id() as u32).expect("it stops");
+    sys::signal(task.id(), libc::SIGSTOP);
+    sys::wait_until_stopped(task.id()).expect("it stops");
     assert_eq!(task.receive_timeout(Duration::ZERO), None, "that is no exit");
     task.stop(Duration::from_millis(600));
     let exit = task.wait();
     // With SIGCONT it may read the stop message before it sees SIGTERM.
     assert!(matches!(exit.status, TaskStatus::Signal(SIGTERM) | TaskStatus::Code(0)), "{exit}");
-    assert_eq!(exit.stopped, Some(Rung::Terminated));
+    assert_eq!(exit.stopped, Some(StopStep::Terminated));
 }
 
 fn k17_a_start_that_fails_panics_or_blocks_is_told() {
@@ -212,11 +215,11 @@ fn k17_a_start_that_fails_panics_or_blocks_is_told() {
     assert!(matches!(panics.wait().status, TaskStatus::Panicked(_)));
     blocks.stop(Duration::from_millis(400));
     let exit = blocks.wait();
-    assert_eq!((exit.stopped, exit.has_started), (Some(Rung::Terminated), false), "{exit}");
+    assert_eq!((exit.stopped, exit.has_started), (Some(StopStep::Terminated), false), "{exit}");
     // It has had time enough to say that it runs.
     works.stop(GRACE);
     let exit = works.wait();
-    assert_eq!((exit.stopped, exit.has_started), (Some(Rung::Asked), true), "{exit}");
+    assert_eq!((exit.stopped, exit.has_started), (Some(StopStep::Asked), true), "{exit}");
 }
 
 fn k18_a_dropped_handle_ends_its_task_in_the_waits_of_the_loop() {
@@ -323,7 +326,10 @@ fn k17_a_pre_stop_that_blocks_or_panics_ends() {
     task.stop(Duration::from_millis(600));
     let (messages, exit) = receive_all(&task);
     assert_eq!(messages, [b"last words"]);
-    assert_eq!((exit.status, exit.stopped), (TaskStatus::Signal(SIGTERM), Some(Rung::Terminated)));
+    assert_eq!(
+        (exit.status, exit.stopped),
+        (TaskStatus::Signal(SIGTERM), Some(StopStep::Terminated))
+    );
     let task = Spawner::new()
         .start(TaskConfig::new("panics"), |parent| Ends {
             parent,
@@ -335,7 +341,7 @@ fn k17_a_pre_stop_that_blocks_or_panics_ends() {
     let (messages, exit) = receive_all(&task);
     assert_eq!(messages, [b"last words"]);
     assert!(matches!(exit.status, TaskStatus::Panicked(_)), "{exit}");
-    assert_eq!(exit.stopped, Some(Rung::Asked));
+    assert_eq!(exit.stopped, Some(StopStep::Asked));
 }
 
 /// Ends by itself after a while, so that waiting for it has an end.

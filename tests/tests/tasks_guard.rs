@@ -175,7 +175,7 @@ fn r52_a_guard_that_does_not_read_keeps_no_parent_waiting() {
 fn no_wait_for_any_child_finds_a_guard() {
     let task = start(&Spawner::new(), |_, _| std::process::exit(0));
     sys::kill(guard());
-    assert_eq!(sys::wait_for_any().expect("a child"), task.id() as u32);
+    assert_eq!(sys::wait_for_any().expect("a child"), task.id());
     assert!(sys::wait_for_any().is_err(), "there is no other one");
 }
 

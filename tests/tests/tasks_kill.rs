@@ -7,7 +7,8 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant as Stopwatch};
 
 use kpt_std::{
-    Child, EventLoop, Parent, Rung, TaskConfig, TaskEvent, TaskHandle, TaskStatus, Thread, Threads,
+    Child, EventLoop, Parent, StopStep, TaskConfig, TaskEvent, TaskHandle, TaskStatus, Thread,
+    Threads,
 };
 use kpt_tests::chance::{Chance, is_deep};
 use kpt_tests::scenario::descriptors;
@@ -57,13 +58,13 @@ impl Matrix {
             assert_eq!(exit.stopped, None);
             self.tasks.iter().for_each(|task| task.stop(GRACE));
         } else {
-            assert_eq!((exit.status, exit.stopped), (TaskStatus::Code(0), Some(Rung::Asked)));
+            assert_eq!((exit.status, exit.stopped), (TaskStatus::Code(0), Some(StopStep::Asked)));
         }
     }
 
     fn on_kill(&mut self, _: Thread<Self, usize>) {
         if let Some(victim) = self.victim {
-            sys::kill(self.tasks[victim].id() as u32);
+            sys::kill(self.tasks[victim].id());
         }
     }
 }

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use kpt_std::{
-    Child, EventLoop, Parent, ProtocolError, Rung, SelectPoller, SendError, Source, Spawner,
+    Child, EventLoop, Parent, ProtocolError, SelectPoller, SendError, Source, Spawner, StopStep,
     TaskConfig, TaskEvent, TaskExit, TaskHandle, TaskStatus, Tasks, Thread, Threads, source,
 };
 use kpt_tests::chance::is_checked;
@@ -147,7 +147,7 @@ fn m04_a_huge_length_is_refused_before_anything_is_kept() {
         }
     });
     assert_eq!(exit.protocol_error, Some(ProtocolError::TooLong { length: 65_537 }));
-    assert_eq!(exit.stopped, Some(Rung::Terminated), "one that does not see its channel's end");
+    assert_eq!(exit.stopped, Some(StopStep::Terminated), "one that does not see its channel's end");
 }
 
 fn m05_half_a_frame_is_not_delivered_and_is_told() {
@@ -173,7 +173,7 @@ fn m06_last_words_are_not_lost_while_the_parent_is_busy() {
             }
             std::process::exit(0)
         });
-        sys::wait_until_ended(task.id() as u32);
+        sys::wait_until_ended(task.id());
         let (messages, exit) = receive_all(&task);
         assert_eq!(messages.len(), 50);
         assert_eq!(exit.status, TaskStatus::Code(0));
@@ -216,7 +216,7 @@ fn m07_a_flood_starves_nobody_and_is_bounded() {
     }
     let read = |state: &mut State, thread: Thread<State>| match state.task.receive() {
         Some(TaskEvent::Exit(exit)) => {
-            assert!(is_checked() || exit.stopped == Some(Rung::Asked), "{exit}");
+            assert!(is_checked() || exit.stopped == Some(StopStep::Asked), "{exit}");
         }
         event => {
             state.received += u32::from(event.is_some());
@@ -259,7 +259,7 @@ fn m08_after_the_end_a_message_is_refused() {
     assert_eq!(stopped.send(b"x"), Err(SendError::Closed), "after the exit");
     // One that has gone without a word: found out by writing, which raises no signal.
     let gone = start(&spawner, |_, _| std::process::exit(0));
-    sys::wait_until_ended(gone.id() as u32);
+    sys::wait_until_ended(gone.id());
     let _ = gone.send(b"x");
     assert_eq!(gone.send(b"x"), Err(SendError::Closed), "after the other side has gone");
     let (messages, exit) = receive_all(&gone);

@@ -38,7 +38,7 @@ fn r24_a_process_forked_by_hand_owns_the_tasks_that_it_starts() {
     let child = sys::fork_and(|| {
         let build = |parent| Scripted::new(parent, HANG);
         let task = spawner.start(TaskConfig::new("hangs"), build).expect("it starts");
-        let number = task.id() as u32;
+        let number = task.id();
         let begin = Stopwatch::now();
         drop(task);
         drop(spawner);

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use kpt_std::{
-    Child, EventLoop, Parent, Rung, SendError, Spawner, TaskConfig, TaskEvent, TaskHandle,
+    Child, EventLoop, Parent, SendError, Spawner, StopStep, TaskConfig, TaskEvent, TaskHandle,
     TaskStatus, Thread, Threads,
 };
 use kpt_tests::chance::is_checked;
@@ -25,7 +25,7 @@ fn b01_stop_is_understood() {
     task.stop(GRACE);
     let (messages, exit) = receive_all(&task);
     assert_eq!(messages, [b"stop"]);
-    assert_eq!((exit.status, exit.stopped), (TaskStatus::Code(0), Some(Rung::Asked)));
+    assert_eq!((exit.status, exit.stopped), (TaskStatus::Code(0), Some(StopStep::Asked)));
 }
 
 fn b10_messages_keep_their_limits() {
@@ -67,7 +67,7 @@ fn b11_the_last_message_and_the_end_are_two_things() {
 fn b12_the_end_of_one_that_is_killed_is_seen_while_others_live() {
     let spawner = Spawner::new();
     let tasks: Vec<_> = (0..3).map(|_| start(&spawner, |_, _| Ok(()))).collect();
-    sys::kill(tasks[0].id() as u32);
+    sys::kill(tasks[0].id());
     let (_, exit) = receive_all(&tasks[0]);
     assert_eq!(exit.status, TaskStatus::Signal(libc::SIGKILL));
 }
@@ -248,7 +248,7 @@ fn b26_a_task_that_only_waits_for_its_parent_lives() {
     assert_eq!(by_stop.receive_blocking(), Some(TaskEvent::Message(b"here".to_vec())));
     assert_eq!(by_stop.receive(), None, "it lives");
     by_stop.stop(GRACE);
-    assert_eq!(by_stop.wait().stopped, Some(Rung::Asked));
+    assert_eq!(by_stop.wait().stopped, Some(StopStep::Asked));
     by_hanging_up.send(b"hang up").expect("room");
     let (messages, exit) = receive_all(&by_hanging_up);
     assert_eq!(messages, [&b"here"[..], b"hang up"]);
@@ -324,7 +324,7 @@ fn k04_the_next_process_of_that_number_is_not_hit() {
         let mut last = File::options().write(true).open(LAST).ok()?;
         std::io::Write::write_all(&mut last, (task.id() - 1).to_string().as_bytes()).ok()?;
         let next = sys::fork_and(|| std::thread::sleep(Duration::from_millis(300))).ok()?;
-        if next as i32 != task.id() {
+        if next != task.id() {
             sys::kill(next);
             sys::wait_for(next).expect("a child");
             return None;

@@ -85,7 +85,7 @@ fn r22_drop_returns_though_nothing_can_be_killed() {
     attack::forbid(&[SYS_pidfd_send_signal, SYS_kill], EPERM).expect("filters can be set");
     let spawner = Spawner::new();
     let task = start_deaf_for(&spawner, Duration::from_secs(2));
-    let pid = task.id() as u32;
+    let pid = task.id();
     let begin = Stopwatch::now();
     drop((task, spawner));
     let passed = begin.elapsed();
@@ -112,7 +112,7 @@ fn r53_where_no_call_asks_for_a_child_it_is_signalled_all_the_same() {
     assert_eq!((&exit.status, exit.signal_error), (&TaskStatus::Signal(SIGTERM), None));
     assert_eq!(task.kill(), Ok(()), "it has ended");
     let task = start(&Spawner::new(), |_, _| std::process::exit(3));
-    let (me, number) = (std::process::id(), task.id() as u32);
+    let (me, number) = (std::process::id(), task.id());
     while !family::children_of(me).iter().any(|child| child.id == number && child.is_dead()) {
         thread::sleep(Duration::from_millis(1));
     }
@@ -259,7 +259,7 @@ fn r26_hanging_up_twice_is_refused() {
 fn r27_a_task_that_a_tracer_holds_does_not_keep_its_parent_busy() {
     let mut kpt: EventLoop<One> = EventLoop::with_capacity(2).unwrap();
     let task = start_deaf(&kpt.spawner());
-    let pid = task.id() as u32;
+    let pid = task.id();
     let (mut reader, mut writer) = pipe().expect("a pipe");
     let tracer = sys::fork_and(|| {
         let is_held = attack::trace(pid).is_ok();
@@ -288,7 +288,7 @@ fn r28_a_stranger_with_the_number_of_a_task_is_not_killed() {
     attack::forbid(&[SYS_pidfd_open], ENOSYS).expect("filters can be set");
     let task = start(&Spawner::new(), |_, _| std::process::exit(0));
     // The application reaps all that ends.
-    assert_eq!(sys::wait_for_any().expect("a child"), task.id() as u32);
+    assert_eq!(sys::wait_for_any().expect("a child"), task.id());
     let (mut reader, mut writer) = pipe().expect("a pipe");
     let number = task.id();
     // The stranger is no child of this process.
@@ -297,7 +297,7 @@ fn r28_a_stranger_with_the_number_of_a_task_is_not_killed() {
             let mut last = File::options().write(true).open(LAST).ok()?;
             last.write_all((number - 1).to_string().as_bytes()).ok()?;
             let next = sys::fork_and(|| thread::sleep(Duration::from_millis(500))).ok()?;
-            if next as i32 != number {
+            if next != number {
                 sys::kill(next);
                 sys::wait_for(next).expect("a child");
                 return None;

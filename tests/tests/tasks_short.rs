@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use kpt_std::{Parent, Rung, Spawner, TaskConfig, TaskEvent, TaskHandle, TaskStatus};
+use kpt_std::{Parent, Spawner, StopStep, TaskConfig, TaskEvent, TaskHandle, TaskStatus};
 use kpt_tests::chance::is_checked;
 use kpt_tests::scenario::descriptors;
 use kpt_tests::sys;
@@ -192,10 +192,10 @@ fn k05_a_late_parent_says_exactly_how_far_it_had_to_go() {
     message_of(&task);
     let grace = Duration::from_millis(50);
     task.stop(grace);
-    sys::wait_until_ended(task.id() as u32);
+    sys::wait_until_ended(task.id());
     std::thread::sleep(2 * grace);
     let exit = task.wait();
-    assert_eq!((exit.status, exit.stopped), (TaskStatus::Code(0), Some(Rung::Asked)));
+    assert_eq!((exit.status, exit.stopped), (TaskStatus::Code(0), Some(StopStep::Asked)));
 }
 
 kpt_tests::scenarios! {

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant as Stopwatch};
 
 use kpt_core::poller::{Poller, Ready, Unwatchable};
 use kpt_std::{
-    Builder, Child, EventLoop, Instant, Interest, Parent, Rung, SelectPoller, SendError, Source,
-    Spawner, TaskConfig, TaskEvent, TaskStatus, Thread, Threads,
+    Builder, Child, EventLoop, Instant, Interest, Parent, SelectPoller, SendError, Source, Spawner,
+    StopStep, TaskConfig, TaskEvent, TaskStatus, Thread, Threads,
 };
 use kpt_tests::chance::{is_checked, is_deep};
 use kpt_tests::scenario::descriptors;
@@ -60,7 +60,7 @@ fn a_stopped_parent_finds_all_that_happened() {
         let (messages, exit) = receive_all(&talks);
         assert_eq!((messages.len(), exit.status), (60, TaskStatus::Code(7)));
         let exit = asked.wait();
-        assert_eq!((exit.status, exit.stopped), (TaskStatus::Code(0), Some(Rung::Asked)));
+        assert_eq!((exit.status, exit.stopped), (TaskStatus::Code(0), Some(StopStep::Asked)));
     })
     .expect("a fork");
     sys::wait_until_stopped(parent).expect("it stops");
@@ -184,7 +184,7 @@ fn k16_a_process_beyond_what_the_poller_can_watch_is_seen() {
         if state.events.len() < SENT.load(Ordering::Relaxed) {
             return thread.again();
         }
-        sys::kill(state.task.id() as u32);
+        sys::kill(state.task.id());
     };
     kpt.threads().add_timer("kill", Duration::from_millis(1), kill, ()).expect("room");
     let events = One::run(&mut kpt, task);
@@ -198,7 +198,7 @@ fn k08_a_task_outlives_the_thread_that_forked_it() {
     let parent = sys::fork_and(|| {
         let task = start(&Spawner::new(), |child, _| Ok(child.parent.send(b"here")?));
         message_of(&task);
-        let number = task.id() as u32;
+        let number = task.id();
         thread::spawn(move || {
             // Longer than the net gives an orphan.
             thread::sleep(Duration::from_millis(1_300));
@@ -300,11 +300,11 @@ fn keep_time() {
     });
     (0..6).for_each(|_| drop(message_of(&task)));
     assert!(begin.elapsed() >= Duration::from_millis(200), "{:?}", begin.elapsed());
-    sys::signal(task.id() as u32, libc::SIGSTOP);
-    sys::wait_until_stopped(task.id() as u32).expect("it stops");
+    sys::signal(task.id(), libc::SIGSTOP);
+    sys::wait_until_stopped(task.id()).expect("it stops");
     let begin = Stopwatch::now();
     task.stop(Duration::from_millis(400));
-    assert_eq!(task.wait().stopped, Some(Rung::Terminated));
+    assert_eq!(task.wait().stopped, Some(StopStep::Terminated));
     let passed = begin.elapsed().as_millis();
     assert!((200..400).contains(&passed) || is_checked(), "{passed} ms");
 }

@@ -136,7 +136,7 @@ impl Server {
             Err(why) => {
                 log::error!("no snapshot, the old one stays: {why}");
                 // One that was killed could not do this itself.
-                let process = running.task.id() as u32;
+                let process = running.task.id();
                 snapshot_file::remove_temporary(&self.config.snapshot(), process);
             }
         }
@@ -192,7 +192,7 @@ impl Server {
             for thread in [running.reader, running.limit].into_iter().flatten() {
                 let _ = threads.cancel(thread);
             }
-            let process = running.task.id() as u32;
+            let process = running.task.id();
             snapshot_file::remove_temporary(&self.config.snapshot(), process);
         }
     }

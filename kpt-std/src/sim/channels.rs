@@ -166,7 +166,7 @@ impl Channel {
         state.is_closed = true;
         let exit = TaskExit {
             status,
-            stopped: state.life.rung(),
+            stopped: state.life.last_step(),
             has_started: state.life.has_started(),
             is_truncated: false,
             protocol_error: state.protocol_error,

@@ -27,7 +27,7 @@ struct Task<C: Child> {
 impl<C: Child> Actor for Task<C> {
     fn is_runnable(&self, sim: &Sim) -> bool {
         let state = self.channel.state.borrow();
-        let is_told = state.life.rung().is_some() || !state.down.messages.is_empty();
+        let is_told = state.life.last_step().is_some() || !state.down.messages.is_empty();
         state.has_ended
             || (!state.does_hang && (is_told || (!self.is_empty && self.watches.is_any_ready(sim))))
     }
@@ -101,7 +101,7 @@ impl<C: Child> Task<C> {
         }
         let is_asked = {
             let state = channel.state.borrow();
-            state.life.rung().is_some() && state.down.messages.is_empty()
+            state.life.last_step().is_some() && state.down.messages.is_empty()
         };
         if is_asked {
             self.state.pre_stop(self.kpt.threads());

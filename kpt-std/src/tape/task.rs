@@ -12,8 +12,8 @@ use kpt_core::tape::Call;
 use super::here;
 use super::socket::{dev_null, record, replay};
 use crate::{
-    Message, Passed, ProtocolError, Rung, SendError, SignalError, StartError, TaskEvent, TaskExit,
-    TaskHandle, TaskStatus, source,
+    Message, Passed, ProtocolError, SendError, SignalError, StartError, StopStep, TaskEvent,
+    TaskExit, TaskHandle, TaskStatus, source,
 };
 
 /// A task of a replay, which does what is on the tape. Its descriptor is one of `/dev/null`, of which only the number is used.
@@ -217,9 +217,9 @@ fn encode(event: &TaskEvent<Message>, to: &mut Vec<u8>) {
     };
     let stopped = match exit.stopped {
         None => 0,
-        Some(Rung::Asked) => 1,
-        Some(Rung::Terminated) => 2,
-        Some(Rung::Killed) => 3,
+        Some(StopStep::Asked) => 1,
+        Some(StopStep::Terminated) => 2,
+        Some(StopStep::Killed) => 3,
     };
     to.extend([EXIT, stopped, exit.has_started.into(), exit.is_truncated.into()]);
     let (protocol, value) = match exit.protocol_error {
@@ -265,9 +265,9 @@ fn decode(
         _ => return None,
     }
     let stopped = match from.byte()? {
-        1 => Some(Rung::Asked),
-        2 => Some(Rung::Terminated),
-        3 => Some(Rung::Killed),
+        1 => Some(StopStep::Asked),
+        2 => Some(StopStep::Terminated),
+        3 => Some(StopStep::Killed),
         _ => None,
     };
     let (has_started, is_truncated) = (from.byte()? != 0, from.byte()? != 0);
@@ -346,9 +346,14 @@ mod tests {
             message(b"x", Passed::Descriptor(dev_null().unwrap().into())),
             TaskEvent::Ready,
             exit(TaskStatus::Code(-1), None, None, None),
-            exit(TaskStatus::Signal(15), Some(Rung::Terminated), Some(one), None),
-            exit(TaskStatus::Panicked("a\nb".into()), Some(Rung::Asked), Some(two), None),
-            exit(TaskStatus::Failed("why".into()), Some(Rung::Killed), None, Some(signal_error)),
+            exit(TaskStatus::Signal(15), Some(StopStep::Terminated), Some(one), None),
+            exit(TaskStatus::Panicked("a\nb".into()), Some(StopStep::Asked), Some(two), None),
+            exit(
+                TaskStatus::Failed("why".into()),
+                Some(StopStep::Killed),
+                None,
+                Some(signal_error),
+            ),
             exit(TaskStatus::Unknown, None, None, None),
         ] {
             let mut bytes = Vec::new();

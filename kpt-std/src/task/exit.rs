@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use super::error::SignalError;
 use super::frame::{Passed, ProtocolError};
-use super::life::Rung;
+use super::life::StopStep;
 
 /// An event of a task. Events are received in the order in which they happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub struct TaskExit {
     /// The reason why it ended.
     pub status: TaskStatus,
     /// The last step that the parent took to end it; `None` if the parent did not stop it.
-    pub stopped: Option<Rung>,
+    pub stopped: Option<StopStep>,
     /// Whether its loop has run. If not, the task ended while its state was built, or in `pre_run`.
     pub has_started: bool,
     /// Whether it ended in the middle of a message. That message is lost; those before it are not.
@@ -95,9 +95,9 @@ impl fmt::Display for TaskExit {
             }
         }
         match self.stopped {
-            Some(Rung::Asked) => f.write_str(", as asked")?,
-            Some(Rung::Terminated) => f.write_str(", after SIGTERM")?,
-            Some(Rung::Killed) => f.write_str(", after SIGKILL")?,
+            Some(StopStep::Asked) => f.write_str(", as asked")?,
+            Some(StopStep::Terminated) => f.write_str(", after SIGTERM")?,
+            Some(StopStep::Killed) => f.write_str(", after SIGKILL")?,
             None => {}
         }
         if !self.has_started {

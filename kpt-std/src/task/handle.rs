@@ -64,9 +64,10 @@ impl TaskHandle {
         self.source
     }
 
-    /// Returns its process ID. After the task has ended, the system may give it to another process.
-    pub fn id(&self) -> i32 {
-        self.id
+    /// Returns its process ID, as [`std::process::Child::id`] does. After the task has ended, the system may give it to
+    /// another process.
+    pub fn id(&self) -> u32 {
+        self.id.cast_unsigned()
     }
 
     /// Returns the name from its configuration.

@@ -15,7 +15,7 @@ use crate::sys::Ended;
 
 /// The last step that was taken to end a task. Later steps are greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Rung {
+pub enum StopStep {
     /// It was sent a stop message.
     Asked,
     /// It was sent `SIGTERM`, and `SIGCONT` in case it had been stopped.
@@ -42,7 +42,7 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug)]
 pub struct Life {
     has_started: bool,
-    rung: Option<Rung>,
+    step: Option<StopStep>,
     terminate_at: Instant,
     kill_at: Instant,
     /// The moment of the next attempt, after `SIGKILL` could not be sent.
@@ -62,7 +62,7 @@ impl Life {
     pub const fn new() -> Self {
         Self {
             has_started: false,
-            rung: None,
+            step: None,
             terminate_at: Instant::NEVER,
             kill_at: Instant::NEVER,
             retry_at: Instant::NEVER,
@@ -88,10 +88,10 @@ impl Life {
         }
         self.terminate_at = self.terminate_at.min(now + grace / 2);
         self.kill_at = self.kill_at.min(now + grace);
-        if self.rung.is_some() {
+        if self.step.is_some() {
             return None;
         }
-        self.rung = Some(Rung::Asked);
+        self.step = Some(StopStep::Asked);
         Some(Action::Ask)
     }
 
@@ -100,14 +100,14 @@ impl Life {
         if self.ended.is_some() {
             return None;
         }
-        self.rung = Some(Rung::Killed);
+        self.step = Some(StopStep::Killed);
         self.retry_at = Instant::NEVER;
         Some(Action::Kill)
     }
 
     /// Notes that `SIGKILL` could not be sent. It is tried again.
     pub fn on_kill_failed(&mut self, now: Instant) {
-        if self.rung == Some(Rung::Killed) {
+        if self.step == Some(StopStep::Killed) {
             self.retry_at = now + RETRY;
         }
     }
@@ -115,8 +115,8 @@ impl Life {
     /// Returns an action that is due at `now`. Call it until it returns `None`.
     pub fn on_time(&mut self, now: Instant) -> Option<Action> {
         self.deadline().filter(|&deadline| deadline <= now)?;
-        if self.rung == Some(Rung::Asked) {
-            self.rung = Some(Rung::Terminated);
+        if self.step == Some(StopStep::Asked) {
+            self.step = Some(StopStep::Terminated);
             return Some(Action::Terminate);
         }
         self.kill()
@@ -127,10 +127,10 @@ impl Life {
         if self.ended.is_some() {
             return None;
         }
-        match self.rung? {
-            Rung::Asked => Some(self.terminate_at),
-            Rung::Terminated => Some(self.kill_at),
-            Rung::Killed => Some(self.retry_at).filter(|&at| at != Instant::NEVER),
+        match self.step? {
+            StopStep::Asked => Some(self.terminate_at),
+            StopStep::Terminated => Some(self.kill_at),
+            StopStep::Killed => Some(self.retry_at).filter(|&at| at != Instant::NEVER),
         }
     }
 
@@ -145,8 +145,8 @@ impl Life {
     }
 
     /// Returns the last step that was taken to end it.
-    pub fn rung(&self) -> Option<Rung> {
-        self.rung
+    pub fn last_step(&self) -> Option<StopStep> {
+        self.step
     }
 }
 

@@ -102,11 +102,11 @@ impl Twin {
         Some((self.end_of_grace(part)?, action))
     }
 
-    fn rung(&self) -> Option<Rung> {
+    fn last_step(&self) -> Option<StopStep> {
         let said = self.answers.iter().map(|(_, answer)| match answer {
-            Action::Ask => Rung::Asked,
-            Action::Terminate => Rung::Terminated,
-            Action::Kill => Rung::Killed,
+            Action::Ask => StopStep::Asked,
+            Action::Terminate => StopStep::Terminated,
+            Action::Kill => StopStep::Killed,
         });
         said.max()
     }
@@ -157,11 +157,11 @@ impl Pair {
         assert_eq!(life.has_started(), has_started);
         assert_eq!(life.ended(), self.twin.ended());
         assert_eq!(life.deadline(), self.twin.next().map(|(due, _)| due));
-        assert_eq!(life.rung(), self.twin.rung());
-        assert!(before.rung() <= life.rung(), "the rung only climbs");
+        assert_eq!(life.last_step(), self.twin.last_step());
+        assert!(before.last_step() <= life.last_step(), "the steps only go on");
         // A kill that fails again is tried again later.
-        if before.rung() == life.rung()
-            && life.rung() != Some(Rung::Killed)
+        if before.last_step() == life.last_step()
+            && life.last_step() != Some(StopStep::Killed)
             && let (Some(before), Some(after)) = (before.deadline(), life.deadline())
         {
             assert!(after <= before, "the deadline grows");

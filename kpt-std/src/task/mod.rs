@@ -42,7 +42,7 @@ pub use error::{SendError, SendWithError, SignalError, StartError};
 pub use exit::{Message, TaskEvent, TaskExit, TaskStatus};
 pub use frame::{Passed, ProtocolError};
 pub use handle::TaskHandle;
-pub use life::Rung;
+pub use life::StopStep;
 pub use privileges::Limit;
 pub use spawner::Spawner;
 pub use tasks::Tasks;

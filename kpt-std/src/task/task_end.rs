@@ -87,7 +87,7 @@ impl TaskEnd {
         };
         Some(TaskExit {
             status,
-            stopped: self.life.rung(),
+            stopped: self.life.last_step(),
             has_started: self.life.has_started(),
             is_truncated: self.channel.is_partial(),
             protocol_error: self.channel.error(),
@@ -212,7 +212,7 @@ impl TaskEnd {
 
     /// Stops a task that has broken the protocol.
     pub fn stop_if_broken(&mut self, now: Instant) {
-        if self.channel.error().is_some() && self.life.rung().is_none() {
+        if self.channel.error().is_some() && self.life.last_step().is_none() {
             self.stop(now, self.grace);
         }
     }

@@ -139,7 +139,7 @@ fn start_task(spawner: &Spawner, config: TaskConfig, act: fn()) -> TaskHandle {
 
 /// What dropping a handle does is not what is tried.
 fn leak(task: TaskHandle) -> u32 {
-    let number = task.id() as u32;
+    let number = task.id();
     std::mem::forget(task);
     number
 }

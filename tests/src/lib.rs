@@ -109,6 +109,7 @@ pub mod bench;
 pub mod chance;
 pub mod contract;
 pub mod counter;
+pub mod explored;
 pub mod loops;
 pub mod place;
 pub mod pollers;

@@ -3,13 +3,13 @@
 use std::cell::Cell;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 
 use kpt_core::sim::{Choices, Faults, Listed, ScheduleError, Seed, SimPoller, Site, World};
 use kpt_core::{FixedLoop, Instant, Readiness, Source, Thread};
 use kpt_std::sim::{Limits, Report, Sim, TestResult, check, explore, fuzz, replay};
 use kpt_tests::chance::Chance;
+use kpt_tests::explored::failure_of;
 use kpt_tests::time::millis;
 
 const WAYS: &[&str] = &["on-time", "lost", "late"];
@@ -20,14 +20,6 @@ fn decides(count: u32) -> impl Fn(&Sim) -> TestResult {
         (0..count).for_each(|who| _ = sim.choose("packet", who, WAYS));
         Ok(())
     }
-}
-
-/// Returns the text with which `check` panics.
-fn failure_of(limits: Limits, test: impl Fn(&Sim) -> TestResult) -> String {
-    let result = catch_unwind(AssertUnwindSafe(|| check(limits, test)));
-    let payload = result.expect_err("it fails");
-    let text = payload.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| payload.downcast_ref().cloned()).expect("a panic has a text")
 }
 
 #[test]

@@ -2,22 +2,14 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use kpt_core::sim::{SimPoller, World};
 use kpt_core::{FixedLoop, Readiness, Source, Thread};
-use kpt_std::sim::{Limits, Schedule, Sim, TestResult, check, explore, replay};
+use kpt_std::sim::{Limits, Schedule, Sim, check, explore, replay};
+use kpt_tests::explored::failure_of;
 use kpt_tests::time::millis;
 
 const WAYS: &[&str] = &["on-time", "lost", "late"];
-
-/// Returns the text with which `check` panics.
-fn failure_of(limits: Limits, test: impl Fn(&Sim) -> TestResult) -> String {
-    let result = catch_unwind(AssertUnwindSafe(|| check(limits, test)));
-    let payload = result.expect_err("it fails");
-    let text = payload.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| payload.downcast_ref().cloned()).expect("a panic has a text")
-}
 
 #[test]
 fn what_is_no_schedule_is_an_error_that_says_where() {

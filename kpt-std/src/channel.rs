@@ -44,11 +44,15 @@ use crate::waker::{Waker, Wakeups, waker};
 /// ```
 ///
 /// # Errors
-/// Returns the system's error if no descriptor is available.
+/// Returns the system's error if no descriptor is available, and [`OutOfMemory`](io::ErrorKind::OutOfMemory) if there is no
+/// memory for that many values.
 pub fn channel<T>(capacity: usize) -> io::Result<(Sender<T>, Receiver<T>)> {
-    let (waker, wakeups) = waker()?;
     // A channel without capacity hands each value over directly, which needs a receiver that blocks.
-    let (sender, receiver) = mpsc::sync_channel(capacity.max(1));
+    let capacity = capacity.max(1);
+    // `sync_channel` panics where this fails. It has a number beside each value.
+    Vec::<(usize, T)>::new().try_reserve_exact(capacity).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    let (waker, wakeups) = waker()?;
+    let (sender, receiver) = mpsc::sync_channel(capacity);
     Ok((Sender { sender, waker: WakesLast(waker) }, Receiver { receiver, wakeups }))
 }
 

@@ -1,7 +1,7 @@
 //! Wake-ups and values from other OS threads.
 
 use std::collections::HashSet;
-use std::io::Error;
+use std::io::{Error, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{TryRecvError, TrySendError};
@@ -313,4 +313,13 @@ fn what_is_not_sent_comes_back() {
     drop(receiver);
     let error = sender.try_send("four".to_owned());
     assert_eq!(error, Err(TrySendError::Disconnected("four".to_owned())));
+}
+
+#[test]
+fn a_channel_that_finds_no_memory_is_an_error() {
+    for capacity in [usize::MAX, usize::MAX / 8, 1 << 60] {
+        let error = channel::<u64>(capacity).expect_err("no machine has that much");
+        assert_eq!(error.kind(), ErrorKind::OutOfMemory);
+    }
+    assert!(channel::<()>(1 << 10).is_ok());
 }

@@ -121,6 +121,13 @@ fn r53_where_no_call_asks_for_a_child_it_is_signalled_all_the_same() {
 }
 
 fn r23_where_no_call_tells_the_end_is_seen_all_the_same() {
+    see_the_end_without_calls();
+    // And no descriptors of processes.
+    attack::forbid(&[SYS_pidfd_open], ENOSYS).expect("filters can be set");
+    see_the_end_without_calls();
+}
+
+fn see_the_end_without_calls() {
     let tester = sys::fork_and(|| {
         attack::forbid(&[SYS_waitid, SYS_wait4], EPERM).expect("filters can be set");
         let task = start_deaf(&Spawner::new());

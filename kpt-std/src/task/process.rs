@@ -84,8 +84,8 @@ impl Process {
             Ok(ended) => ended,
             // Other code has collected the status.
             Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Some(Ended::Unknown),
-            // Nothing is known, except by the descriptor.
-            Err(_) => self.is_readable().then_some(Ended::Unknown),
+            // Nothing is known, except whether it lives.
+            Err(_) => self.has_ended().then_some(Ended::Unknown),
         };
         if ended.is_some() {
             self.end.close();
@@ -130,11 +130,13 @@ impl Process {
         }
     }
 
-    fn is_readable(&self) -> bool {
-        let question = self.number().map(|number| Question::new(number, Interest::READABLE));
-        let mut questions: Vec<_> = question.into_iter().collect();
-        let is_asked = ask(&mut questions, Some(Duration::ZERO)).is_ok();
-        is_asked && questions.iter().any(|question| question.found.is_readable())
+    /// Returns whether it has ended, where no call reaps it: by its descriptor, or without one by what else the system tells.
+    fn has_ended(&self) -> bool {
+        let Some(number) = self.number() else {
+            return sys::is_living_child(self.pid).is_ok_and(|lives| !lives);
+        };
+        let mut question = [Question::new(number, Interest::READABLE)];
+        ask(&mut question, Some(Duration::ZERO)).is_ok() && question[0].found.is_readable()
     }
 
     /// In a forked process: releases the process, which is the parent's child.

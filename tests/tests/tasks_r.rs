@@ -179,8 +179,8 @@ fn go_stale<P: Poller<Error: std::fmt::Debug>>(poller: P, is_process: bool, by_s
     kpt.threads().add_timer("stop", Duration::from_millis(5), stop, ()).expect("room");
     let begin = Stopwatch::now();
     while state.events.len() < 2 && begin.elapsed() < Duration::from_secs(2) {
-        // Otherwise it would hang when nothing comes.
-        kpt.threads().add_timer("late", Duration::from_millis(50), nothing, ()).expect("room");
+        // Otherwise it would hang when nothing comes. There may be enough of them.
+        let _ = kpt.threads().add_timer("late", Duration::from_millis(50), nothing, ());
         kpt.turn(&mut state).expect("the loop runs");
     }
     let events = &state.events;
@@ -191,7 +191,9 @@ fn go_stale<P: Poller<Error: std::fmt::Debug>>(poller: P, is_process: bool, by_s
 }
 
 fn r25_a_stale_cancel_does_not_silence_a_task() {
-    for is_process in [false, true] {
+    // Valgrind knows no descriptors of processes.
+    let kinds: &[bool] = if is_checked() { &[false] } else { &[false, true] };
+    for &is_process in kinds {
         for by_source in [false, true] {
             go_stale(EpollPoller::new().expect("a poller"), is_process, by_source);
             go_stale(SelectPoller::new(), is_process, by_source);

@@ -14,9 +14,9 @@ use super::check;
 pub fn hide(path: &Path) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     let (root, tmpfs): (&CStr, &CStr) = (c"/", c"tmpfs");
-    let (none, no_data) = (std::ptr::null(), std::ptr::null());
-    // SAFETY: the strings end with a zero byte, and are borrowed until the calls return; the system takes null pointers
-    // for a change of a mount.
+    let (none, no_data) = (c"none".as_ptr(), std::ptr::null());
+    // SAFETY: the strings end with a zero byte, and are borrowed until the calls return; the system takes a null pointer for
+    // no data.
     unsafe {
         check(libc::unshare(libc::CLONE_NEWNS))?;
         let private = libc::MS_REC | libc::MS_PRIVATE;

@@ -1,8 +1,10 @@
 //! The contract of pollers, for each poller there is, and for each with faults around it.
 
+use std::time::Duration;
+
 use kpt_core::sim::{Faults, SimPoller, World};
 use kpt_std::sim::Sim;
-use kpt_std::{Source, Tasks};
+use kpt_std::{EpollPoller, Source, Tasks};
 use kpt_tests::bench::Machine;
 use kpt_tests::pollers::{Calls, Counting};
 use kpt_tests::process::in_own_process;
@@ -30,6 +32,17 @@ fn select_and_epoll_keep_the_contract() {
     in_own_process("select_and_epoll_keep_the_contract", || {
         for backend in Backend::both() {
             contract::check(&mut Sockets::new(backend.poller(), unwatchable()));
+        }
+    });
+}
+
+#[test]
+fn an_epoll_that_spins_keeps_the_contract() {
+    in_own_process("an_epoll_that_spins_keeps_the_contract", || {
+        for micros in [1, 100, 10_000] {
+            let poller = EpollPoller::new().expect("epoll");
+            let poller = poller.spin_before_sleep(Duration::from_micros(micros));
+            contract::check(&mut Sockets::new(poller, unwatchable()));
         }
     });
 }

@@ -8,9 +8,10 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use kpt_std::{EventLoop, Thread, ThreadId, When, source};
+use kpt_std::{Builder, EpollPoller, EventLoop, Thread, ThreadId, When, source};
 use kpt_tests::process::{command, is_own_process};
 use kpt_tests::rigs::pair;
+use kpt_tests::sys;
 
 /// How often this process has asked for the time. Such a call is no system call, so that strace does not show it.
 static LOOKS_AT_THE_CLOCK: AtomicU64 = AtomicU64::new(0);
@@ -109,6 +110,32 @@ fn a_batch_costs_one_wait_and_again_nothing() {
     // Each pipe once, and what the poller needs for itself.
     assert!(count("epoll_ctl") <= PIPES + 5, "{calls:?}");
     assert!(count("timerfd_settime") <= 1, "{calls:?}");
+}
+
+const SPIN: Duration = Duration::from_millis(2);
+const NAP: Duration = Duration::from_millis(100);
+
+/// It does so for each of three timers.
+#[test]
+fn a_wait_that_spins_looks_for_its_time_and_then_sleeps() {
+    let calls = calls_of("a_wait_that_spins_looks_for_its_time_and_then_sleeps", || {
+        let poller = EpollPoller::new().unwrap().spin_before_sleep(SPIN);
+        let mut kpt = Builder::new().build_on(poller).unwrap();
+        let on_time = |naps: &mut u32, thread: Thread<u32>| {
+            *naps += 1;
+            if *naps < 3 {
+                thread.again();
+            }
+        };
+        kpt.threads().add_timer("nap", NAP, on_time, ()).unwrap();
+        let before = sys::thread_cpu_time();
+        kpt.run(&mut 0).unwrap();
+        let used = sys::thread_cpu_time() - before;
+        assert!(used < NAP, "{used:?} of {:?}", 3 * NAP);
+    });
+    let Some(calls) = calls else { return };
+    let waits = calls.get("epoll_wait").copied().unwrap_or(0);
+    assert!(waits >= 9, "{calls:?}");
 }
 
 /// A connection with an idle timer, which is put off at each message.

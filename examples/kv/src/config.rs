@@ -42,6 +42,8 @@ Usage: kv [--tape FILE] [options]
                          has changed; 0: when asked, and at the end (3600)
     --save-timeout SECONDS
                          one that takes longer is given up (600)
+    --spin MICROSECONDS  looks for requests for this long before it sleeps: more
+                         requests a second, for a little CPU time (6)
     --logfile PATH       where to log to; SIGHUP opens it anew (standard error)
     --loglevel LEVEL     debug, verbose, notice or warning (notice)
 
@@ -63,6 +65,7 @@ pub struct Config {
     pub dbfilename: String,
     pub save: Duration,
     pub save_timeout: Duration,
+    pub spin: Duration,
     pub logfile: Option<PathBuf>,
     pub loglevel: LevelFilter,
     /// Each option as it was given, or as it is without, for CONFIG GET.
@@ -71,7 +74,7 @@ pub struct Config {
 
 /// The options and what they are if they are not given. Those of `save` and `appendonly` are what `redis-benchmark` asks
 /// for.
-const DEFAULTS: [(&str, &str); 16] = [
+const DEFAULTS: [(&str, &str); 17] = [
     ("bind", "127.0.0.1"),
     ("port", "6379"),
     ("maxclients", "10000"),
@@ -85,6 +88,7 @@ const DEFAULTS: [(&str, &str); 16] = [
     ("dbfilename", "dump.kv"),
     ("save", "3600"),
     ("save-timeout", "600"),
+    ("spin", "6"),
     ("logfile", ""),
     ("loglevel", "notice"),
     ("appendonly", "no"),
@@ -127,6 +131,7 @@ impl Config {
             dir: whole_name(&dir).map_err(|error| format!("--dir {}: {error}", dir.display()))?,
             dbfilename: options.text("dbfilename").to_owned(),
             save: Duration::from_secs(options.number("save", 0, 1 << 30)? as u64),
+            spin: Duration::from_micros(options.number("spin", 0, 1_000_000)? as u64),
             save_timeout: Duration::from_secs(options.number("save-timeout", 1, 1 << 30)? as u64),
             logfile: Some(options.text("logfile")).filter(|name| !name.is_empty()).map(Into::into),
             loglevel: match options.text("loglevel") {

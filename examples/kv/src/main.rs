@@ -36,7 +36,7 @@ use std::env;
 use std::error::Error;
 use std::process::ExitCode;
 
-use kpt_std::EventLoop;
+use kpt_std::{Builder, EpollPoller};
 
 use config::{Config, HELP};
 use logging::LogFile;
@@ -78,7 +78,8 @@ fn serve(args: &[String], at_end: fn(&Server)) -> ExitCode {
 
 fn run(mut config: Config, log_file: LogFile, at_end: fn(&Server)) -> Result<(), Box<dyn Error>> {
     start::limit_clients(&mut config)?;
-    let mut kpt = EventLoop::with_capacity(start::most_threads(&config))?;
+    let poller = EpollPoller::new()?.spin_before_sleep(config.spin);
+    let mut kpt = Builder::new().threads(start::most_threads(&config)).build_on(poller)?;
     let spawner = kpt.spawner();
     let mut server = start::start(config, log_file, spawner, kpt.threads())?;
     kpt.run(&mut server)?;

@@ -51,7 +51,8 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// Deadlines are those of a timer in the set, and some 30 µs late; where one follows another within 20 µs, they wake the
 /// loop up every 60 µs, and are as late. The clock is read, and the timer set, only if a
 /// deadline is earlier than the one for which the timer is set. A wait that is ended by a descriptor returns a time
-/// that was read earlier.
+/// that was read earlier. A wait that sleeps gives up the processor, and getting it back takes some microseconds;
+/// [`spin_before_sleep`](Self::spin_before_sleep) trades CPU time for them.
 ///
 /// The clock is `CLOCK_MONOTONIC`, which can't be set, and stands still while the machine is suspended.
 ///
@@ -89,6 +90,8 @@ pub struct EpollPoller {
     time: Instant,
     /// When a deadline last woke the loop up, or kept it awake.
     woken: Instant,
+    /// For how long a wait looks before it sleeps.
+    spin: Duration,
     /// The `generation` of the process to which the set belongs.
     process: u32,
 }
@@ -116,6 +119,25 @@ impl EpollPoller {
         Ok(poller)
     }
 
+    /// Makes each wait look for events again and again for this time before it sleeps. The default is zero.
+    ///
+    /// A process that sleeps has to be woken up: whoever sends to it pays for that, and it gets what was sent some
+    /// microseconds later. A server whose clients answer at once serves more of them if it looks a little longer, and
+    /// saves what the sleep would cost: 5 to 10 µs are enough. Each wait that sleeps all the same takes that much more CPU
+    /// time, so that this is not for programs that are mostly idle.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kpt_std::{Builder, EpollPoller, EventLoop};
+    /// let poller = EpollPoller::new()?.spin_before_sleep(Duration::from_micros(6));
+    /// let kpt: EventLoop<()> = Builder::new().threads(10_000).build_on(poller)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn spin_before_sleep(self, time: Duration) -> Self {
+        Self { spin: time, ..self }
+    }
+
     /// Creates one for a loop that is never a guest, and that has no memory of its own before it first looks.
     pub(crate) fn hidden() -> io::Result<Self> {
         Ok(Self::with(Set::hidden()?))
@@ -129,6 +151,7 @@ impl EpollPoller {
             sweep: Sweep::new(),
             time: clock::now_or_earlier(),
             woken: Instant::ZERO,
+            spin: Duration::ZERO,
             process: sys::generation(),
         }
     }
@@ -168,12 +191,27 @@ impl EpollPoller {
         Ok(true)
     }
 
+    /// Asks the kernel for events until there are any, for at most the time that a wait spins.
+    #[inline(never)]
+    fn spin(&mut self) -> io::Result<()> {
+        let end = clock::now_or_later() + self.spin;
+        while self.events.is_empty() && clock::now_or_earlier() < end {
+            self.registry.set.wait(&mut self.events, false)?;
+        }
+        Ok(())
+    }
+
     /// Waits until a descriptor is ready or the timer fires, or only looks. Pushes what it finds.
     fn look(&mut self, may_sleep: bool, ready: &mut Ready<'_>) -> io::Result<Looked> {
-        let registry = &mut self.registry;
         self.events.clear();
         self.events.reserve_exact(EVENTS);
-        registry.set.wait(&mut self.events, may_sleep)?;
+        if may_sleep && !self.spin.is_zero() {
+            self.spin()?;
+        }
+        let registry = &mut self.registry;
+        if self.events.is_empty() {
+            registry.set.wait(&mut self.events, may_sleep)?;
+        }
         let (mut looked, mut is_stale) = (Looked::default(), false);
         for event in &self.events {
             let (descriptor, generation, bits) = match registry.set.decode(*event) {

@@ -17,12 +17,13 @@
 #   count     the instructions of operations, by callgrind, are those of a table, within 3 %
 #   tiny      a static binary without std, and one with; their sizes
 #   mcu       firmware in QEMU: traces, stress, no panic, sizes; unpacks a toolchain where rustup has no target
+#   musl      the tests of kpt-std, linked statically with musl; needs rustup's target, which it adds if it can
 #   net       the matrix of the net under tasks, as root and as user 65534, 20 times: who is left when a parent was killed
 #             (docs/NET.md)
 #   asan      the tests of tasks with AddressSanitizer
 #   valgrind  the tests of tasks under valgrind, all processes; ten minutes
 #   deep      lint with each feature, the long tests, what would be published builds, mcu with every variant of the proof on
-#             every target, asan, valgrind and net: not in CI
+#             every target, musl, asan, valgrind and net: not in CI
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -175,6 +176,16 @@ mcu() {
     examples/mcu/mcu.sh
 }
 
+musl() {
+    local target
+    target=$(uname -m)-unknown-linux-musl
+    rustup target add "$target" || {
+        echo "musl: no target $target" >&2
+        return 1
+    }
+    cargo test --target "$target" -p kpt-std -p kpt-tests
+}
+
 net() {
     cargo run --quiet -p kpt-tests --bin net -- --repeats 20
 }
@@ -193,6 +204,7 @@ deep() {
     KPT_DEEP=1 cargo test --workspace
     KPT_DEEP=1 package
     KPT_DEEP=1 mcu
+    musl
     asan
     run_valgrind
     net
@@ -229,13 +241,13 @@ for word in "$@"; do
 done
 for verb in "${verbs[@]:-all}"; do
     case $verb in
-        fmt | lint | doc | api | package | speed | compare | count | tiny | mcu | net | asan | deep) "$verb" ;;
+        fmt | lint | doc | api | package | speed | compare | count | tiny | mcu | musl | net | asan | deep) "$verb" ;;
         valgrind) run_valgrind ;;
         test) run_tests ;;
         no-panic) no_panic ;;
         all) all ;;
         *)
-            sed -n '3,25p' "$0" >&2
+            sed -n '3,26p' "$0" >&2
             exit 2
             ;;
     esac

@@ -8,6 +8,7 @@ pub mod namespaces;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::ffi::CStr;
 use std::io;
 use std::net::UdpSocket;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -125,7 +126,7 @@ impl Alarms {
     /// One each `period` from now on; none if it is zero.
     fn set(&self, period: Duration) -> io::Result<()> {
         let time = libc::timespec {
-            tv_sec: libc::time_t::try_from(period.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_sec: period.as_secs().min(i32::MAX as u64) as _,
             tv_nsec: libc::c_long::from(period.subsec_nanos()),
         };
         let times = libc::itimerspec { it_interval: time, it_value: time };
@@ -340,6 +341,19 @@ pub fn wait_until_ended(child: u32) {
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: `info` is a valid place for a siginfo, borrowed until the call returns.
     unsafe { libc::waitid(libc::P_PID, child, &mut info, libc::WEXITED | libc::WNOWAIT) };
+}
+
+/// Opens a file for its path only, which the standard library does not do with musl.
+///
+/// # Errors
+/// What the system says.
+pub fn open_path(path: &CStr) -> io::Result<OwnedFd> {
+    // SAFETY: the string ends with a zero byte, and is borrowed until the call returns. What that returns, unless it fails,
+    // is a new descriptor, which has no other owner.
+    unsafe {
+        let number = libc::open(path.as_ptr(), libc::O_PATH | libc::O_CLOEXEC);
+        if number < 0 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(number)) }
+    }
 }
 
 /// Whether a child of this process is there and has not ended.

@@ -1,9 +1,7 @@
 //! Faults of pollers and descriptors in this field, by their numbers; those of epoll and of forks are elsewhere.
 
-use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -171,8 +169,7 @@ fn f02_hung_up_is_not_closed() {
 #[test]
 fn f02_a_path_is_no_open_file() {
     all_in_own_process("f02_a_path_is_no_open_file", |real| {
-        let path = File::options().read(true).custom_flags(libc::O_PATH).open(std::env::temp_dir());
-        let path = path.unwrap();
+        let path = sys::open_path(c"/tmp").unwrap();
         let (sound, mut writer) = pair();
         writer.write_all(b"x").unwrap();
         let mut kpt = real_loop::<Ran, ()>(4, real);

@@ -87,7 +87,10 @@ fn f17_each_error_of_accept_is_told_or_passed_over() {
             ["EINTR", "ECONNABORTED", "ECONNRESET", "EPROTO", "ENETDOWN", "EHOSTUNREACH", "ENONET"];
         let of_process = ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EPERM", "EOPNOTSUPP", "EINVAL"];
         let of_connection = of_connection.map(|error| (error, "0"));
-        let all = of_connection.into_iter().chain(of_process.map(|error| (error, "1")));
+        let of_process = of_process.map(|error| (error, "1"));
+        // musl takes EINVAL for an old kernel, and makes another call.
+        let is_told = |&(error, _): &_| !cfg!(target_env = "musl") || error != "EINVAL";
+        let all = of_connection.into_iter().chain(of_process).filter(is_told);
         return all.for_each(|(error, errors)| run_with(NAME, error, errors));
     }
     let errors: usize = std::env::var("KPT_TESTS_ERRORS").unwrap().parse().unwrap();

@@ -12,7 +12,7 @@ use super::{above_standard, check};
 pub type Event = libc::epoll_event;
 
 /// More seconds than any clock of Linux reaches, and few enough for any kernel.
-const MOST_SECONDS: u64 = 4_000_000_000;
+const MOST_SECONDS: u64 = i32::MAX as u64;
 
 /// A set of watched descriptors.
 pub struct EpollSet(OwnedFd);
@@ -91,7 +91,7 @@ impl Timer {
         let micros = moment.as_micros().max(1);
         let seconds = (micros / 1_000_000).min(MOST_SECONDS);
         let it_value = libc::timespec {
-            tv_sec: libc::time_t::try_from(seconds).unwrap_or(libc::time_t::MAX),
+            tv_sec: seconds as _,
             // Below a billion.
             tv_nsec: (micros % 1_000_000 * 1_000) as _,
         };

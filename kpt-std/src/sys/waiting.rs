@@ -29,8 +29,9 @@ pub fn select(
         bitmaps.readable.len().min(bitmaps.writable.len()).saturating_mul(Word::BITS as usize);
     let descriptors = c_int::try_from(descriptors.min(room)).unwrap_or(c_int::MAX);
     let mut timeout = timeout.map(|timeout| libc::timeval {
-        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
-        tv_usec: timeout.subsec_micros() as libc::suseconds_t,
+        // What is longer than 68 years is waited for in parts. Some systems have 32 bits, others 64.
+        tv_sec: timeout.as_secs().min(i32::MAX as u64) as _,
+        tv_usec: timeout.subsec_micros() as _,
     });
     // SAFETY: the kernel reads and writes the first `descriptors` bits, rounded up to whole words, of each bitmap;
     // `room` above makes sure that both have them. The bitmaps and the timeout are borrowed until the call returns.

@@ -53,6 +53,21 @@ pub fn start(spawner: &Spawner, run: Script) -> TaskHandle {
         .expect("the task starts")
 }
 
+/// Starts a task that neither reads nor ends by itself, and waits until it runs.
+///
+/// # Panics
+/// If it can't be started.
+pub fn start_deaf(spawner: &Spawner) -> TaskHandle {
+    let task = start(spawner, |child, _| {
+        child.parent.send(b"deaf")?;
+        loop {
+            std::thread::sleep(Duration::from_secs(8));
+        }
+    });
+    message_of(&task);
+    task
+}
+
 /// Receives until the task has ended: its messages, and how it ended.
 ///
 /// # Panics

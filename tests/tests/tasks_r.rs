@@ -1,4 +1,4 @@
-//! Tasks and parents that are hostile, held or forbidden to act: r22 to r38 of the faults found by running kpt.
+//! Tasks and parents that are hostile, held or forbidden to act: r25 to r38 of the faults found by running kpt.
 
 use std::fs::File;
 use std::io::{Read, Write, pipe};
@@ -9,139 +9,17 @@ use std::time::{Duration, Instant as Stopwatch};
 
 use kpt_core::poller::Poller;
 use kpt_std::{
-    Builder, Child, EpollPoller, EventLoop, Parent, ProtocolError, SelectPoller, SignalError,
-    Spawner, TaskConfig, TaskEvent, TaskHandle, TaskStatus, Thread, Threads, kpt_core, source,
+    Builder, Child, EpollPoller, EventLoop, Parent, ProtocolError, SelectPoller, Spawner,
+    TaskConfig, TaskEvent, TaskStatus, Thread, Threads, kpt_core, source,
 };
 use kpt_tests::attack;
 use kpt_tests::chance::is_checked;
 use kpt_tests::scenario::descriptors;
 use kpt_tests::sys;
-use kpt_tests::sys::family;
-use kpt_tests::tasks::{One, Script, Scripted, message_of, own_channel, receive_all, start};
-use libc::{
-    ENOSYS, EPERM, SIGKILL, SIGTERM, SYS_kill, SYS_pidfd_open, SYS_pidfd_send_signal, SYS_wait4,
-    SYS_waitid,
-};
+use kpt_tests::tasks::{One, Script, message_of, own_channel, receive_all, start, start_deaf};
+use libc::{ENOSYS, EPERM, SIGKILL, SYS_pidfd_open};
 
 const GRACE: Duration = Duration::from_secs(8);
-
-/// Neither reads nor ends by itself.
-const DEAF: Script = |child, _| {
-    child.parent.send(b"deaf")?;
-    loop {
-        thread::sleep(GRACE);
-    }
-};
-
-fn start_deaf(spawner: &Spawner) -> TaskHandle {
-    let task = start(spawner, DEAF);
-    message_of(&task);
-    task
-}
-
-fn r22_a_signal_that_one_call_refuses_is_sent_by_another() {
-    for error in [EPERM, ENOSYS] {
-        attack::forbid(&[SYS_pidfd_send_signal], error).expect("filters can be set");
-        let spawner = Spawner::new();
-        let task = start_deaf(&spawner);
-        task.kill().expect("there is another call");
-        assert_eq!(task.wait().status, TaskStatus::Signal(SIGKILL));
-        let task = start_deaf(&spawner);
-        task.stop(Duration::from_millis(100));
-        let exit = task.wait();
-        assert_eq!((exit.status, exit.signal_error), (TaskStatus::Signal(SIGTERM), None));
-    }
-}
-
-/// Deaf for some time; then it sees that its channel is closed, and ends.
-fn start_deaf_for(spawner: &Spawner, time: Duration) -> TaskHandle {
-    let config = TaskConfig::new("deaf").grace(Duration::from_millis(20));
-    let build = |parent: Parent| {
-        parent.send(b"deaf").expect("room");
-        thread::sleep(time);
-        Scripted::new(parent, |_, _| Ok(()))
-    };
-    let task = spawner.start(config, build).expect("it starts");
-    message_of(&task);
-    task
-}
-
-fn r22_a_signal_that_can_not_be_sent_is_told() {
-    attack::forbid(&[SYS_pidfd_send_signal, SYS_kill], EPERM).expect("filters can be set");
-    let spawner = Spawner::new();
-    let task = start_deaf_for(&spawner, Duration::from_millis(300));
-    // It ends by itself, as it is asked to.
-    task.stop(GRACE);
-    let error = SignalError { signal: SIGKILL, error: EPERM };
-    assert_eq!(task.kill(), Err(error));
-    assert!(error.to_string().contains("signal 9") && error.to_string().contains("permitted"));
-    let exit = task.wait();
-    assert_eq!((&exit.status, exit.signal_error), (&TaskStatus::Code(0), Some(error)));
-    assert!(exit.to_string().contains(&error.to_string()), "{exit}");
-    assert_eq!(task.kill(), Ok(()), "it has ended");
-}
-
-fn r22_drop_returns_though_nothing_can_be_killed() {
-    attack::forbid(&[SYS_pidfd_send_signal, SYS_kill], EPERM).expect("filters can be set");
-    let spawner = Spawner::new();
-    let task = start_deaf_for(&spawner, Duration::from_secs(2));
-    let pid = task.id();
-    let begin = Stopwatch::now();
-    drop((task, spawner));
-    let passed = begin.elapsed();
-    assert!(is_checked() || passed < Duration::from_millis(1_500), "{passed:?}");
-    // Left to others. It ends by itself, since its channel is closed.
-    sys::wait_for(pid).expect("it is still a child");
-}
-
-fn r23_an_answer_that_is_refused_is_no_end() {
-    attack::forbid(&[SYS_waitid], EPERM).expect("filters can be set");
-    let task = start_deaf(&Spawner::new());
-    task.stop(Duration::from_millis(100));
-    let exit = task.wait();
-    assert_eq!(exit.status, TaskStatus::Signal(SIGTERM), "another call can tell");
-}
-
-/// With a kernel that has no descriptors of processes, either.
-fn r53_where_no_call_asks_for_a_child_it_is_signalled_all_the_same() {
-    attack::forbid(&[SYS_pidfd_open], ENOSYS).expect("filters can be set");
-    attack::forbid(&[SYS_waitid], EPERM).expect("filters can be set");
-    let task = start_deaf(&Spawner::new());
-    task.stop(Duration::from_millis(100));
-    let exit = task.wait();
-    assert_eq!((&exit.status, exit.signal_error), (&TaskStatus::Signal(SIGTERM), None));
-    assert_eq!(task.kill(), Ok(()), "it has ended");
-    let task = start(&Spawner::new(), |_, _| std::process::exit(3));
-    let (me, number) = (std::process::id(), task.id());
-    while !family::children_of(me).iter().any(|child| child.id == number && child.is_dead()) {
-        thread::sleep(Duration::from_millis(1));
-    }
-    task.kill().expect("it is gone, and was not reaped");
-    assert_eq!(task.wait().status, TaskStatus::Code(3));
-}
-
-fn r23_where_no_call_tells_the_end_is_seen_all_the_same() {
-    see_the_end_without_calls();
-    // And no descriptors of processes.
-    attack::forbid(&[SYS_pidfd_open], ENOSYS).expect("filters can be set");
-    see_the_end_without_calls();
-}
-
-fn see_the_end_without_calls() {
-    let tester = sys::fork_and(|| {
-        attack::forbid(&[SYS_waitid, SYS_wait4], EPERM).expect("filters can be set");
-        let task = start_deaf(&Spawner::new());
-        let stat = format!("/proc/{}/stat", task.id());
-        task.stop(Duration::from_millis(100));
-        let exit = task.wait();
-        assert_eq!((exit.status, exit.stopped.is_some()), (TaskStatus::Unknown, true));
-        let state = std::fs::read_to_string(stat).expect("it was not reaped");
-        assert!(state.contains(") Z "), "it lives: {state}");
-    })
-    .expect("a fork");
-    // What it leaves is reaped by another process.
-    assert_eq!(sys::exit_code(tester).expect("a child"), Some(0));
-}
 
 /// A thread waits for a socket, and does not notice that it was closed. Its number is now that of a task's channel, or of
 /// its process.
@@ -419,11 +297,6 @@ fn r38_a_task_can_not_pass_a_socket_that_blocks_its_parent() {
 }
 
 kpt_tests::scenarios! {
-    r22_a_signal_that_one_call_refuses_is_sent_by_another,
-    r22_a_signal_that_can_not_be_sent_is_told,
-    r22_drop_returns_though_nothing_can_be_killed,
-    r23_an_answer_that_is_refused_is_no_end,
-    r23_where_no_call_tells_the_end_is_seen_all_the_same,
     r25_a_stale_cancel_does_not_silence_a_task,
     r26_a_flood_after_the_end_comes_to_an_end_when_waited_for,
     r26_a_flood_after_the_end_comes_to_an_end_when_received,
@@ -435,5 +308,4 @@ kpt_tests::scenarios! {
     r36_the_smallest_queue_sends_at_once,
     r36_words_are_cut_after_they_were_made_text,
     r38_a_task_can_not_pass_a_socket_that_blocks_its_parent,
-    r53_where_no_call_asks_for_a_child_it_is_signalled_all_the_same,
 }

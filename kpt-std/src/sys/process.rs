@@ -99,27 +99,40 @@ pub fn reap(pid: pid_t, descriptor: Option<BorrowedFd<'_>>) -> io::Result<Option
     }
 }
 
-/// Returns whether the child process with this number has not ended, and leaves it to be reaped if it has.
+/// Returns whether a child of this process has this number and has not ended. One that has ended is left to be reaped.
 ///
-/// Fails with `ECHILD` if no child of this process has this number. With any other error, nothing is known.
+/// With an error, nothing is known.
 pub fn is_living_child(pid: pid_t) -> io::Result<bool> {
     match ask_for_child(libc::P_PID, pid, libc::WNOWAIT) {
-        Err(error) if error.raw_os_error() != Some(libc::ECHILD) => {
-            is_living_child_in_proc(pid).ok_or(error)
-        }
-        asked => asked.map(|ended| ended.is_none()),
+        Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Ok(false),
+        Err(error) => is_living_child_otherwise(pid).ok_or(error),
+        Ok(ended) => Ok(ended.is_none()),
     }
 }
 
-/// `is_living_child` where a sandbox forbids `waitid`. `None` if `/proc` is not there, or that of another PID namespace, or
-/// has no child with this number.
-fn is_living_child_in_proc(pid: pid_t) -> Option<bool> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+/// `is_living_child` where a sandbox forbids `waitid`. `None` if the system does not tell.
+fn is_living_child_otherwise(pid: pid_t) -> Option<bool> {
+    // Signal 0 is not sent. Where `SIGCHLD` is ignored, no process has the number any more.
+    if signal_number(pid, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH)) {
+        return Some(false);
+    }
+    // The `/proc` of another PID namespace has other numbers.
+    if std::fs::read_link("/proc/self").ok()?.to_str()?.parse() != Ok(process_id()) {
+        return None;
+    }
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    is_living_child_of(process_id(), &String::from_utf8_lossy(&stat))
+}
+
+/// Reads a line of `/proc/PID/stat`.
+fn is_living_child_of(parent: pid_t, stat: &str) -> Option<bool> {
     // The name, which is in parentheses, may have any of them itself.
     let (_, fields) = stat.rsplit_once(") ")?;
-    let mut fields = fields.split(' ');
-    let (state, parent) = (fields.next()?, fields.next()?);
-    (parent.parse() == Ok(process_id())).then_some(!matches!(state, "Z" | "X"))
+    let fields: Vec<_> = fields.split(' ').collect();
+    let (state, its_parent, threads) = (fields.first()?, fields.get(1)?, fields.get(17)?);
+    // The main thread may end before the others, and is a zombie until they have ended, too.
+    let has_ended = matches!(*state, "Z" | "X") && matches!(*threads, "0" | "1");
+    Some(its_parent.parse() == Ok(parent) && !has_ended)
 }
 
 fn ask_for_child(what: libc::idtype_t, number: c_int, options: c_int) -> io::Result<Option<Ended>> {
@@ -170,4 +183,30 @@ pub fn signal_number(pid: pid_t, signal: c_int) -> io::Result<()> {
     }
     // SAFETY: kill touches no memory of this process.
     check(unsafe { libc::kill(pid, signal) }).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_lives_while_a_thread_of_it_does() {
+        let stat = |name, state, parent, threads| {
+            let line = format!(
+                "12 ({name}) {state} {parent} 1 1 0 -1 4194560 1 0 0 0 1 2 0 0 20 0 {threads} 0 777"
+            );
+            is_living_child_of(7, &line)
+        };
+        for name in ["a", "a) Z 8 (b", ") Z 8 ", "\u{FFFD}", ""] {
+            for (state, threads) in [("R", 1), ("S", 2), ("D", 1), ("T", 1), ("Z", 2)] {
+                assert_eq!(stat(name, state, 7, threads), Some(true), "{name} {state}");
+                assert_eq!(stat(name, state, 8, threads), Some(false), "{name} {state}: another's");
+            }
+            for (state, threads) in [("Z", 1), ("X", 0), ("Z", 0)] {
+                assert_eq!(stat(name, state, 7, threads), Some(false), "{name} {state}");
+            }
+        }
+        assert_eq!(is_living_child_of(7, ""), None);
+        assert_eq!(is_living_child_of(7, "12 (cut) S 7"), None);
+    }
 }

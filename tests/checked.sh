@@ -31,6 +31,10 @@ run_valgrind() {
         file=$(basename "$file" .rs)
         [[ $file == tasks_privileges || $file == tasks_filter ]] || tests+=(--test "$file")
     done
+    if [ ${#tests[@]} = 0 ]; then
+        echo "valgrind: can't run $files" >&2
+        exit 2
+    fi
     # One that has become another user, and then runs a program, can't write to the file that it had. `vgdb`, a door for
     # debuggers, has such files, too.
     export KPT_TESTS_USER=

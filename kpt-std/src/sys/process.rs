@@ -112,7 +112,7 @@ pub fn is_living_child(pid: pid_t) -> io::Result<bool> {
 
 /// `is_living_child` where a sandbox forbids `waitid`. `None` if the system does not tell.
 fn is_living_child_otherwise(pid: pid_t) -> Option<bool> {
-    // Signal 0 is not sent. Where `SIGCHLD` is ignored, no process has the number any more.
+    // Where `SIGCHLD` is ignored, no process has the number any more.
     if signal_number(pid, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH)) {
         return Some(false);
     }
@@ -175,8 +175,8 @@ pub fn signal_descriptor(descriptor: BorrowedFd<'_>, signal: c_int) -> io::Resul
     check(c_int::try_from(result).unwrap_or(-1)).map(drop)
 }
 
-/// Sends a signal to the process with this number. MUST NOT be called with the number of a process that may have been
-/// reaped.
+/// Sends a signal to the process with this number; 0 is not sent, and asks whether there is such a process. Any other
+/// MUST NOT be sent to the number of a process that may have been reaped.
 pub fn signal_number(pid: pid_t, signal: c_int) -> io::Result<()> {
     if pid <= 0 {
         return Err(io::Error::from_raw_os_error(libc::ESRCH));

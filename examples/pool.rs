@@ -161,7 +161,7 @@ impl Pool {
             }
         }
         if let Some(timer) = self.timer.take() {
-            let _ = threads.cancel(timer); // It may be the one that runs.
+            let _ = threads.cancel(timer); // It may have run.
         }
         if let Some(deadline) = self.supervisor.deadline() {
             let added = threads.add("supervisor", When::At(deadline), Self::on_deadline, 0);
@@ -169,9 +169,11 @@ impl Pool {
         }
     }
 
-    fn on_deadline(&mut self, mut thread: PoolThread) {
-        self.supervisor.on_time(thread.threads().now());
-        self.carry_out(thread.threads());
+    fn on_deadline(&mut self, thread: PoolThread) {
+        // Its slot is for the next timer.
+        let (_, mut threads) = thread.end();
+        self.supervisor.on_time(threads.now());
+        self.carry_out(threads);
     }
 
     fn start(&mut self, number: usize, mut threads: PoolThreads) -> Result<(), Box<dyn Error>> {

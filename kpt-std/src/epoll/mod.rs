@@ -124,7 +124,7 @@ impl EpollPoller {
     /// A process that sleeps has to be woken up: whoever sends to it pays for that, and it gets what was sent some
     /// microseconds later. A server whose clients answer at once serves more of them if it looks a little longer, and
     /// saves what the sleep would cost: 5 to 10 µs are enough. Each wait that sleeps all the same takes that much more CPU
-    /// time, so that this is not for programs that are mostly idle.
+    /// time, so that this is not for programs that are mostly idle. Loops of tasks don't spin.
     ///
     /// ```
     /// # use std::time::Duration;

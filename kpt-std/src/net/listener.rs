@@ -109,7 +109,7 @@ impl Listener {
         tape::opening(Opens::Bind, || address.into(), bind, Self::local, Self::replayed)
     }
 
-    /// Listens at a path, which must not exist, and is stays there until it is removed: a daemon removes the
+    /// Listens at a path, which must not exist, and stays there until it is removed: a daemon removes the
     /// one that its predecessor has left. Up to 1,024 connections wait to be accepted.
     ///
     /// # Errors
@@ -216,7 +216,8 @@ impl Listener {
     }
 
     /// Lets [`when`](Self::when) be the end of a pause of 100 ms, for an application that has room for no more
-    /// connections. The next [`accept`](Self::accept) ends it.
+    /// connections. The next [`accept`](Self::accept) ends it: `reschedule(id, When::Now)` has the accept thread call it.
+    /// During a pause that thread is a timer, which `cancel_source` does not find.
     pub fn pause(&mut self) {
         (self.left, self.state) = (PER_TURN, State::Paused);
     }

@@ -279,7 +279,7 @@ impl Sim {
     }
 
     /// Calls `run`, which runs a loop of this simulation, and ends that loop when the moment `at` has come, or nothing can
-    /// happen any more. Returns `Ok` then, and the time is `at`. The loop can be run again. With [`Instant::NEVER`], it ends
+    /// happen any more. Returns `Ok` then, and the time is `at`, unless a hook has called `stop` before. The loop can be run again. With [`Instant::NEVER`], it ends
     /// when nothing can happen any more, and the time stays as it is.
     ///
     /// ```

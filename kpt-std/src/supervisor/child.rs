@@ -43,6 +43,10 @@ pub(super) struct Child {
     pub start_at: Instant,
     /// It is killed at this moment: when it should be ready, should have given a heartbeat, or should have stopped.
     pub kill_at: Instant,
+    /// The time that it has for that.
+    time: Duration,
+    /// Whether it was given that time once more.
+    was_spared: bool,
     /// Since when it is ready.
     pub ready_since: Option<Instant>,
     pub was_ever_ready: bool,
@@ -57,6 +61,8 @@ impl Child {
             state: State::Waiting,
             start_at: Instant::ZERO,
             kill_at: Instant::NEVER,
+            time: Duration::MAX,
+            was_spared: false,
             ready_since: None,
             was_ever_ready: false,
             failures: 0,
@@ -70,12 +76,33 @@ impl Child {
 
     pub fn start(&mut self, now: Instant) {
         self.state = State::Starting;
-        self.kill_at = now + self.spec.ready_within;
+        self.give(now, self.spec.ready_within);
     }
 
     pub fn stop(&mut self, now: Instant) {
         self.state = State::Stopping;
-        self.kill_at = now + self.spec.grace;
+        self.give(now, self.spec.grace);
+    }
+
+    /// Notes that it is ready, or has given a heartbeat.
+    pub fn note_life(&mut self, now: Instant) {
+        self.give(now, self.spec.heartbeat);
+    }
+
+    /// Has it killed after this time, unless it does what it has the time for.
+    fn give(&mut self, now: Instant, time: Duration) {
+        self.kill_at = now + time;
+        self.time = time;
+        self.was_spared = false;
+    }
+
+    /// Gives it its time once more, if the time was over a while before this look at the clock: where all processes have
+    /// stood still, it could do nothing either.
+    pub fn spare(&mut self, now: Instant) {
+        if !self.was_spared && self.kill_at + self.time / 4 < now {
+            self.kill_at = now + self.time;
+            self.was_spared = true;
+        }
     }
 
     pub fn kill(&mut self) {

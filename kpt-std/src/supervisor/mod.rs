@@ -51,8 +51,10 @@ pub enum Order {
 ///   all failures that are allowed take longer than the period, the supervisor never gives up.
 /// - **Hung**: a child that is not ready in time, or gives no heartbeat in time, is killed. Its exit counts as any
 ///   other. Only [`on_time`](Self::on_time) decides that: where a loop is late, the heartbeats that have come in the
-///   meantime are read before its timers run.
-/// - **Stop**: [`stop`](Self::stop) stops all children for good, the last one first, each within its grace.
+///   meantime are read before its timers run. Where it is late by more than a quarter of the time that a child has, as when
+///   all processes were stopped or frozen, the child has that time once more.
+/// - **Stop**: [`stop`](Self::stop) stops all children for good, the last one first and one after the other, each within its
+///   grace: if all hang, that takes the sum of their graces.
 ///
 /// It allocates memory while it is built, and not after that. A call looks at all children: O(n).
 ///
@@ -129,13 +131,15 @@ pub enum Order {
 ///             let _ = threads.cancel(timer);
 ///         }
 ///         if let Some(deadline) = self.supervisor.deadline() {
-///             self.timer = threads.add("supervisor", When::At(deadline), Self::on_deadline, 0).ok();
+///             let added = threads.add("supervisor", When::At(deadline), Self::on_deadline, 0);
+///             self.timer = Some(added.expect("a thread for each child, and this one"));
 ///         }
 ///     }
 ///
-///     fn on_deadline(&mut self, mut thread: Thread<Self, usize>) {
-///         self.supervisor.on_time(thread.threads().now());
-///         self.carry_out(thread.threads());
+///     fn on_deadline(&mut self, thread: Thread<Self, usize>) {
+///         let (_, mut threads) = thread.end(); // Its slot is for the next timer.
+///         self.supervisor.on_time(threads.now());
+///         self.carry_out(threads);
 ///     }
 ///
 ///     fn start(
@@ -226,7 +230,7 @@ impl Supervisor {
             child.state = State::Ready;
             child.was_ever_ready = true;
             child.ready_since = Some(now);
-            child.kill_at = now + child.spec.heartbeat;
+            child.note_life(now);
         }
     }
 
@@ -234,7 +238,7 @@ impl Supervisor {
     pub fn on_heartbeat(&mut self, child: usize, now: Instant) {
         let Some(child) = self.children.get_mut(child) else { return };
         if child.state == State::Ready {
-            child.kill_at = now + child.spec.heartbeat;
+            child.note_life(now);
         }
     }
 
@@ -261,6 +265,7 @@ impl Supervisor {
     /// [`deadline`](Self::deadline), and only in the hook of a timer, which runs after the hooks for what has come.
     pub fn on_time(&mut self, now: Instant) {
         self.looked_at = self.looked_at.max(now);
+        self.children.iter_mut().for_each(|child| child.spare(now));
     }
 
     /// Stops all children for good.

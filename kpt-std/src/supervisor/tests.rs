@@ -193,6 +193,28 @@ fn nobody_hangs_before_all_that_has_come_was_reported() {
     assert_eq!(orders(&mut supervisor, at(5)), [Order::Kill(0), Order::Kill(1)]);
 }
 
+/// All processes were stopped, or the machine slept: what the children have not done in that time says nothing.
+#[test]
+fn r55_where_all_stood_still_nobody_hangs() {
+    let spec = ChildSpec::permanent().heartbeat(4 * SECOND).grace(4 * SECOND);
+    let mut supervisor = running(Supervisor::new(Strategy::OneForOne).child(spec).child(spec));
+    assert_eq!(supervisor.deadline(), Some(at(4)));
+    assert_eq!(orders(&mut supervisor, at(60)), []);
+    assert_eq!(supervisor.deadline(), Some(at(64)));
+    supervisor.on_heartbeat(0, at(61));
+    // Once, and not again.
+    assert_eq!(orders(&mut supervisor, at(90)), [Order::Kill(1)]);
+    assert_eq!(supervisor.deadline(), Some(at(94)), "the other one is spared then");
+    supervisor.on_exit(1, false, at(90));
+    // A loop that is a little late spares nobody.
+    assert_eq!(orders(&mut supervisor, at(95))[0], Order::Kill(0));
+    let mut supervisor = running(Supervisor::new(Strategy::OneForOne).child(spec));
+    supervisor.stop();
+    assert_eq!(supervisor.next(at(0)), Some(Order::Stop { child: 0, grace: 4 * SECOND }));
+    assert_eq!(orders(&mut supervisor, at(60)), []);
+    assert_eq!(orders(&mut supervisor, at(64)), [Order::Kill(0)]);
+}
+
 #[test]
 fn what_can_not_be_is_ignored() {
     let mut supervisor = three(Strategy::OneForAll);

@@ -139,7 +139,7 @@ impl Twin {
     }
 
     pub fn is_told(&self, child: usize) -> bool {
-        self.told_at(child).is_some()
+        self.since_told(child).is_some()
     }
 
     pub fn is_killed(&self, child: usize) -> bool {
@@ -149,6 +149,16 @@ impl Twin {
                 .clone()
                 .any(|entry| matches!(entry.what, What::Order(Order::Kill(it)) if it == child))
     }
+}
+
+/// When a time that began with the first of these is over. If nobody looked at the clock for a quarter of it after that, it
+/// begins once more with the first look.
+fn end_of(time: Duration, since: &[Entry]) -> Instant {
+    let end = since[0].at + time;
+    let is_time =
+        |entry: &&Entry| matches!(entry.what, What::Event(Event::Time)) && entry.at >= end;
+    let look = since.iter().find(is_time).filter(|look| look.at > end + time / 4);
+    look.map_or(end, |look| look.at + time)
 }
 
 /// What the log says.
@@ -178,10 +188,12 @@ impl Twin {
         self.last_start(child).map_or(&[], |start| &self.log[start..])
     }
 
-    fn told_at(&self, child: usize) -> Option<Instant> {
-        let is_it = |entry: &&Entry| matches!(entry.what, What::Order(Order::Stop { child: it, .. }) if it == child);
-        let told = self.since_start(child).iter().find(is_it);
-        told.filter(|_| self.runs(child)).map(|entry| entry.at)
+    /// The log from when it was told to stop.
+    fn since_told(&self, child: usize) -> Option<&[Entry]> {
+        let is_it = |entry: &Entry| matches!(entry.what, What::Order(Order::Stop { child: it, .. }) if it == child);
+        let since = self.since_start(child);
+        let told = since.iter().position(is_it).filter(|_| self.runs(child))?;
+        Some(&since[told..])
     }
 
     /// The failures: where in the log, when, and whose.
@@ -215,13 +227,13 @@ impl Twin {
 
     fn kill_at(&self, child: usize) -> Option<Instant> {
         let spec = &self.specs[child];
-        if let Some(told) = self.told_at(child) {
-            return (!self.is_killed(child)).then_some(told + spec.grace);
+        if let Some(since) = self.since_told(child) {
+            return (!self.is_killed(child)).then_some(end_of(spec.grace, since));
         }
         if !self.is_steady(child) {
             return None;
         }
-        let is_sign_of_life = |entry: &&Entry| {
+        let is_sign_of_life = |entry: &Entry| {
             let is_own = matches!(
                 entry.what,
                 What::Event(Event::Ready(it) | Event::Heartbeat(it)) if it == child
@@ -229,9 +241,9 @@ impl Twin {
             entry.counts && is_own
         };
         let since = self.since_start(child);
-        match since.iter().rfind(is_sign_of_life) {
-            Some(sign) => Some(sign.at + spec.heartbeat),
-            None => Some(since[0].at + spec.ready_within),
+        match since.iter().rposition(is_sign_of_life) {
+            Some(sign) => Some(end_of(spec.heartbeat, &since[sign..])),
+            None => Some(end_of(spec.ready_within, since)),
         }
     }
 

@@ -197,7 +197,7 @@ fn all_interleavings_are_as_the_twin_says() {
     let of = |child| {
         [exit(child, false), Step::Event(Event::Ready(child)), Step::Event(Event::Heartbeat(child))]
     };
-    let others = [Step::Event(Event::StopAll), Step::ToDeadline, Step::Short];
+    let others = [Step::Event(Event::StopAll), Step::ToDeadline, Step::Short, Step::Long];
     let steps: Vec<_> = (0..3).flat_map(of).chain(others).collect();
     let kinds = [ChildSpec::permanent(), ChildSpec::transient(), ChildSpec::temporary()].map(spec);
     let mut count = 0;

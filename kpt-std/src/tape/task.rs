@@ -163,11 +163,13 @@ const SEND_ERRORS: [(SendError, i32); 4] = [
 /// Errors of a start. The system has none with these numbers.
 const MULTI_THREADED: i32 = 1 << 20;
 const UNWINDING: i32 = MULTI_THREADED + 1;
+const IN_SIMULATION: i32 = MULTI_THREADED + 2;
 
 fn start_code(error: &StartError) -> i32 {
     match error {
         StartError::MultiThreaded => MULTI_THREADED,
         StartError::Unwinding => UNWINDING,
+        StartError::InSimulation => IN_SIMULATION,
         StartError::System(error) => super::socket::code(error),
         StartError::MessagesTooLong => libc::EMSGSIZE,
     }
@@ -177,6 +179,7 @@ fn start_error(error: io::Error) -> StartError {
     match error.raw_os_error() {
         Some(MULTI_THREADED) => StartError::MultiThreaded,
         Some(UNWINDING) => StartError::Unwinding,
+        Some(IN_SIMULATION) => StartError::InSimulation,
         _ => StartError::System(error),
     }
 }

@@ -41,7 +41,8 @@ pub trait Child: Sized {
     }
 
     /// Called when the parent stops the task or has ended. The task exits when this returns and all its messages have
-    /// been sent.
+    /// been sent; its threads do not run any more. A task that has something to finish is told so by a message before it
+    /// is stopped.
     fn pre_stop(&mut self, threads: Threads<'_, Self, Self::Arg>) {
         let _ = threads;
     }

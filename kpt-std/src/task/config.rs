@@ -38,7 +38,8 @@ const LONGEST_NAME: usize = 64;
 /// unless [`keep_only`](Self::keep_only) names it.
 ///
 /// What remains: the task has a copy of its parent's memory with all the secrets in it, of its environment, and of its
-/// terminal. It may send `SIGCONT` to the processes of its session. A file that is passed to it later may be a way out.
+/// terminal. It may send any signal to processes of its user, such as other tasks, unless each has a user of its own, and `SIGCONT`
+/// to those of its session. A file that is passed to it later may be a way out.
 #[derive(Clone, Debug)]
 #[must_use = "`Spawner::start` starts the task"]
 pub struct TaskConfig {
@@ -92,8 +93,8 @@ impl TaskConfig {
     /// [`TaskHandle::send_with`](super::TaskHandle::send_with) and [`Parent::send_with`](super::Parent::send_with). Each
     /// side holds at most this number of descriptors that have been received and not taken by the application, and at most
     /// this number that wait to be sent. At the first bound, it reads nothing more until a message is taken; at the second
-    /// one, sending fails with [`Full`](super::SendError::Full), and the source is writable when another one fits. 0 by
-    /// default: no message carries a descriptor.
+    /// one, sending fails with [`Full`](super::SendError::Full), and the source is writable when another one fits. Between
+    /// the two, the system's socket holds some 280 more. 0 by default: no message carries a descriptor.
     ///
     /// # Cost
     /// A message with a descriptor costs a system call for sending it and one for receiving it, since it is never read
@@ -168,7 +169,7 @@ impl TaskConfig {
     /// the working directory of the parent. If called again, the last call counts.
     ///
     /// Needs the rights of root, which the task must give up by [`user`](Self::user), since root can leave any root
-    /// directory. A descriptor of a directory that it keeps, also as 0, 1 or 2, is an error for the same reason. The
+    /// directory. The directory must be there at each start. A descriptor of a directory that it keeps, also as 0, 1 or 2, is an error for the same reason. The
     /// task finds no `/proc` and no `/dev` there unless they are mounted, and no time zone or name service.
     pub fn root(mut self, directory: impl AsRef<Path>) -> Self {
         self.privileges.set_root(directory.as_ref());
@@ -176,7 +177,7 @@ impl TaskConfig {
     }
 
     /// Limits what the task may use, by the soft and the hard limit: a task that is not root can't raise it again. A
-    /// limit that is higher than the parent's hard one needs the rights of root. If called again, these limits are added,
+    /// limit that is higher than the parent's hard one needs `CAP_SYS_RESOURCE`, which root in a container may lack. If called again, these limits are added,
     /// and the last of several on one resource counts.
     pub fn limits(mut self, limits: impl IntoIterator<Item = Limit>) -> Self {
         self.privileges.add_limits(limits);

@@ -14,6 +14,9 @@ pub enum StartError {
     /// The process has more than one OS thread. A fork copies only one of them, and locks that others held stay locked
     /// in the child. Start tasks before OS threads, or from a process that has none.
     MultiThreaded,
+    /// The OS thread has a simulation (feature `sim`), in which only [`start_owned`](super::Spawner::start_owned) starts
+    /// tasks.
+    InSimulation,
     /// The OS thread unwinds after a panic: a destructor has called `start`. The task would unwind, too.
     Unwinding,
     /// The configured [`max_message`](super::TaskConfig::max_message) is larger than 16 MiB.
@@ -27,6 +30,9 @@ impl fmt::Display for StartError {
         match self {
             Self::MultiThreaded => f.write_str(
                 "can't start a task: the process has more than one OS thread; start tasks before OS threads",
+            ),
+            Self::InSimulation => f.write_str(
+                "can't start a task: this is a simulation; start it by `Spawner::start_owned`",
             ),
             Self::Unwinding => f.write_str("can't start a task while a panic unwinds"),
             Self::MessagesTooLong => {

@@ -66,7 +66,7 @@ pub enum Limit {
     /// The time for which it may use a CPU (`RLIMIT_CPU`), rounded up to seconds. After it, the system sends `SIGKILL`.
     CpuTime(Duration),
     /// The size of a file that it writes, in bytes (`RLIMIT_FSIZE`). Beyond it, the system sends `SIGXFSZ`, which ends
-    /// it by default.
+    /// it by default. That holds for a log as well, if it is 0, 1 or 2.
     FileSize(u64),
     /// The memory that it may lock, in bytes (`RLIMIT_MEMLOCK`).
     LockedMemory(u64),

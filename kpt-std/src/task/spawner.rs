@@ -61,9 +61,9 @@ impl Spawner {
     /// a task was started before.
     ///
     /// These processes are not ended: those that a task has forked by hand; a task that has become root by a setuid
-    /// program, if this process is not root; a task that a tracer holds at its end; and a task that has killed or stopped
-    /// the guard, which takes the same user, and has then stopped itself or blocked signals. `docs/NET.md` in the
-    /// repository has the list, and a command that shows each.
+    /// program, if this process is not root; a task that a tracer holds at its end; and where the guard was killed or
+    /// stopped, by a task of the same user for example, a task that is stopped, blocks signals or has another user.
+    /// `docs/NET.md` in the repository has the list, and a command that shows each.
     ///
     /// # Needs
     /// A start needs sockets and a free process ID, and the first start another one for the guard, which `RLIMIT_NPROC`
@@ -82,6 +82,10 @@ impl Spawner {
         build: impl FnOnce(Parent) -> C,
     ) -> Result<TaskHandle, StartError> {
         config.check()?;
+        #[cfg(feature = "sim")]
+        if crate::sim::current().is_some() {
+            return Err(StartError::InSimulation);
+        }
         if let Some(replayed) = tape::starting(&config.name) {
             return Ok(TaskHandle::replayed(replayed?, config.name));
         }
@@ -136,7 +140,8 @@ impl Spawner {
     }
 
     /// Starts a task whose state borrows nothing, as [`start`](Self::start) does. In a simulation (feature `sim`), the
-    /// task is a loop of the simulation, and no process.
+    /// task is a loop of the simulation, and no process: it has no user, root directory or limits of its own, and keeps no
+    /// descriptors. A program that is to be simulated starts its tasks by this.
     ///
     /// # Errors
     /// Returns a [`StartError`], and leaves no process behind.

@@ -25,9 +25,14 @@ impl Chance {
 }
 
 /// Whether a checker of memory (valgrind, AddressSanitizer) runs the tests, which makes them slow, and takes memory of
-/// its own: `KPT_CHECKED=1`. What takes how long, and how much, is not to be asserted then.
+/// its own: `KPT_CHECKED=valgrind`, or `asan`. What takes how long, and how much, is not to be asserted then.
 pub fn is_checked() -> bool {
-    std::env::var("KPT_CHECKED").is_ok_and(|value| value == "1")
+    std::env::var_os("KPT_CHECKED").is_some()
+}
+
+/// Whether valgrind does, which also has descriptors, limits and names of its own, and does not know all calls.
+pub fn is_under_valgrind() -> bool {
+    std::env::var("KPT_CHECKED").is_ok_and(|value| value == "valgrind")
 }
 
 /// Whether the long tests are wanted: `KPT_DEEP=1`.

@@ -10,7 +10,7 @@ use kpt_std::{
     TaskHandle, TaskStatus, Thread, Threads,
 };
 use kpt_tests::attack;
-use kpt_tests::chance::is_checked;
+use kpt_tests::chance::is_under_valgrind;
 use kpt_tests::scenario::descriptors;
 use kpt_tests::sys::{self, namespaces};
 use libc::{EPERM, SIGSTOP, SYS_sendmsg};
@@ -251,10 +251,10 @@ fn without_a_configuration_for_it_a_descriptor_is_refused() {
 
 /// Whether the system does not know a limit that is set, since valgrind keeps it itself.
 fn is_limit_unreal() -> bool {
-    if is_checked() {
-        println!("SKIPPED: under a checker, the limit of descriptors is not the system's");
+    if is_under_valgrind() {
+        println!("SKIPPED: under valgrind, the limit of descriptors is not the system's");
     }
-    is_checked()
+    is_under_valgrind()
 }
 
 fn a_descriptor_that_the_parent_has_no_number_for_is_lost() {

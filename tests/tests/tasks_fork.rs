@@ -11,7 +11,7 @@ use std::time::{Duration, Instant as Stopwatch};
 use kpt_std::{
     EventLoop, Spawner, StartError, TaskConfig, TaskEvent, TaskHandle, TaskStatus, Thread,
 };
-use kpt_tests::chance::is_checked;
+use kpt_tests::chance::{is_checked, is_under_valgrind};
 use kpt_tests::scenario::descriptors;
 use kpt_tests::sys;
 use kpt_tests::tasks::{Script, Scripted, receive_all, start, use_and_end};
@@ -185,7 +185,10 @@ fn k12_a_child_has_nothing_of_the_other_tasks() {
         assert_eq!(own.len(), 1, "only its channel: {own:?}");
         // Valgrind knows no descriptors of processes.
         let processes = processes_of(&tasks[at]);
-        assert!(processes == 1 || processes == 0 && is_checked(), "only its parent: {processes}");
+        assert!(
+            processes == 1 || processes == 0 && is_under_valgrind(),
+            "only its parent: {processes}"
+        );
         assert!(sockets[..at].iter().all(|others| others.is_disjoint(own)));
     }
     // And so the end of one that is killed is seen while the others live.
@@ -269,7 +272,7 @@ fn k15_a_fork_that_fails_leaves_nothing() {
 }
 
 fn k16_for_want_of_descriptors_nothing_is_left() {
-    if is_checked() {
+    if is_under_valgrind() {
         return println!("SKIPPED: valgrind closes nothing that is beyond the limit");
     }
     let spawner = Spawner::new();

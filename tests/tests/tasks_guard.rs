@@ -6,7 +6,7 @@ use std::time::{Duration, Instant as Stopwatch};
 
 use kpt_std::{EventLoop, Spawner};
 use kpt_tests::attack;
-use kpt_tests::chance::is_checked;
+use kpt_tests::chance::{is_checked, is_under_valgrind};
 use kpt_tests::sys;
 use kpt_tests::sys::family;
 use kpt_tests::tasks::{One, Script, start, use_and_end};
@@ -126,7 +126,7 @@ fn making_a_guard_takes_no_longer_than_a_task() {
 
 /// Its parent's descriptors are not kept open by it, with an old kernel neither.
 fn a_guard_has_three_descriptors() {
-    if is_checked() {
+    if is_under_valgrind() {
         return println!("SKIPPED: valgrind has descriptors of its own");
     }
     for is_old in [false, true] {
@@ -148,7 +148,7 @@ fn a_guard_has_three_descriptors() {
 
 /// A new guard is told of all tasks. One that hangs, or has a busy machine, has a full queue then.
 fn r52_a_guard_that_does_not_read_keeps_no_parent_waiting() {
-    if is_checked() {
+    if is_under_valgrind() {
         return println!("SKIPPED: valgrind does not know the call that sets such filters");
     }
     let spawner = Spawner::new();

@@ -13,7 +13,7 @@ use kpt_std::{
     TaskConfig, TaskEvent, TaskStatus, Thread, Threads, kpt_core, source,
 };
 use kpt_tests::attack;
-use kpt_tests::chance::is_checked;
+use kpt_tests::chance::{is_checked, is_under_valgrind};
 use kpt_tests::scenario::descriptors;
 use kpt_tests::sys;
 use kpt_tests::tasks::{One, Script, message_of, own_channel, receive_all, start, start_deaf};
@@ -70,7 +70,7 @@ fn go_stale<P: Poller<Error: std::fmt::Debug>>(poller: P, is_process: bool, by_s
 
 fn r25_a_stale_cancel_does_not_silence_a_task() {
     // Valgrind knows no descriptors of processes.
-    let kinds: &[bool] = if is_checked() { &[false] } else { &[false, true] };
+    let kinds: &[bool] = if is_under_valgrind() { &[false] } else { &[false, true] };
     for &is_process in kinds {
         for by_source in [false, true] {
             go_stale(EpollPoller::new().expect("a poller"), is_process, by_source);

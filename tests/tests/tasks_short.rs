@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use kpt_std::{Parent, Spawner, StopStep, TaskConfig, TaskEvent, TaskHandle, TaskStatus};
-use kpt_tests::chance::is_checked;
+use kpt_tests::chance::is_under_valgrind;
 use kpt_tests::scenario::descriptors;
 use kpt_tests::sys;
 use kpt_tests::tasks::{Script, Scripted, message_of, receive_all, start, use_and_end};
@@ -101,7 +101,7 @@ fn k13_a_path_is_closed_as_well() {
 }
 
 fn k13_what_is_beyond_a_lowered_limit_is_closed_as_well() {
-    if is_checked() {
+    if is_under_valgrind() {
         return println!("SKIPPED: valgrind closes nothing that is beyond the limit");
     }
     let secret = File::open("/etc/passwd").expect("Linux has it");
@@ -115,7 +115,7 @@ fn k13_what_is_beyond_a_lowered_limit_is_closed_as_well() {
 
 /// With room for the two ends of the channel, of which the task closes one, for its parent, and two more.
 fn k16_a_task_that_keeps_nothing_needs_room_for_its_loop_only() {
-    if is_checked() {
+    if is_under_valgrind() {
         return println!("SKIPPED: valgrind has limits of its own");
     }
     let open = descriptors();

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant as Stopwatch};
 
 use kpt_std::{Parent, Spawner, StartError, TaskConfig, TaskEvent, TaskHandle, TaskStatus};
-use kpt_tests::chance::is_checked;
+use kpt_tests::chance::is_under_valgrind;
 use kpt_tests::sys;
 use kpt_tests::sys::attempts::read_number;
 use kpt_tests::sys::namespaces::{self, hide, set_pending_signals_limit};
@@ -197,7 +197,7 @@ fn failure_of(task: &TaskHandle) -> String {
 }
 
 fn r34_without_proc_a_task_starts_and_what_can_not_be_is_named() {
-    if is_checked() {
+    if is_under_valgrind() {
         return println!("SKIPPED: valgrind reads /proc itself");
     }
     apart(|| {
@@ -210,7 +210,7 @@ fn r34_without_proc_a_task_starts_and_what_can_not_be_is_named() {
 }
 
 fn r34_without_devices_numbers_are_closed_all_the_same() {
-    if is_checked() {
+    if is_under_valgrind() {
         return println!("SKIPPED: valgrind has numbers of its own");
     }
     apart(|| {

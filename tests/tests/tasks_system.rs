@@ -15,7 +15,7 @@ use kpt_std::{
     Builder, Child, EventLoop, Instant, Interest, Parent, SelectPoller, SendError, Source, Spawner,
     StopStep, TaskConfig, TaskEvent, TaskStatus, Thread, Threads,
 };
-use kpt_tests::chance::{is_checked, is_deep};
+use kpt_tests::chance::{is_checked, is_deep, is_under_valgrind};
 use kpt_tests::scenario::descriptors;
 use kpt_tests::sys;
 use kpt_tests::tasks::{One, Script, Scripted, message_of, receive_all, start, use_and_end};
@@ -160,7 +160,7 @@ impl Child for Brief {
 /// The loop can watch the channel, and not the process, whose descriptor is too high: its end is seen all the same, also
 /// after the interest in the channel has changed.
 fn k16_a_process_beyond_what_the_poller_can_watch_is_seen() {
-    if is_checked() {
+    if is_under_valgrind() {
         return println!("SKIPPED: valgrind has numbers of its own");
     }
     sys::set_descriptor_limit(64).expect("it can be lowered");
@@ -222,7 +222,7 @@ fn k08_a_task_outlives_the_thread_that_forked_it() {
 
 /// The limit is 2^20 where that is allowed; up to 5,000 descriptors are open, and one as high as it goes.
 fn k13_many_descriptors_and_a_limit_beyond_counting() {
-    if is_checked() {
+    if is_under_valgrind() {
         return println!("SKIPPED: valgrind has limits of its own");
     }
     if sys::set_descriptor_limits(1 << 20).is_err() {

@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kpt_tests::chance::is_checked;
+use kpt_tests::chance::{is_checked, is_under_valgrind};
 use kpt_tests::sys;
 use kpt_tests::sys::family::{self, Relative};
 use kpt_tests::sys::namespaces;
@@ -55,8 +55,8 @@ pub fn observe_all<'r>(
 /// In a process of its own.
 fn observe(row: &Row, user: User, programs: &Programs) -> Result<Outcome, String> {
     let text = |error: io::Error| error.to_string();
-    if is_checked() && !row.can_be_checked {
-        return Ok(Outcome::Skipped("a checker of memory can't run it".to_owned()));
+    if is_under_valgrind() && !row.runs_under_valgrind {
+        return Ok(Outcome::Skipped("valgrind can't run it".to_owned()));
     }
     family::adopt_orphans().map_err(text)?;
     let (report, to_report) = pipe().map_err(text)?;

@@ -10,8 +10,8 @@ pub struct Row {
     /// The part of the matrix: what `net` takes as a word, too.
     pub part: &'static str,
     pub users: Users,
-    /// Whether a checker of memory can run its processes.
-    pub can_be_checked: bool,
+    /// Whether valgrind can run its processes.
+    pub runs_under_valgrind: bool,
     /// What needs root, done in the process that becomes the parent.
     pub prepare: fn() -> io::Result<()>,
     /// In the parent: starts its tasks.
@@ -76,7 +76,7 @@ pub const fn row(part: &'static str, name: &'static str, parent: fn()) -> Row {
         name,
         part,
         users: Users::Both,
-        can_be_checked: true,
+        runs_under_valgrind: true,
         prepare: || Ok(()),
         parent,
         end: End::Killed,
@@ -91,10 +91,9 @@ pub const fn healthy(part: &'static str, name: &'static str, parent: fn()) -> Ro
     Row { pre_stops: 1, expected: AT_ONCE, ..row(part, name, parent) }
 }
 
-/// One that no checker of memory can run: valgrind has limits, descriptors and names of its own, and knows no descriptors of
-/// processes.
-pub fn unchecked(row: Row) -> Row {
-    Row { can_be_checked: false, ..row }
+/// One that valgrind can't run: it has limits, descriptors and names of its own, and knows no descriptors of processes.
+pub fn not_by_valgrind(row: Row) -> Row {
+    Row { runs_under_valgrind: false, ..row }
 }
 
 /// What came of a try.

@@ -6,13 +6,13 @@ use kpt_tests::attack::Hold;
 use kpt_tests::sys;
 
 use super::super::parent::{execute, guards_of, hang, hung, start, start_and_wait, stopped, trace};
-use super::super::row::{Expected, Row, Users, row, unchecked};
+use super::super::row::{Expected, Row, Users, not_by_valgrind, row};
 use super::systems::{hide_proc, old_kernel};
 
 const PART: &str = "documented";
 
 pub fn rows() -> Vec<Row> {
-    let left = |names, row| unchecked(Row { expected: Expected::Left(names), ..row });
+    let left = |names, row| not_by_valgrind(Row { expected: Expected::Left(names), ..row });
     let of_nobody = |row| Row { users: Users::OnlyNobody, ..row };
     vec![
         left(

@@ -13,7 +13,7 @@ use super::super::parent::{
     execute, fork_helper, guards_of, hang, hung, kill_guard, list_guards_of, say, start,
     start_and_wait, start_with, stopped, well,
 };
-use super::super::row::{End, Row, Users, healthy, row, unchecked};
+use super::super::row::{End, Row, Users, healthy, not_by_valgrind, row};
 
 const UNDER_WAY: &str = "under-way";
 const PART: &str = "parents";
@@ -46,7 +46,7 @@ fn of_other_rights() -> Vec<Row> {
     let of_root = |row| Row { users: Users::OnlyRoot, ..row };
     vec![
         // It is the first start that makes the guard.
-        of_root(unchecked(row(
+        of_root(not_by_valgrind(row(
             EFFECTIVE,
             "is not root at its first start, and then is again",
             || {
@@ -118,7 +118,7 @@ fn with_helpers() -> Vec<Row> {
             start(hung);
             help();
         }),
-        unchecked(healthy(HELPERS, "helper forked by hand, healthy", || {
+        not_by_valgrind(healthy(HELPERS, "helper forked by hand, healthy", || {
             start(well);
             help();
         })),
@@ -185,7 +185,7 @@ fn guards() -> Vec<Row> {
             users: Users::OnlyNobody,
             ready: 2,
             pre_stops: 1,
-            ..unchecked(row(
+            ..not_by_valgrind(row(
                 UNDER_WAY,
                 "guard killed, replaced, too many descriptors; stopped",
                 || {

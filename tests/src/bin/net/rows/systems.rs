@@ -13,7 +13,7 @@ use libc::{
 use super::super::parent::{
     fork_helper, hang, hung, other_user, start, start_after_others, stopped, well,
 };
-use super::super::row::{IN_A_SECOND, IN_TWO_SECONDS, Row, Users, healthy, row, unchecked};
+use super::super::row::{IN_A_SECOND, IN_TWO_SECONDS, Row, Users, healthy, not_by_valgrind, row};
 
 const DESCRIPTORS: &str = "descriptors";
 const FEW: &str = "few";
@@ -159,7 +159,7 @@ fn of_an_old_kernel_in_namespaces() -> Vec<Row> {
 }
 
 fn without_proc() -> Vec<Row> {
-    let hidden = |row| unchecked(Row { prepare: hide_proc, ..row });
+    let hidden = |row| not_by_valgrind(Row { prepare: hide_proc, ..row });
     vec![
         hidden(row(PROC, "no /proc", || _ = start(hung))),
         hidden(row(PROC, "no /proc, stopped", || _ = start(stopped))),
@@ -211,5 +211,5 @@ fn without_guard() -> Vec<Row> {
             start_after_others(50, stopped);
         }),
     ];
-    rows.into_iter().map(unchecked).collect()
+    rows.into_iter().map(not_by_valgrind).collect()
 }

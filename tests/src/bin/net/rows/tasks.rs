@@ -9,7 +9,7 @@ use super::super::parent::{
     execute, hang, hung, other_user, ready, say, start, start_and_wait, start_with, stopped, trace,
     well,
 };
-use super::super::row::{AT_ONCE, IN_TWO_SECONDS, Row, Users, healthy, row, unchecked};
+use super::super::row::{AT_ONCE, IN_TWO_SECONDS, Row, Users, healthy, not_by_valgrind, row};
 
 const PART: &str = "tasks";
 const NESTED: &str = "nested";
@@ -86,7 +86,7 @@ fn with_other_rights() -> Vec<Row> {
                 hung();
             });
         }),
-        of_root(unchecked(row(PART, "TaskConfig: user, root, limits, no_new_privs", || {
+        of_root(not_by_valgrind(row(PART, "TaskConfig: user, root, limits, no_new_privs", || {
             let config = TaskConfig::new("confined")
                 .user(65_534, 65_534, [])
                 .root("/")
@@ -98,7 +98,7 @@ fn with_other_rights() -> Vec<Row> {
 }
 
 fn of_other_programs() -> Vec<Row> {
-    let of_nobody = |row| unchecked(Row { users: Users::OnlyNobody, ..row });
+    let of_nobody = |row| not_by_valgrind(Row { users: Users::OnlyNobody, ..row });
     vec![
         // The second net is at once then: the program has no handler for its signal.
         Row {

@@ -34,7 +34,7 @@ build_firmware() {
 # each, which makes about 31 million a second.
 emulate() {
     local program=$1 firmware=$target_dir/firmware/$target/release/$1 status=0
-    timeout 120 qemu-system-arm -M mps2-an386 -nographic -monitor none -serial none \
+    timeout --kill-after=5 120 qemu-system-arm -M mps2-an386 -nic none -nographic -monitor none -serial none \
         -icount shift=5,sleep=off -semihosting-config enable=on,target=native -kernel "$firmware" \
         </dev/null >"$work/log" 2>"$work/errors" || status=$?
     "$target_dir/decode/debug/kpt-decode" "$firmware" <"$work/log" | paste -sd ';' | sed "s/^/$program: /; s/;/; /g"

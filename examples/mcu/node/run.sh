@@ -42,12 +42,13 @@ build_firmware() {
 }
 
 # Runs a firmware and prints its log. With icount, time goes by instructions and not by the host's clock, so that each
-# run is the same, and a sleep takes no time. The real-time clock of `virt` is told to go by it, too.
+# run is the same, and a sleep takes no time. The real-time clock of `virt` is told to go by it, too. Without a network: its
+# timers would run all the time while the processor sleeps, and once kept QEMU from ending.
 emulate() {
     local machine=$1 firmware=$2 serial=$3 system=arm options=()
     [ "$machine" = virt ] && system=riscv32 options=(-bios none -rtc clock=vm)
     # The node's ring goes to the folder in which QEMU runs.
-    (cd "$work" && exec timeout 120 "qemu-system-$system" -M "$machine" "${options[@]}" -nographic -monitor none -serial "$serial" \
+    (cd "$work" && exec timeout --kill-after=5 120 "qemu-system-$system" -M "$machine" "${options[@]}" -nic none -nographic -monitor none -serial "$serial" \
         -icount shift=5,sleep=off -semihosting-config enable=on,target=native -kernel "$firmware" \
         </dev/null) >"$work/log" 2>"$work/errors" || {
         local status=$?

@@ -349,10 +349,7 @@ fn the_loop_of_a_parent_has_the_ends_that_it_has_without_tasks() {
 #[test]
 fn r57_a_start_of_a_process_in_a_simulation_is_refused_at_once() {
     let sim = Sim::new();
-    let begin = std::time::Instant::now();
     let refused = Spawner::new().start(TaskConfig::new("process"), Answers::new);
     assert!(matches!(refused, Err(StartError::InSimulation)), "{refused:?}");
-    // A process with several OS threads is refused after 100 ms.
-    assert!(begin.elapsed() < millis(100), "{:?}", begin.elapsed());
     drop(sim);
 }

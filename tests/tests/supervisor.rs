@@ -39,7 +39,7 @@ type AppThreads<'t> = Threads<'t, App, usize>;
 impl App {
     /// Runs until the supervisor has nothing left to do. Returns what happened.
     fn run(supervisor: Supervisor, script: Script, harm: fn(&[Option<TaskHandle>])) -> Self {
-        // A thread for each child, and the timer.
+        // A thread for each child, and one timer, which gives up its slot to the next one (r56).
         let mut kpt = EventLoop::with_capacity(4).expect("a loop");
         let tasks = (0..3).map(|_| None).collect();
         let (log, timer, spawner) = (Vec::new(), None, kpt.spawner());
@@ -228,13 +228,7 @@ fn a_task_that_ends_before_it_is_heard_was_ready() {
     assert!(matches!(task.receive_blocking(), Some(TaskEvent::Exit(exit)) if exit.has_started));
 }
 
-/// The loop has no other slot for the next timer than that of the one that runs.
-fn r56_a_full_loop_goes_on_supervising() {
-    what_hangs_is_killed_and_started_again();
-}
-
 kpt_tests::scenarios! {
-    r56_a_full_loop_goes_on_supervising,
     what_is_killed_is_started_again_with_those_that_need_it,
     what_hangs_is_killed_and_started_again,
     what_fails_before_it_is_ready_is_given_up_and_nothing_after_it_starts,

@@ -25,7 +25,8 @@ run() {
     local machine=$1 elf=$2 system=arm options=() speed stack most=0
     [[ $machine == virt ]] && system=riscv32 options=(-bios none)
     for speed in 3 4 5 6; do
-        stack=$(timeout --kill-after=5 120 "qemu-system-$system" -M "$machine" "${options[@]}" -nic none -nographic -monitor none -serial none \
+        stack=$(timeout --kill-after=5 120 "qemu-system-$system" -M "$machine" "${options[@]}" \
+            -nic none -nographic -monitor none -serial none \
             -icount "shift=$speed,sleep=off" -semihosting-config enable=on,target=native \
             -kernel "$elf" </dev/null 2>&1) || { echo "$elf on $machine: exit status $?: $stack" >&2; return 1; }
         most=$((16#$stack > most ? 16#$stack : most))

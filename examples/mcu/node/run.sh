@@ -48,7 +48,8 @@ emulate() {
     local machine=$1 firmware=$2 serial=$3 system=arm options=()
     [ "$machine" = virt ] && system=riscv32 options=(-bios none -rtc clock=vm)
     # The node's ring goes to the folder in which QEMU runs.
-    (cd "$work" && exec timeout --kill-after=5 120 "qemu-system-$system" -M "$machine" "${options[@]}" -nic none -nographic -monitor none -serial "$serial" \
+    (cd "$work" && exec timeout --kill-after=5 120 "qemu-system-$system" -M "$machine" "${options[@]}" -nic none \
+        -nographic -monitor none -serial "$serial" \
         -icount shift=5,sleep=off -semihosting-config enable=on,target=native -kernel "$firmware" \
         </dev/null) >"$work/log" 2>"$work/errors" || {
         local status=$?

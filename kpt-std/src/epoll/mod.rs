@@ -91,7 +91,7 @@ pub struct EpollPoller {
     /// When a deadline last woke the loop up, or kept it awake.
     woken: Instant,
     /// For how long a wait looks before it sleeps.
-    spin: Duration,
+    spin_time: Duration,
     /// The `generation` of the process to which the set belongs.
     process: u32,
 }
@@ -135,7 +135,7 @@ impl EpollPoller {
     /// ```
     #[must_use]
     pub fn spin_before_sleep(self, time: Duration) -> Self {
-        Self { spin: time, ..self }
+        Self { spin_time: time, ..self }
     }
 
     /// Creates one for a loop that is never a guest, and that has no memory of its own before it first looks.
@@ -151,7 +151,7 @@ impl EpollPoller {
             sweep: Sweep::new(),
             time: clock::now_or_earlier(),
             woken: Instant::ZERO,
-            spin: Duration::ZERO,
+            spin_time: Duration::ZERO,
             process: sys::generation(),
         }
     }
@@ -194,7 +194,7 @@ impl EpollPoller {
     /// Asks the kernel for events until there are any, for at most the time that a wait spins.
     #[inline(never)]
     fn spin(&mut self) -> io::Result<()> {
-        let end = clock::now_or_later() + self.spin;
+        let end = clock::now_or_later() + self.spin_time;
         while self.events.is_empty() && clock::now_or_earlier() < end {
             self.registry.set.wait(&mut self.events, false)?;
         }
@@ -205,7 +205,7 @@ impl EpollPoller {
     fn look(&mut self, may_sleep: bool, ready: &mut Ready<'_>) -> io::Result<Looked> {
         self.events.clear();
         self.events.reserve_exact(EVENTS);
-        if may_sleep && !self.spin.is_zero() {
+        if may_sleep && !self.spin_time.is_zero() {
             self.spin()?;
         }
         let registry = &mut self.registry;

@@ -279,8 +279,8 @@ impl Sim {
     }
 
     /// Calls `run`, which runs a loop of this simulation, and ends that loop when the moment `at` has come, or nothing can
-    /// happen any more. Returns `Ok` then, and the time is `at`, unless a hook has called `stop` before. The loop can be run again. With [`Instant::NEVER`], it ends
-    /// when nothing can happen any more, and the time stays as it is.
+    /// happen any more. Returns `Ok` then, and the time is `at`, unless a hook has called `stop` before. The loop can be run
+    /// again. With [`Instant::NEVER`], it ends when nothing can happen any more, and the time stays as it is.
     ///
     /// ```
     /// use kpt_std::sim::Sim;

@@ -151,8 +151,8 @@ impl Twin {
     }
 }
 
-/// When a time that began with the first of these is over. If nobody looked at the clock for a quarter of it after that, it
-/// begins once more with the first look.
+/// Returns when a period is over that begins with the first entry. If the first look at the clock after its end is late by
+/// more than a quarter of it, the period begins once more with that look.
 fn end_of(time: Duration, since: &[Entry]) -> Instant {
     let end = since[0].at + time;
     let is_time =

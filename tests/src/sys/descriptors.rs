@@ -121,7 +121,7 @@ pub fn replace(old: &OwnedFd, new: &impl AsFd) -> io::Result<()> {
     check(unsafe { libc::dup2(new.as_fd().as_raw_fd(), old.as_raw_fd()) }).map(drop)
 }
 
-/// Writes a byte to a descriptor of which only the number is known. An error is as good as a byte that nobody reads.
+/// Writes a byte to a descriptor of which only the number is known. Errors are ignored.
 pub fn write_byte(number: RawFd, byte: u8) {
     // SAFETY: the kernel reads one byte, which is borrowed until the call returns.
     unsafe { libc::write(number, std::ptr::from_ref(&byte).cast(), 1) };

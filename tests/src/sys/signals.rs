@@ -67,7 +67,7 @@ pub fn kill(process: u32) {
     }
 }
 
-/// Stops this process until somebody calls [`resume`] for it.
+/// Stops this process until another one calls [`resume`] for it.
 pub fn stop_myself() {
     // SAFETY: raise touches no memory; SIGSTOP has no handler.
     unsafe { libc::raise(libc::SIGSTOP) };

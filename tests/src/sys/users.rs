@@ -6,7 +6,7 @@ use libc::c_int;
 
 use super::check;
 
-/// Makes this process one of the user `nobody`, who may have that many processes. Root is bound by no such limit.
+/// Makes this process one of the user `nobody`, and limits the number of that user's processes. No such limit binds root.
 ///
 /// # Errors
 /// What the system says: only root may do that.
